@@ -1,0 +1,104 @@
+"""The prediction log: what was acknowledged, durable, and read back one window at a time.
+
+This module is the contract (a Protocol and its values); ``sqlite`` keeps it in one file, ``memory`` in a list. One
+behavioural test suite runs over both.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from visiondrift.prediction import PredictionEvent, Rejection, Sample, Slices
+
+
+@dataclass(frozen=True)
+class WindowQuery:
+    """Which events are compared: ``since <= time < until`` of one model and version, of one embedder.
+
+    ``slice`` is a (label, value) pair, or None for all. ``classes`` and ``dimension`` give the columns of the answer.
+    With more than ``limit`` rows, the answer is an evenly spread subset of ``limit`` rows (never the newest ones
+    alone: that would be another, shorter window).
+    """
+
+    model: str
+    version: str
+    embedder: str
+    since: float
+    until: float
+    classes: tuple[str, ...]
+    dimension: int
+    limit: int
+    slice: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A window read from the log. ``total`` events matched, of which ``sample`` holds at most ``limit``.
+
+    ``rejected`` counts the events of the model (all versions and slices) refused at intake in that time.
+    """
+
+    sample: Sample
+    total: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One series of events: a model, a version, a set of slice labels; its rows and its newest event time."""
+
+    model: str
+    version: str
+    slices: Slices
+    rows: int
+    newest: float
+
+
+@dataclass(frozen=True)
+class Census:
+    """What the log holds now."""
+
+    streams: tuple[Stream, ...]
+    events: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Appended:
+    """The outcome of an append: events newly stored, and those whose (model, id) was stored before."""
+
+    stored: int
+    duplicates: int
+    stored_by_model: Mapping[str, int] = field(default_factory=dict)
+    duplicates_by_model: Mapping[str, int] = field(default_factory=dict)
+
+
+class PredictionLog(Protocol):
+    """Keeps events. Calls come from several threads; an implementation locks for itself."""
+
+    def append(self, events: Sequence[PredictionEvent], rejections: Sequence[Rejection], *, now: float) -> Appended:
+        """Store events durably, in one commit; when this returns they survive a power cut.
+
+        An event whose (model, id) is stored already changes nothing. Rejections are counted by model at ``now``.
+        Raises LogFull where there is no room, LogError on any other failure; then nothing of the call is stored.
+        """
+        ...
+
+    def window(self, query: WindowQuery) -> Window:
+        """The events of a window, as columns sorted by time. Raises LogError."""
+        ...
+
+    def census(self) -> Census:
+        """What the log holds: streams, rows, bytes on disk. Cheap enough to call at each evaluation."""
+        ...
+
+    def prune(self, *, older_than: float, max_bytes: int) -> int:
+        """Drop events before ``older_than`` (seconds since the epoch), then the oldest until the log fits.
+
+        Returns how many events were dropped.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release files. Calling it twice is harmless."""
+        ...

@@ -1,0 +1,165 @@
+"""The one schema of a prediction: the event as sent, and the sample (columns + embedding matrix) as compared.
+
+The log's columns, the Parquet files of ``evaluate`` and ``export``, and the frames handed to Evidently all follow
+from these two classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.signals import ALL_SLICES
+
+Slices = tuple[tuple[str, str], ...]
+"""Slice labels of one event, sorted by name: ``(("camera", "platform-2"),)``."""
+
+
+def slice_name(label: str, value: str) -> str:
+    """The one spelling of a slice in metrics, YAML, tables and URLs: ``camera=platform-2``."""
+    return f"{label}={value}"
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionEvent:
+    """One prediction, validated.
+
+    ``time`` is in seconds since the epoch (UTC). ``embedding`` is (d,) float32 of unit length, made by ``embedder``;
+    ``confidences`` is (C,) float32 in the order of ``classes``. Either may be missing, not both.
+    """
+
+    id: str
+    time: float
+    model: str
+    version: str
+    slices: Slices = ()
+    embedder: str = ""
+    embedding: NDArray[np.float32] | None = None
+    classes: tuple[str, ...] = ()
+    confidences: NDArray[np.float32] | None = None
+    predicted_class: str | None = None
+    latency_ms: float | None = None
+    image_uri: str | None = None
+    trace_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An event that was refused at intake: where in its batch, which field, why (a bounded code and a sentence)."""
+
+    index: int
+    id: str | None
+    field: str
+    reason: str
+    message: str
+    model: str = "unknown"
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """n events as columns.
+
+    ``times`` (n,) float64 seconds since the epoch, ascending; ``slices`` label -> (n,) object array of str ("" where
+    an event has no such label); ``embeddings`` (n, d) float32 with NaN rows where missing; ``confidences`` (n, C)
+    float32 with NaN rows where missing; ``predicted`` (n,) int32 index into ``classes``, -1 where unknown;
+    ``latency_ms`` (n,) float64, NaN where not given; ``ids`` (n,) object array of str.
+    """
+
+    times: NDArray[np.float64]
+    ids: NDArray[np.object_]
+    slices: Mapping[str, NDArray[np.object_]]
+    classes: tuple[str, ...]
+    embeddings: NDArray[np.float32]
+    confidences: NDArray[np.float32]
+    predicted: NDArray[np.int32]
+    latency_ms: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def dimension(self) -> int:
+        """Columns of the embedding matrix; 0 where no event had one."""
+        return int(self.embeddings.shape[1])
+
+    @property
+    def has_embedding(self) -> NDArray[np.bool_]:
+        """(n,) True where the event has an embedding."""
+        if self.dimension == 0:
+            return np.zeros(len(self), dtype=bool)
+        return np.asarray(~np.isnan(self.embeddings[:, 0]))
+
+    @property
+    def has_confidences(self) -> NDArray[np.bool_]:
+        """(n,) True where the event has confidences."""
+        if not self.classes:
+            return np.zeros(len(self), dtype=bool)
+        return np.asarray(~np.isnan(self.confidences).all(axis=1))
+
+    @property
+    def top_confidence(self) -> NDArray[np.float32]:
+        """(k,) highest confidence of each of the k events that have confidences."""
+        return np.asarray(np.nanmax(self.confidences[self.has_confidences], axis=1, initial=0.0), dtype=np.float32)
+
+    def take(self, rows: NDArray[Any]) -> "Sample":
+        """The events at ``rows`` (indices or a boolean mask), in that order."""
+        return replace(
+            self,
+            times=self.times[rows],
+            ids=self.ids[rows],
+            slices={label: values[rows] for label, values in self.slices.items()},
+            embeddings=self.embeddings[rows],
+            confidences=self.confidences[rows],
+            predicted=self.predicted[rows],
+            latency_ms=self.latency_ms[rows],
+        )
+
+    def slice_values(self, label: str) -> tuple[str, ...]:
+        """The values that ``label`` takes, sorted, without the missing one."""
+        column = self.slices.get(label)
+        return () if column is None else tuple(sorted({str(value) for value in column} - {""}))
+
+    def of_slice(self, name: str) -> "Sample":
+        """The events of one slice by its name (``all`` or ``label=value``); empty where nothing carries it."""
+        if name == ALL_SLICES:
+            return self
+        label, _, value = name.partition("=")
+        column = self.slices.get(label)
+        if column is None:
+            return self.take(np.zeros(len(self), dtype=bool))
+        return self.take(column == value)
+
+
+def sample_of(events: Sequence[PredictionEvent], *, classes: tuple[str, ...], dimension: int) -> Sample:
+    """Columns of ``events``, sorted by time.
+
+    Confidences are placed by class name into the order of ``classes`` (NaN where the event does not name a class);
+    embeddings of another length than ``dimension`` count as missing.
+    """
+    ordered = sorted(events, key=lambda event: event.time)
+    labels = sorted({label for event in ordered for label, _ in event.slices})
+    embeddings = np.full((len(ordered), dimension), np.nan, dtype=np.float32)
+    confidences = np.full((len(ordered), len(classes)), np.nan, dtype=np.float32)
+    column_of = {name: index for index, name in enumerate(classes)}
+    for row, event in enumerate(ordered):
+        if event.embedding is not None and event.embedding.shape == (dimension,):
+            embeddings[row] = event.embedding
+        if event.confidences is not None:
+            for name, value in zip(event.classes, event.confidences, strict=True):
+                if name in column_of:
+                    confidences[row, column_of[name]] = value
+    return Sample(
+        times=np.array([event.time for event in ordered], dtype=np.float64),
+        ids=np.array([event.id for event in ordered], dtype=object),
+        slices={
+            label: np.array([dict(event.slices).get(label, "") for event in ordered], dtype=object) for label in labels
+        },
+        classes=classes,
+        embeddings=embeddings,
+        confidences=confidences,
+        predicted=np.array([column_of.get(event.predicted_class or "", -1) for event in ordered], dtype=np.int32),
+        latency_ms=np.array([np.nan if e.latency_ms is None else e.latency_ms for e in ordered], dtype=np.float64),
+    )
