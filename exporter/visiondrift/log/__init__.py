@@ -65,12 +65,17 @@ class Census:
 
 @dataclass(frozen=True)
 class Appended:
-    """The outcome of an append: events newly stored, and those whose (model, id) was stored before."""
+    """The outcome of an append: events newly stored, and those whose (model, id) was stored before.
+
+    ``duplicate_rows`` are the positions, in the events given, of those that changed nothing: one commit may carry
+    the events of several requests, and each is told of its own.
+    """
 
     stored: int
     duplicates: int
     stored_by_model: Mapping[str, int] = field(default_factory=dict)
     duplicates_by_model: Mapping[str, int] = field(default_factory=dict)
+    duplicate_rows: tuple[int, ...] = ()
 
 
 class PredictionLog(Protocol):
