@@ -1,0 +1,55 @@
+# VisionDrift: the commands that the README names. `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+SCENARIO ?= dark
+export DO_NOT_TRACK := 1
+export HF_HUB_OFFLINE ?= 1
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.run: requirements.txt requirements-torch.txt exporter/install.sh pyproject.toml
+	PYTHON=$(PYTHON) exporter/install.sh $(VENV)
+	@$(MAKE) --no-print-directory _package && touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements-torch.txt exporter/install.sh pyproject.toml
+	PYTHON=$(PYTHON) exporter/install.sh $(VENV) --dev
+	@$(MAKE) --no-print-directory _package && touch $@ $(VENV)/.run
+
+# The checkout itself, editable: `.venv/bin/visiondrift` runs the code that is here.
+_package:
+	@if command -v uv > /dev/null; then uv pip install --quiet --python $(VENV)/bin/python --no-deps -e .; \
+	elif [ -x $(VENV)/bin/uv ]; then $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps -e .; \
+	else $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .; fi
+
+setup: $(VENV)/.run ## make .venv with what running needs
+dev: $(VENV)/.dev ## make .venv with what developing and testing need
+
+demo: $(VENV)/.run ## play the demo: three cameras, one goes dark (SCENARIO=dark|blurry|healthy, ARGS=--keep)
+	$(VENV)/bin/visiondrift demo --scenario $(SCENARIO) $(ARGS)
+
+test: $(VENV)/.dev ## everything that runs without Docker
+	$(VENV)/bin/python -m pytest -m "not stack" $(ARGS)
+
+test-stack: $(VENV)/.dev ## the containers: the shipped compose file, a Slack stand-in, a demo stream
+	$(VENV)/bin/python -m pytest -m stack $(ARGS)
+
+lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter, generated files
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python grafana/source/build.py --check
+
+bench: $(VENV)/.dev ## time an evaluation and the intake on this machine
+	$(VENV)/bin/python tests/bench/bench_evaluation.py
+	$(VENV)/bin/python tests/bench/bench_ingest.py
+
+dashboards: $(VENV)/.dev ## regenerate grafana/dashboards from grafana/source
+	$(VENV)/bin/python grafana/source/build.py
+
+lock: ## pin and hash the requirements anew (needs uv)
+	exporter/lock.sh
+
+.PHONY: help setup dev demo test test-stack lint bench dashboards lock _package

@@ -1,0 +1,427 @@
+"""Every metric name lives here: gauges drawn from the snapshot, counters and histograms counted as things happen."""
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from visiondrift import __version__
+from visiondrift.drift.judge import Judgement, WindowEvaluation
+from visiondrift.publish.snapshot import Evaluation, ModelState, Snapshot
+from visiondrift.signals import SEVERITIES, SIGNALS, VERDICTS
+
+PREFIX = "visiondrift_"
+_SCOPE = ("model", "version", "slice", "window")
+
+REJECTION_REASONS = (
+    "missing_field",
+    "bad_time",
+    "unknown_model",
+    "unknown_slice_label",
+    "too_many_slices",
+    "no_input",
+    "bad_image",
+    "image_too_large",
+    "bad_embedding",
+    "dimension_mismatch",
+    "bad_confidences",
+    "unknown_class",
+    "bad_value",
+)
+INGEST_FAILURES = ("disk_full", "queue_full", "log_error", "embedder_error")
+
+Row = tuple[Sequence[str], float]
+
+
+@dataclass(frozen=True)
+class SnapshotGauge:
+    """One gauge: its name without the prefix, what it means, its labels, and its rows in a snapshot."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    rows: Callable[[Snapshot], Iterator[Row]]
+
+
+@dataclass(frozen=True)
+class LiveMetric:
+    """One counter or histogram that is counted where the thing happens."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    kind: Literal["counter", "histogram"] = "counter"
+
+
+def _windows(snapshot: Snapshot) -> Iterator[tuple[ModelState, Evaluation, WindowEvaluation, tuple[str, ...]]]:
+    for model in snapshot.models:
+        for evaluation in model.evaluations:
+            for window in evaluation.windows:
+                scope = (evaluation.model, evaluation.version, window.slice, window.window)
+                yield model, evaluation, window, scope
+
+
+def _judgements(snapshot: Snapshot, signal: str) -> Iterator[tuple[ModelState, Judgement, tuple[str, ...]]]:
+    for model, _, window, scope in _windows(snapshot):
+        for judgement in window.judgements:
+            if judgement.signal == signal:
+                yield model, judgement, scope
+
+
+def _score(signal: str) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for _, judgement, scope in _judgements(snapshot, signal):
+            if judgement.score is not None:
+                yield scope, judgement.score
+
+    return rows
+
+
+def _class_drift(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        for name, value in window.class_drift.items():
+            yield (*scope, name), value
+
+
+def _threshold(signal: str) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for model, judgement, scope in _judgements(snapshot, signal):
+            for severity in SEVERITIES:
+                level = judgement.threshold.level(severity)
+                if level is not None:
+                    yield (*scope, severity, model.owner), level
+
+    return rows
+
+
+def _threshold_missing(snapshot: Snapshot) -> Iterator[Row]:
+    lacking: dict[tuple[str, str], bool] = {}
+    for _, _, window, scope in _windows(snapshot):
+        for judgement in window.judgements:
+            key = (scope[0], judgement.signal)
+            without = judgement.threshold.warning is None and judgement.threshold.critical is None
+            lacking[key] = lacking.get(key, False) or without
+    for key, value in lacking.items():
+        yield key, float(value)
+
+
+def _verdict(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        for verdict in VERDICTS:
+            yield (*scope, verdict), float(window.verdict == verdict)
+
+
+def _shares(of: Callable[[WindowEvaluation], Iterable[tuple[str, float]]]) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for _, _, window, scope in _windows(snapshot):
+            for name, share in of(window):
+                yield (*scope, name), share
+
+    return rows
+
+
+def _of_window(value: Callable[[WindowEvaluation], float | None]) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for _, _, window, scope in _windows(snapshot):
+            number = value(window)
+            if number is not None:
+                yield scope, number
+
+    return rows
+
+
+def _of_evaluation(value: Callable[[Evaluation], float]) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for model in snapshot.models:
+            for evaluation in model.evaluations:
+                yield (evaluation.model, evaluation.version), value(evaluation)
+
+    return rows
+
+
+def _of_model(
+    value: Callable[[ModelState], float], labels: Callable[[ModelState], Sequence[str]]
+) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for model in snapshot.models:
+            yield labels(model), value(model)
+
+    return rows
+
+
+def _newest(snapshot: Snapshot) -> Iterator[Row]:
+    for model in snapshot.models:
+        for (version, slice_), time in model.newest.items():
+            yield (model.name, version, slice_), time
+
+
+def _report_times(snapshot: Snapshot) -> Iterator[Row]:
+    for model in snapshot.models:
+        for scope, time in model.reports.items():
+            yield (model.name, *scope), time
+
+
+def _single(value: Callable[[Snapshot], float]) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        yield (), value(snapshot)
+
+    return rows
+
+
+def _links(snapshot: Snapshot) -> Iterator[Row]:
+    yield (snapshot.links.exporter_url, snapshot.links.grafana_url, snapshot.links.runbook_url), 1.0
+
+
+def _build(_: Snapshot) -> Iterator[Row]:
+    yield (__version__, platform.python_version(), installed_version("evidently")), 1.0
+
+
+def _reference_usable(model: ModelState) -> float:
+    return float(not model.reference.problem)
+
+
+def _by_model(model: ModelState) -> Sequence[str]:
+    return (model.name,)
+
+
+def _by_owner(model: ModelState) -> Sequence[str]:
+    return (model.name, model.owner)
+
+
+def _by_reference(model: ModelState) -> Sequence[str]:
+    return (model.name, model.reference.name)
+
+
+def _signal_gauges() -> Iterator[SnapshotGauge]:
+    for signal in SIGNALS:
+        if signal.name == "confidence_drift":
+            yield SnapshotGauge(signal.name, f"{signal.title}, by class", (*_SCOPE, "class"), _class_drift)
+        else:
+            yield SnapshotGauge(signal.name, f"{signal.title}: {signal.meaning}", _SCOPE, _score(signal.name))
+        yield SnapshotGauge(
+            f"{signal.name}_threshold",
+            f"{signal.title}: the level at which a severity begins ({signal.bad_when} is bad)",
+            (*_SCOPE, "severity", "model_owner"),
+            _threshold(signal.name),
+        )
+
+
+SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
+    *_signal_gauges(),
+    SnapshotGauge("window_samples", "Events in the window", _SCOPE, _of_window(lambda w: w.samples)),
+    SnapshotGauge(
+        "window_min_samples", "Events that the window needs to speak", _SCOPE, _of_window(lambda w: w.min_samples)
+    ),
+    SnapshotGauge("verdict", "1 for the window's present verdict", (*_SCOPE, "verdict"), _verdict),
+    SnapshotGauge(
+        "mean_confidence", "Mean top confidence in the window", _SCOPE, _of_window(lambda w: w.mean_confidence)
+    ),
+    SnapshotGauge(
+        "reference_mean_confidence",
+        "Mean top confidence in the reference",
+        _SCOPE,
+        _of_window(lambda w: w.reference_mean_confidence),
+    ),
+    SnapshotGauge(
+        "low_confidence_ratio",
+        "Share of events with a top confidence below low_confidence_below",
+        _SCOPE,
+        _of_window(lambda w: w.low_confidence_ratio),
+    ),
+    SnapshotGauge(
+        "class_share",
+        "Share of predictions by class in the window",
+        (*_SCOPE, "class"),
+        _shares(lambda w: w.class_share.items()),
+    ),
+    SnapshotGauge(
+        "reference_class_share",
+        "Share of predictions by class in the reference",
+        (*_SCOPE, "class"),
+        _shares(lambda w: w.reference_class_share.items()),
+    ),
+    SnapshotGauge(
+        "evaluation_last_success_timestamp_seconds",
+        "When the model was last evaluated",
+        ("model", "version"),
+        _of_evaluation(lambda e: e.at),
+    ),
+    SnapshotGauge(
+        "evaluation_interval_seconds",
+        "How often the model is to be evaluated",
+        ("model",),
+        _of_model(lambda m: m.evaluate_every, _by_model),
+    ),
+    SnapshotGauge("last_event_timestamp_seconds", "Time of the newest event", ("model", "version", "slice"), _newest),
+    SnapshotGauge(
+        "input_stopped_after_seconds",
+        "Silence after which the input counts as stopped",
+        ("model", "model_owner"),
+        _of_model(lambda m: m.input_stopped_after, _by_owner),
+    ),
+    SnapshotGauge(
+        "reference_rows",
+        "Rows of the reference",
+        ("model", "reference"),
+        _of_model(lambda m: m.reference.rows, _by_reference),
+    ),
+    SnapshotGauge(
+        "reference_created_timestamp_seconds",
+        "When the reference was built",
+        ("model", "reference"),
+        _of_model(lambda m: m.reference.created, _by_reference),
+    ),
+    SnapshotGauge(
+        "reference_usable",
+        "1 where the reference can be used, 0 where it is missing, damaged or made with another embedder",
+        ("model", "reference"),
+        _of_model(_reference_usable, _by_reference),
+    ),
+    SnapshotGauge(
+        "signal_threshold_missing",
+        "1 where a signal has neither a warning nor a critical threshold, and so can never alert",
+        ("model", "signal"),
+        _threshold_missing,
+    ),
+    SnapshotGauge("report_last_timestamp_seconds", "When the newest report was written", _SCOPE, _report_times),
+    SnapshotGauge("log_events", "Events in the prediction log", (), _single(lambda s: s.log_events)),
+    SnapshotGauge("log_size_bytes", "Size of the prediction log on disk", (), _single(lambda s: s.log_size_bytes)),
+    SnapshotGauge("ingest_queue_events", "Events that wait for the log", (), _single(lambda s: s.queue_events)),
+    SnapshotGauge(
+        "ingest_queue_capacity_events", "Events that may wait for the log", (), _single(lambda s: s.queue_capacity)
+    ),
+    SnapshotGauge(
+        "config_last_reload_successful",
+        "1 where the configuration on disk is the one in force, 0 where it was rejected",
+        (),
+        _single(lambda s: float(not s.config_problem)),
+    ),
+    SnapshotGauge(
+        "config_last_reload_success_timestamp_seconds",
+        "When the configuration in force was read",
+        (),
+        _single(lambda s: s.config_loaded_at),
+    ),
+    SnapshotGauge(
+        "monitor_last_tick_timestamp_seconds",
+        "When the monitor last looked at its schedule",
+        (),
+        _single(lambda s: s.tick_at),
+    ),
+    SnapshotGauge(
+        "links_info", "Addresses that alerts and pages link to", ("exporter_url", "grafana_url", "runbook_url"), _links
+    ),
+    SnapshotGauge("build_info", "Versions of what runs", ("version", "python", "evidently"), _build),
+)
+
+LIVE_METRICS: tuple[LiveMetric, ...] = (
+    LiveMetric("events_received", "Events sent to the exporter", ("model",)),
+    LiveMetric("events_stored", "Events that are durable in the log", ("model",)),
+    LiveMetric("events_duplicate", "Events whose id was stored before", ("model",)),
+    LiveMetric("events_rejected", "Events refused at intake", ("model", "reason")),
+    LiveMetric("ingest_failures", "Requests that could not be stored", ("reason",)),
+    LiveMetric("embeddings", "Images embedded", ()),
+    LiveMetric("embedding_failures", "Batches of images that the embedder failed on", ()),
+    LiveMetric("evaluations", "Evaluations begun", ("model",)),
+    LiveMetric("evaluation_failures", "Evaluations that failed", ("model",)),
+    LiveMetric("reports", "Evidently reports written", ()),
+    LiveMetric("report_failures", "Evidently reports that failed", ()),
+    LiveMetric("ingest_commit_duration_seconds", "One group commit", (), "histogram"),
+    LiveMetric("embedding_duration_seconds", "Embedding one batch of images", (), "histogram"),
+    LiveMetric("evaluation_duration_seconds", "One evaluation of one model", ("model",), "histogram"),
+)
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+def catalogue() -> dict[str, tuple[str, ...]]:
+    """Every series name that ``/metrics`` can show -> its labels (histograms by their base name)."""
+    names = {PREFIX + gauge.name: gauge.labels for gauge in SNAPSHOT_GAUGES}
+    for metric in LIVE_METRICS:
+        names[PREFIX + metric.name + ("_total" if metric.kind == "counter" else "")] = metric.labels
+    return names
+
+
+class _SnapshotCollector(Collector):
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    def describe(self) -> Iterable[Metric]:
+        # Without this the registry would collect once at registration, before there is a snapshot.
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot = self._snapshot()
+        for gauge in SNAPSHOT_GAUGES:
+            family = GaugeMetricFamily(PREFIX + gauge.name, gauge.help, labels=gauge.labels)
+            for labels, value in gauge.rows(snapshot):
+                family.add_metric(labels, value)
+            yield family
+
+
+class Metrics:
+    """The exporter's own registry: the snapshot's gauges and the live counters, rendered on request.
+
+    Counters exist with 0 from ``declare`` on, so that ``increase()`` sees the first event.
+    """
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        self._registry.register(_SnapshotCollector(snapshot))
+        self._counters: dict[str, Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for metric in LIVE_METRICS:
+            arguments = (PREFIX + metric.name, metric.help, metric.labels)
+            if metric.kind == "counter":
+                self._counters[metric.name] = Counter(*arguments, registry=self._registry)
+            else:
+                self._histograms[metric.name] = Histogram(*arguments, registry=self._registry, buckets=_BUCKETS)
+        for reason in INGEST_FAILURES:
+            self._counters["ingest_failures"].labels(reason)
+        self._models: frozenset[str] = frozenset()
+
+    def declare(self, models: Iterable[str]) -> None:
+        """Start every counter of ``models`` at 0, and forget those of models that are gone."""
+        wanted = frozenset(models)
+        for metric in LIVE_METRICS:
+            if "model" not in metric.labels:
+                continue
+            instrument = self._counters.get(metric.name) or self._histograms[metric.name]
+            for model in wanted | {"unknown"}:
+                for labels in self._label_sets(metric, model):
+                    instrument.labels(*labels)
+            for model in self._models - wanted:
+                for labels in self._label_sets(metric, model):
+                    instrument.remove(*labels)
+        self._models = wanted
+
+    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+        """Add to a counter. A model that is not declared is counted as ``unknown``: labels stay bounded."""
+        self._counters[name].labels(**self._bounded(labels)).inc(amount) if labels else self._counters[name].inc(amount)
+
+    def observe(self, name: str, seconds: float, **labels: str) -> None:
+        """Add a duration to a histogram."""
+        histogram = self._histograms[name]
+        (histogram.labels(**self._bounded(labels)) if labels else histogram).observe(seconds)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The exposition and its content type, in the format that the ``Accept`` header asks for."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self._registry), content_type
+
+    def _bounded(self, labels: dict[str, str]) -> dict[str, str]:
+        model = labels.get("model")
+        return labels if model is None or model in self._models else labels | {"model": "unknown"}
+
+    @staticmethod
+    def _label_sets(metric: LiveMetric, model: str) -> list[tuple[str, ...]]:
+        if "reason" in metric.labels:
+            return [(model, reason) for reason in REJECTION_REASONS]
+        return [(model,)]

@@ -1,0 +1,86 @@
+"""The immutable picture of what is known now: the monitor makes it, ``/metrics`` and the pages only read it.
+
+A new one replaces the old one whole, so a scrape never sees half an evaluation, and what has left the configuration
+has left the picture.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from visiondrift.drift.judge import WindowEvaluation, worst
+from visiondrift.signals import VerdictName
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One run of the monitor over one model and version. ``at`` and ``seconds`` are epoch and duration in seconds."""
+
+    model: str
+    version: str
+    at: float
+    seconds: float
+    windows: tuple[WindowEvaluation, ...]
+
+    @property
+    def verdict(self) -> VerdictName:
+        """The worst verdict of any slice and window."""
+        return worst(window.verdict for window in self.windows)
+
+
+@dataclass(frozen=True)
+class ReferenceState:
+    """Which reference a model is compared with; ``problem`` says why it cannot be used ("" where it can)."""
+
+    name: str
+    rows: int = 0
+    created: float = 0.0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """Everything known of one model.
+
+    ``newest`` maps (version, slice) -> newest event time; ``reports`` maps (version, slice, window) -> time of the
+    newest report; ``problem`` is the last evaluation's error ("" after a success).
+    """
+
+    name: str
+    owner: str
+    evaluate_every: float
+    input_stopped_after: float
+    reference: ReferenceState
+    evaluations: tuple[Evaluation, ...] = ()
+    newest: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    reports: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def verdict(self) -> VerdictName:
+        """The worst verdict of any version."""
+        return worst(evaluation.verdict for evaluation in self.evaluations)
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where alerts and pages point: the addresses as a browser reaches them."""
+
+    exporter_url: str
+    grafana_url: str
+    prometheus_url: str
+    runbook_url: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The whole picture. ``config_problem`` holds the rejected configuration's errors ("" where it was accepted)."""
+
+    links: Links
+    models: tuple[ModelState, ...] = ()
+    log_events: int = 0
+    log_size_bytes: int = 0
+    config_loaded_at: float = 0.0
+    config_problem: str = ""
+    tick_at: float = 0.0
+    queue_events: int = 0
+    queue_capacity: int = 0
