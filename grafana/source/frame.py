@@ -1,0 +1,150 @@
+"""What both dashboards have around their panels: identity, data source, time, variables, links, annotations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders import prometheus
+from grafana_foundation_sdk.models import common, dashboard
+
+import style
+
+DATASOURCE_UID = "visiondrift-prometheus"
+DATASOURCE_NAME = "VisionDrift Prometheus"
+DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
+"""Every query names the variable, never the data source: the dashboards also work when imported elsewhere."""
+
+OVERVIEW_UID = "visiondrift-overview"
+MODEL_UID = "visiondrift-model"
+
+# Grafana puts its own root URL, sub-path included, before an address that starts with a slash.
+MODEL_PATH = f"/d/{MODEL_UID}"
+OVERVIEW_PATH = f"/d/{OVERVIEW_UID}"
+
+
+@dataclass(frozen=True)
+class Link:
+    """One entry of the dashboard's top bar."""
+
+    title: str
+    url: str
+    tooltip: str
+    icon: str = "external link"
+    keep_time: bool = False
+    new_tab: bool = True
+
+
+def dashboard_link(title: str, path: str, tooltip: str) -> Link:
+    """A link to the other dashboard, in the same tab and time range."""
+    return Link(title, path, tooltip, icon="dashboard", keep_time=True, new_tab=False)
+
+
+def new_dashboard(title: str, *, uid: str, description: str) -> build.Dashboard:
+    """Give an empty, read-only dashboard with the templated data source."""
+    return (
+        build.Dashboard(title)
+        .uid(uid)
+        .description(description)
+        .tags(["visiondrift"])
+        .readonly()
+        .timezone("browser")
+        .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
+        .time("now-6h", "now")
+        .refresh("30s")
+        .with_variable(_datasource_variable())
+    )
+
+
+def _datasource_variable() -> build.DatasourceVariable:
+    current = dashboard.VariableOption(selected=True, text=DATASOURCE_NAME, value=DATASOURCE_UID)
+    return (
+        build.DatasourceVariable("datasource")
+        .type("prometheus")
+        .label("Data source")
+        .description("The Prometheus that scrapes the VisionDrift exporter")
+        .current(current)
+        .hide(dashboard.VariableHide.HIDE_VARIABLE)
+    )
+
+
+def label_variable(
+    name: str, *, metric: str, label: str = "", title: str = "", description: str
+) -> build.QueryVariable:
+    """List the values of ``label`` (by default ``name``) on ``metric``, which may carry a selector."""
+    query = f"label_values({metric}, {label or name})"
+    return (
+        build.QueryVariable(name)
+        .label(title or name.capitalize())
+        .description(description)
+        .datasource(DATASOURCE)
+        .query({"qryType": 1, "query": query, "refId": f"variable-{name}"})
+        .definition(query)
+        .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(dashboard.VariableSort.NATURAL_ASC)
+        .allow_custom_value(allow_custom_value=False)
+    )
+
+
+def address_variables() -> list[build.QueryVariable]:
+    """Hidden variables that hold the exporter's and the runbook's public addresses, as the exporter publishes them."""
+    return [
+        label_variable(
+            name,
+            metric="visiondrift_links_info",
+            title=title,
+            description="Published by the exporter, from its configuration",
+        ).hide(dashboard.VariableHide.HIDE_VARIABLE)
+        for name, title in (("exporter_url", "Exporter address"), ("runbook_url", "Runbook address"))
+    ]
+
+
+def top_link(link: Link) -> build.DashboardLink:
+    """One link in the dashboard's top bar; variables in its address are filled in by Grafana."""
+    return (
+        build.DashboardLink(link.title)
+        .type(dashboard.DashboardLinkType.LINK)
+        .icon(link.icon)
+        .tooltip(link.tooltip)
+        .url(link.url)
+        .keep_time(link.keep_time)
+        .include_vars(include_vars=False)
+        .target_blank(link.new_tab)
+        .as_dropdown(as_dropdown=False)
+        .tags([])
+    )
+
+
+EXPORTER_LINKS = (
+    Link("Exporter", "${exporter_url}/", "The exporter's own page: models, cameras, verdicts, sparklines"),
+    Link("Runbook", "${runbook_url}", "What each alert means and what to do about it"),
+)
+
+
+def model_address(values: Mapping[str, str]) -> str:
+    """The address of the Model dashboard with its variables set, in the current time range."""
+    return f"{MODEL_PATH}?" + "&".join(
+        ["${__url_time_range}", *(f"var-{name}={value}" for name, value in values.items())]
+    )
+
+
+def alert_annotations(selectors: Mapping[str, str]) -> list[build.AnnotationQuery]:
+    """Firing alerts as coloured regions: ``selectors`` maps a severity to the alerts to show at it (PromQL)."""
+    colors = {"warning": style.WARNING, "critical": style.CRITICAL}
+    return [_alert_annotation(severity, expr, colors[severity]) for severity, expr in selectors.items()]
+
+
+def _alert_annotation(severity: str, expr: str, color: str) -> build.AnnotationQuery:
+    target = prometheus.Dataquery().expr(expr).ref_id("Anno").range().interval("")
+    return (
+        build.AnnotationQuery()
+        .name(f"{severity.capitalize()} alerts")
+        .datasource(DATASOURCE)
+        .enable(enable=True)
+        .hide(hide=False)
+        .icon_color(color)
+        .expr(expr)
+        .target(target)
+        .title_format("{{alertname}}")
+        .text_format("{{model}} {{slice}} {{window}}")
+        .tag_keys("severity,component")
+    )

@@ -1,0 +1,61 @@
+"""How a state looks: the one place that decides which colour and which word stand for what.
+
+A colour never carries meaning alone: every coloured value also says its word.
+"""
+
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.models import dashboard
+
+OK = "green"
+WARNING = "orange"
+CRITICAL = "red"
+INSUFFICIENT = "#8e8e8e"
+SCORE = "blue"
+REFERENCE = "purple"
+
+BY_VERDICT = {"insufficient": INSUFFICIENT, "ok": OK, "warning": WARNING, "critical": CRITICAL}
+
+VERDICT_CODES = {"insufficient": 0, "ok": 1, "warning": 2, "critical": 3}
+"""Numbers that the verdicts become in a query: the worst verdict of several is their maximum."""
+
+VERDICT_WORDS = {"insufficient": "cannot tell", "ok": "ok", "warning": "warning", "critical": "critical"}
+
+
+def thresholds(*steps: tuple[float | None, str]) -> build.ThresholdsConfig:
+    """Colour steps, lowest first; the first has no lower end (``None``)."""
+    return (
+        build.ThresholdsConfig()
+        .mode(dashboard.ThresholdsMode.ABSOLUTE)
+        .steps([dashboard.Threshold(value=value, color=color) for value, color in steps])
+    )
+
+
+def calm() -> build.ThresholdsConfig:
+    """For values that are neither good nor bad."""
+    return thresholds((None, "text"))
+
+
+def _value_map(words: dict[str, tuple[str, str]]) -> list[dashboard.ValueMapping]:
+    return [
+        dashboard.ValueMap(
+            options={
+                value: dashboard.ValueMappingResult(text=word, color=color, index=index)
+                for index, (value, (word, color)) in enumerate(words.items())
+            }
+        )
+    ]
+
+
+def verdict_mappings() -> list[dashboard.ValueMapping]:
+    """Verdict codes as coloured words."""
+    return _value_map({str(code): (VERDICT_WORDS[name], BY_VERDICT[name]) for name, code in VERDICT_CODES.items()})
+
+
+def severity_mappings() -> list[dashboard.ValueMapping]:
+    """The label ``severity`` in its colour."""
+    return _value_map({"critical": ("critical", CRITICAL), "warning": ("warning", WARNING)})
+
+
+def well_mappings(*, well: str, broken: str) -> list[dashboard.ValueMapping]:
+    """1 and 0 as words: 1 is well."""
+    return _value_map({"1": (well, OK), "0": (broken, CRITICAL)})
