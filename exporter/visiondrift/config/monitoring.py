@@ -1,5 +1,6 @@
 """``monitoring.yml``: which models are watched, how events come in, and where things are kept."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,8 +15,27 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
 """A model, class-free name that is safe in labels, paths and URLs."""
+
+RESERVED_LABELS = frozenset(
+    {
+        "confidences",
+        "embedding",
+        "id",
+        "image",
+        "image_uri",
+        "latency_ms",
+        "metadata",
+        "model",
+        "predicted_class",
+        "time",
+        "trace_id",
+        "version",
+    }
+)
+"""Fields of an event and columns of its files: a slice label of such a name would be mistaken for one."""
 
 
 class ServerConfig(Strict):
@@ -39,6 +59,20 @@ class EmbedderConfig(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     batch_size: int = Field(default=32, ge=1, le=1024)
     threads: int = Field(default=1, ge=1, le=256)
+
+    @property
+    def identity(self) -> str:
+        """The name that events and references carry: what must be equal for embeddings to be comparable.
+
+        ``ViT-B-32/laion2b_s34b_b79k``; of a local path only the last name counts, so that a checkout, an image and
+        another machine agree: ``local-dir:digits-clip``.
+        """
+        scheme, colon, path = self.model.partition(":")
+        model = f"{scheme}:{Path(path).name}" if colon else self.model
+        if self.pretrained is None:
+            return model
+        tag = Path(self.pretrained).name if "/" in self.pretrained else self.pretrained
+        return f"{model}/{tag}"
 
 
 class IntakeConfig(Strict):
@@ -65,6 +99,7 @@ class ReportsConfig(Strict):
     path: Path = Path("../../state/reports")
     keep: int = Field(default=100, ge=1, le=10_000)
     when: Literal["drift", "always", "never"] = "drift"
+    at_most_every: Duration = 900.0
 
 
 class WindowConfig(Strict):
