@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from visiondrift.config import SliceThresholds, Threshold
-from visiondrift.signals import BY_NAME, VERDICTS, VerdictName
+from visiondrift.signals import ALL_SLICES, BY_NAME, VERDICTS, VerdictName
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class WindowEvaluation:
     """Every signal of one model, version, slice and window, at one time.
 
     ``class_drift`` maps class -> confidence drift; ``class_share`` and ``reference_class_share`` map class -> share
-    of predictions, 0-1. The means and ratios are None where the window may not speak.
+    of predictions, 0-1. The means and ratios are None where the window may not speak. ``total`` events were in the
+    window, of which ``samples`` were compared; ``reference_rows`` rows of the slice ``reference_slice`` of the
+    reference were what they were compared with.
     """
 
     slice: str
@@ -42,6 +44,10 @@ class WindowEvaluation:
     mean_confidence: float | None = None
     reference_mean_confidence: float | None = None
     low_confidence_ratio: float | None = None
+    total: int = 0
+    rejected: int = 0
+    reference_rows: int = 0
+    reference_slice: str = ALL_SLICES
 
     @property
     def verdict(self) -> VerdictName:

@@ -1,0 +1,213 @@
+"""Which rows of the reference a window is compared with, and what is computed of them once.
+
+A slice is compared with the reference's own rows of that slice where there are enough, else with the whole reference.
+All slices together are compared with rows in the window's own mix of the first slice label, because more traffic from
+one camera is no drift. Rows are chosen by arithmetic, never by chance: the same question has the same answer.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.drift.categories import class_counts
+from visiondrift.drift.columns import PreparedColumns, prepare_columns
+from visiondrift.errors import ReferenceUnusable
+from visiondrift.prediction import Sample
+from visiondrift.signals import ALL_SLICES
+
+MIN_SLICE_ROWS = 100
+"""Rows of its own that the reference needs of a slice before the slice is compared with these alone."""
+
+MIN_ROWS = 30
+"""Rows of the reference that a score must rest on; with fewer, the reference's own chance outweighs the window's."""
+
+MAX_ROWS = 10_000
+"""Rows of the reference that are compared at most, evenly spread: beyond twice a window's size they change nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingBaseline:
+    """The reference's embeddings: columns ready to compare, and their mean (d,) float64."""
+
+    columns: PreparedColumns
+    mean: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ConfidenceBaseline:
+    """The reference's confidences: columns ready to compare, top confidences (n,), predictions of each class (C,)."""
+
+    columns: PreparedColumns
+    top: NDArray[np.float32]
+    counts: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """What one window is compared with; a part is None where the reference has fewer than ``MIN_ROWS`` rows for it.
+
+    ``counts`` (C,) counts the predicted classes. ``available`` says how many rows there were for each part.
+    """
+
+    rows: int
+    slice: str
+    embedding: EmbeddingBaseline | None
+    confidence: ConfidenceBaseline | None
+    counts: NDArray[np.int64] | None
+    available: dict[str, int]
+
+
+class PreparedReference:
+    """A model's reference, held as long as it does not change. What does not depend on a window is computed once.
+
+    ``slices`` are the model's configured slice labels, of which the first counts for the traffic mix.
+    """
+
+    def __init__(self, sample: Sample, *, slices: tuple[str, ...]) -> None:
+        self._sample = replace(sample, predicted=predicted_or_top(sample))
+        self._mix_label = slices[0] if slices and slices[0] in sample.slices else None
+        self._fixed: dict[str, Baseline] = {}
+
+    @classmethod
+    def from_sample(cls, sample: Sample, *, classes: tuple[str, ...], slices: tuple[str, ...]) -> "PreparedReference":
+        """A reference whose confidence columns are those of the model, whatever order they were stored in."""
+        return cls(align_classes(sample, classes), slices=slices)
+
+    @property
+    def dimension(self) -> int:
+        """Columns of the embeddings; 0 where the reference has none."""
+        return self._sample.dimension
+
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether any event of the reference has an embedding; if none has, none is missed in a window."""
+        return bool(self._sample.has_embedding.any())
+
+    @property
+    def has_confidences(self) -> bool:
+        """Whether any event of the reference has confidences; if none has, none are missed in a window."""
+        return bool(self._sample.has_confidences.any())
+
+    def rows(self, slice_: str, window: Sample) -> tuple[Sample, str]:
+        """The events that ``window``, a window of ``slice_``, is compared with, and the slice that they are of."""
+        if slice_ == ALL_SLICES and self._mix_label:
+            return self._sample.take(self._in_mix_of(window, np.ones(len(self._sample), dtype=bool))), ALL_SLICES
+        own = self._sample.of_slice(slice_)
+        sample, name = (own, slice_) if len(own) >= MIN_SLICE_ROWS else (self._sample, ALL_SLICES)
+        return sample.take(spread(len(sample), MAX_ROWS)), name
+
+    def baseline(self, slice_: str, window: Sample) -> Baseline:
+        """The rows for ``window``, prepared. Raises ReferenceUnusable where embeddings have different lengths."""
+        if self.has_embeddings and window.has_embedding.any() and window.dimension != self.dimension:
+            msg = f"the reference's embeddings have {self.dimension} columns, the window's {window.dimension}"
+            raise ReferenceUnusable(msg)
+        if slice_ == ALL_SLICES and self._mix_label:
+            return self._mixed(window)
+        if slice_ not in self._fixed:
+            chosen, name = self.rows(slice_, window)
+            self._fixed[slice_] = _prepare(len(chosen), name, chosen, chosen, chosen)
+        return self._fixed[slice_]
+
+    def _mixed(self, window: Sample) -> Baseline:
+        """Rows in the window's mix, for each part among the events that have it: a camera that stops sending
+        embeddings changes the mix of the embeddings alone."""
+        own = self._sample
+        parts = [
+            own.take(self._in_mix_of(window.take(in_window), in_reference))
+            for in_reference, in_window in (
+                (own.has_embedding, window.has_embedding),
+                (own.has_confidences, window.has_confidences),
+                (own.predicted >= 0, predicted_or_top(window) >= 0),
+            )
+        ]
+        return _prepare(len(self.rows(ALL_SLICES, window)[0]), ALL_SLICES, *parts)
+
+    def _in_mix_of(self, window: Sample, usable: NDArray[np.bool_]) -> NDArray[np.intp]:
+        assert self._mix_label is not None  # noqa: S101  the callers have asked
+        rows = np.flatnonzero(usable)
+        labels = window.slices.get(self._mix_label)
+        if labels is None or not len(labels) or not len(rows):
+            return np.asarray(rows[spread(len(rows), MAX_ROWS)])
+        return np.asarray(rows[mixed_rows(self._sample.slices[self._mix_label][rows], labels)])
+
+
+def mixed_rows(reference: NDArray[np.object_], window: NDArray[np.object_]) -> NDArray[np.intp]:
+    """Rows of the reference, ascending, whose labels are mixed as the window's are; as many as there are.
+
+    Labels that the reference has fewer than ``MIN_ROWS`` rows of cannot be matched, and the others keep their
+    proportions; where none can, the whole reference is taken.
+    """
+    values, counts = np.unique(window.astype(str), return_counts=True)
+    of_value = [np.flatnonzero(reference == value) for value in values]
+    matched = [(rows, count) for rows, count in zip(of_value, counts, strict=True) if len(rows) >= MIN_ROWS]
+    if not matched:
+        return spread(len(reference), MAX_ROWS)
+    scale = min(len(rows) / count for rows, count in matched)
+    scale = min(scale, MAX_ROWS / sum(count for _, count in matched))
+    # The tiny amount keeps 1/3 of 300 rows from being floored to 99.
+    chosen = [rows[spread(len(rows), max(1, int(scale * count + 1e-9)))] for rows, count in matched]
+    return np.sort(np.concatenate(chosen))
+
+
+def spread(rows: int, limit: int) -> NDArray[np.intp]:
+    """At most ``limit`` of ``rows`` positions, ascending and evenly spread."""
+    if rows <= limit:
+        return np.arange(rows)
+    return ((np.arange(limit) + 0.5) * rows / limit).astype(np.intp)
+
+
+def predicted_or_top(sample: Sample) -> NDArray[np.int32]:
+    """(n,) the predicted class; where none was sent, the one with the highest confidence; -1 where neither is there."""
+    predicted = sample.predicted.copy()
+    missing = (predicted < 0) & sample.has_confidences
+    if missing.any():
+        predicted[missing] = np.nanargmax(sample.confidences[missing], axis=1)
+    return predicted
+
+
+def filled(confidences: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, C) with 0 for a class that an event does not name: clients may send the few highest alone."""
+    return np.nan_to_num(confidences, nan=0.0)
+
+
+def align_classes(sample: Sample, classes: tuple[str, ...]) -> Sample:
+    """``sample`` with its confidence columns and predicted indices in the order of ``classes``.
+
+    A class that the sample does not know gets no confidence; one that only the sample knows is dropped.
+    """
+    if sample.classes == classes:
+        return sample
+    confidences = np.full((len(sample), len(classes)), np.nan, dtype=np.float32)
+    place = np.full(len(sample.classes) + 1, -1, dtype=np.int32)
+    for target, name in enumerate(classes):
+        if name in sample.classes:
+            source = sample.classes.index(name)
+            confidences[:, target] = sample.confidences[:, source]
+            place[source] = target
+    return replace(sample, classes=classes, confidences=confidences, predicted=place[sample.predicted])
+
+
+def _prepare(rows: int, name: str, embedded: Sample, confident: Sample, predicted: Sample) -> Baseline:
+    embeddings = embedded.embeddings[embedded.has_embedding]
+    confident = confident.take(confident.has_confidences)
+    counts = class_counts(predicted.predicted, len(predicted.classes))
+    available = {"embedding": len(embeddings), "confidences": len(confident), "predicted class": int(counts.sum())}
+    return Baseline(
+        rows,
+        name,
+        _embedding(embeddings) if len(embeddings) >= MIN_ROWS else None,
+        _confidence(confident) if len(confident) >= MIN_ROWS else None,
+        counts if counts.sum() >= MIN_ROWS else None,
+        available,
+    )
+
+
+def _embedding(embeddings: NDArray[Any]) -> EmbeddingBaseline:
+    return EmbeddingBaseline(prepare_columns(embeddings), embeddings.mean(axis=0, dtype=np.float64))
+
+
+def _confidence(confident: Sample) -> ConfidenceBaseline:
+    counts = class_counts(confident.predicted, len(confident.classes))
+    return ConfidenceBaseline(prepare_columns(filled(confident.confidences)), confident.top_confidence, counts)

@@ -1,0 +1,242 @@
+"""One window against its reference: every signal's score, or the sentence that says why there is none.
+
+Who may speak: a score needs ``min_samples`` events that have what it looks at, and ``MIN_ROWS`` such rows of the
+reference. A model without configured classes has no prediction and confidence signals at all. The rejected events of
+a model carry no slice, so ``invalid_ratio`` exists for all slices together only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.config import SliceThresholds
+from visiondrift.config.monitoring import WatchedModel
+from visiondrift.drift.baseline import (
+    MIN_ROWS,
+    Baseline,
+    ConfidenceBaseline,
+    PreparedReference,
+    align_classes,
+    filled,
+    predicted_or_top,
+)
+from visiondrift.drift.categories import (
+    capped_shares,
+    class_counts,
+    class_shares,
+    jensen_shannon,
+    pool_classes,
+    shown_classes,
+)
+from visiondrift.drift.columns import drifted_share, wasserstein_normed
+from visiondrift.drift.judge import ScoreOrReason, WindowEvaluation, judge
+from visiondrift.prediction import Sample
+from visiondrift.signals import ALL_SLICES, SIGNALS
+
+MIN_CLASS_REFERENCE = 10
+"""Predictions of a class that the reference must hold before the class's own confidence is judged."""
+
+MIN_CLASS_EXPECTED = 2
+"""Predictions of a class to expect in a window before the class's own confidence is judged in it."""
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What a model's configuration says about its scores."""
+
+    classes: tuple[str, ...]
+    slices: tuple[str, ...] = ()
+    low_confidence_below: float = 0.5
+    column_threshold: float = 0.3
+    max_classes: int = 50
+
+    @classmethod
+    def of_model(cls, model: WatchedModel) -> "ScoreSettings":
+        """The settings of a configured model."""
+        return cls(model.classes, model.slices, model.low_confidence_below, model.column_threshold, model.max_classes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """Everything that the scores of one window are computed from."""
+
+    window: Sample
+    baseline: Baseline
+    min_samples: int
+    settings: ScoreSettings
+
+    def may_speak(self, samples: int, part: str) -> str:
+        """Why there is no score on ``part`` with so many samples; empty where there is one."""
+        if samples < self.min_samples:
+            with_part = f" with {part}" if part else ""
+            return f"the window has {samples} events{with_part}, and {self.min_samples} are needed"
+        available = self.baseline.available.get(part, MIN_ROWS)
+        if available < MIN_ROWS:
+            return f"the reference has {available} events with {part}, and {MIN_ROWS} are needed"
+        return ""
+
+
+@dataclass(frozen=True)
+class _Confidence:
+    """What confidences say beyond their scores."""
+
+    class_drift: Mapping[str, float]
+    mean: float
+    reference_mean: float
+    low_ratio: float
+
+
+def evaluate_window(
+    reference: PreparedReference,
+    window: Sample,
+    *,
+    slice_: str,
+    window_name: str,
+    min_samples: int,
+    settings: ScoreSettings,
+    thresholds: SliceThresholds,
+    rejected: int = 0,
+    total: int | None = None,
+) -> WindowEvaluation:
+    """Score and judge ``window``, the events of ``slice_``, against ``reference``.
+
+    ``total`` events were in the window, of which the sample holds at most the configured maximum; ``rejected`` events
+    of the model were refused in that time. Pure: equal arguments give equal answers. Raises ReferenceUnusable where
+    window and reference have embeddings of different length.
+    """
+    window = align_classes(window, settings.classes)
+    total = len(window) if total is None else total
+    question = _Question(window, reference.baseline(slice_, window), min_samples, settings)
+    scores = _embedding_scores(question)
+    class_share: Mapping[str, float] = {}
+    reference_class_share: Mapping[str, float] = {}
+    confidence = None
+    if settings.classes:
+        prediction, class_share, reference_class_share = _prediction_score(question)
+        confidence_scores, confidence = _confidence_scores(question)
+        scores |= {"prediction_drift": prediction} | confidence_scores
+    scores["missing_ratio"] = _missing_ratio(question, reference)
+    if slice_ == ALL_SLICES:
+        scores["invalid_ratio"] = _invalid_ratio(question, rejected, total)
+    return WindowEvaluation(
+        slice=slice_,
+        window=window_name,
+        samples=len(window),
+        min_samples=min_samples,
+        judgements=judge({s.name: scores[s.name] for s in SIGNALS if s.name in scores}, thresholds),
+        class_drift=confidence.class_drift if confidence else {},
+        class_share=class_share,
+        reference_class_share=reference_class_share,
+        mean_confidence=confidence.mean if confidence else None,
+        reference_mean_confidence=confidence.reference_mean if confidence else None,
+        low_confidence_ratio=confidence.low_ratio if confidence else None,
+        total=total,
+        rejected=rejected,
+        reference_rows=question.baseline.rows,
+        reference_slice=question.baseline.slice,
+    )
+
+
+def _embedding_scores(question: _Question) -> dict[str, ScoreOrReason]:
+    rows = question.window.has_embedding
+    samples = int(rows.sum())
+    why = question.may_speak(samples, "embedding")
+    baseline = question.baseline.embedding
+    if why or baseline is None:
+        return dict.fromkeys(("embedding_drift", "clip_similarity"), ScoreOrReason(None, samples, why))
+    embeddings = question.window.embeddings[rows]
+    share = drifted_share(wasserstein_normed(baseline.columns, embeddings), question.settings.column_threshold)
+    similarity = _cosine(embeddings.mean(axis=0, dtype=np.float64), baseline.mean)
+    return {
+        "embedding_drift": ScoreOrReason(share, samples),
+        "clip_similarity": ScoreOrReason(similarity, samples),
+    }
+
+
+def _prediction_score(question: _Question) -> tuple[ScoreOrReason, Mapping[str, float], Mapping[str, float]]:
+    """The score, and the class shares of window and reference as they are shown."""
+    classes = question.settings.classes
+    counts = class_counts(predicted_or_top(question.window), len(classes))
+    samples = int(counts.sum())
+    why = question.may_speak(samples, "predicted class")
+    reference = question.baseline.counts
+    if why or reference is None:
+        return ScoreOrReason(None, samples, why), {}, {}
+    pooled_reference, pooled = pool_classes(reference, counts)
+    distance = jensen_shannon(class_shares(pooled_reference), class_shares(pooled))
+    shares, reference_shares = class_shares(counts), class_shares(reference)
+    shown = shown_classes(classes, reference_shares, question.settings.max_classes)
+    return (
+        ScoreOrReason(distance, samples),
+        capped_shares(classes, shares, shown),
+        capped_shares(classes, reference_shares, shown),
+    )
+
+
+def _confidence_scores(question: _Question) -> tuple[dict[str, ScoreOrReason], _Confidence | None]:
+    window, baseline = question.window, question.baseline.confidence
+    names = ("confidence_drift", "confidence_drop", "low_confidence_rise")
+    samples = int(window.has_confidences.sum())
+    why = question.may_speak(samples, "confidences")
+    if why or baseline is None:
+        return dict.fromkeys(names, ScoreOrReason(None, samples, why)), None
+    top, limit = window.top_confidence, question.settings.low_confidence_below
+    low, reference_low = float(np.mean(top < limit)), float(np.mean(baseline.top < limit))
+    mean, reference_mean = (float(values.mean(dtype=np.float64)) for values in (top, baseline.top))
+    drift = _class_drift(question, baseline, samples)
+    nothing = (
+        f"no class is frequent enough: the reference needs {MIN_CLASS_REFERENCE} predictions of one, "
+        f"and a window of {samples} events must have {MIN_CLASS_EXPECTED} of it to expect"
+    )
+    worst = ScoreOrReason(max(drift.values()), samples) if drift else ScoreOrReason(None, samples, nothing)
+    return {
+        "confidence_drift": worst,
+        "confidence_drop": ScoreOrReason(reference_mean - mean, samples),
+        "low_confidence_rise": ScoreOrReason(low - reference_low, samples),
+    }, _Confidence(drift, mean, reference_mean, low)
+
+
+def _class_drift(question: _Question, baseline: ConfidenceBaseline, samples: int) -> dict[str, float]:
+    """Class -> movement of its confidence, for the classes frequent enough to be judged by themselves.
+
+    The confidence of a class that is hardly ever predicted is near zero but for a few events, and its movement in
+    reference standard deviations is chance: with a hundred such classes the worst would pass any threshold.
+    """
+    shares = class_shares(baseline.counts)
+    frequent = (baseline.counts >= MIN_CLASS_REFERENCE) & (shares * samples >= MIN_CLASS_EXPECTED)
+    classes = question.settings.classes
+    shown = set(shown_classes(classes, shares, question.settings.max_classes))
+    judged = [index for index in np.flatnonzero(frequent) if classes[index] in shown]
+    if not judged:
+        return {}
+    confidences = filled(question.window.confidences[question.window.has_confidences])
+    distances = wasserstein_normed(baseline.columns.take(judged), confidences[:, judged])
+    return {classes[index]: float(distance) for index, distance in zip(judged, distances, strict=True)}
+
+
+def _missing_ratio(question: _Question, reference: PreparedReference) -> ScoreOrReason:
+    """Missed is what the reference has: a model that never sent embeddings misses none."""
+    window = question.window
+    why = question.may_speak(len(window), "")
+    if why:
+        return ScoreOrReason(None, len(window), why)
+    missing = np.zeros(len(window), dtype=bool)
+    if reference.has_embeddings:
+        missing |= ~window.has_embedding
+    if reference.has_confidences:
+        missing |= ~window.has_confidences
+    return ScoreOrReason(float(missing.mean()), len(window))
+
+
+def _invalid_ratio(question: _Question, rejected: int, total: int) -> ScoreOrReason:
+    sent = rejected + total
+    why = question.may_speak(sent, "")
+    return ScoreOrReason(None, sent, why) if why else ScoreOrReason(rejected / sent, sent)
+
+
+def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """The cosine of two vectors; 0 where one has no direction, clipped to what a cosine can be."""
+    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(np.clip(a @ b / lengths, -1.0, 1.0)) if lengths > 0 else 0.0
