@@ -176,12 +176,14 @@ ensure_plugins() {
 
 declare -A args=()  # the ARG defaults of the Dockerfile being read
 
-expand() {  # TEXT: put in $NAME, ${NAME} and ${NAME:-default} from ARG, else from the environment
-  local text=$1 name value
+expand() {  # TEXT: put in $NAME, ${NAME} and ${NAME:-default} from ARG, else the environment, else Compose's .env
+  local text=$1 name default whole value
   while [[ $text =~ \$\{?([A-Za-z_][A-Za-z0-9_]*)(:?-([^}]*))?\}? ]]; do
-    name=${BASH_REMATCH[1]}
-    value=${args[$name]:-${!name:-${BASH_REMATCH[3]}}}
-    text=${text/"${BASH_REMATCH[0]}"/"$value"}
+    name=${BASH_REMATCH[1]} default=${BASH_REMATCH[3]} whole=${BASH_REMATCH[0]}
+    value=${args[$name]:-${!name:-}}
+    [[ -n $value || ! -f $repo/.env ]] || value=$(sed -n "s/^$name=//p" "$repo/.env")
+    value=${value:-$default}
+    text=${text/"$whole"/"$value"}
   done
   printf '%s\n' "$text"
 }
