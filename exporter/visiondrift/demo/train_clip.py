@@ -251,7 +251,7 @@ def main() -> None:
     """Train, save and measure."""
     parser = argparse.ArgumentParser(description="Train the demo's tiny CLIP on rendered digits.")
     parser.add_argument("--out", type=Path, required=True, help="directory to write the open_clip files to")
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--embed-dim", type=int, default=64)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
