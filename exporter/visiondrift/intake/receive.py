@@ -1,0 +1,162 @@
+"""Decides the order of intake: check every row, embed the images of the valid ones, queue the events for the log.
+
+Nothing is acknowledged here: the receipt's future ends when the log has the events.
+"""
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image
+
+from visiondrift.config import Config
+from visiondrift.errors import EmbedderUnavailable
+from visiondrift.intake.batch import Row
+from visiondrift.intake.decode import decode_image
+from visiondrift.intake.embedder import Embedder
+from visiondrift.intake.ingest import Ingest, IngestCounters
+from visiondrift.intake.known import KnownSeries
+from visiondrift.intake.refusal import Refused
+from visiondrift.intake.validate import Candidate, Rules, Validator, rejected, rules_of
+from visiondrift.log import Appended
+from visiondrift.prediction import PredictionEvent, Rejection
+
+
+@dataclass(frozen=True, eq=False)
+class Receipt:
+    """What became of a batch: ``accepted`` events go to the log, whose answer ``appended`` will hold."""
+
+    accepted: int
+    rejections: tuple[Rejection, ...]
+    appended: "Future[Appended]"
+
+
+class Intake:
+    """Takes batches from any source (HTTP, a collector, a file). Safe to call from several threads.
+
+    ``config`` gives the configuration of the moment; a reload needs nothing here but the next call.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Callable[[], Config],
+        embedder: Embedder,
+        ingest: Ingest,
+        known: KnownSeries,
+        counters: IngestCounters,
+        clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._embedder = embedder
+        self._ingest = ingest
+        self._known = known
+        self._counters = counters
+        self._clock = clock
+        self._compiled: tuple[str, dict[str, Rules]] | None = None
+        # A decoded image is up to a hundred times its file; only so many requests may hold one at a time.
+        self._decoding = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
+
+    def receive(self, rows: Sequence[Row]) -> Receipt:
+        """Check, embed and queue one batch. ``rows`` are events as sent (see validate.FIELDS).
+
+        Raises EmbedderUnavailable, QueueFull, or LogError while stopping; then nothing of the batch is stored.
+        """
+        now = self._clock()
+        validator = Validator(self._rules(), self._embedder)
+        for model, count in Counter(map(validator.model_of, rows)).items():
+            self._counters.received(model, count)
+        try:
+            checked = [validator.check(row, index=index, now=now) for index, row in enumerate(rows)]
+            candidates = [item for item in checked if isinstance(item, Candidate)]
+            events, refused = self._finish(candidates, now)
+        except EmbedderUnavailable:
+            self._counters.failed("embedder_error")
+            raise
+        rejections = [item for item in checked if isinstance(item, Rejection)] + refused
+        rejections.sort(key=lambda rejection: rejection.index)
+        return Receipt(len(events), tuple(rejections), self._ingest.enqueue(events, rejections))
+
+    def _rules(self) -> dict[str, Rules]:
+        config = self._config()
+        compiled = self._compiled
+        if compiled is None or compiled[0] != config.digest:
+            monitoring = config.monitoring
+            compiled = (config.digest, rules_of(config.models, monitoring.intake, keep=monitoring.log.keep))
+            self._compiled = compiled
+        return compiled[1]
+
+    def _finish(self, candidates: Sequence[Candidate], now: float) -> tuple[list[PredictionEvent], list[Rejection]]:
+        """Embed the images, then admit slices and versions: an event that fails earlier takes no place of theirs."""
+        refused: list[Rejection] = []
+        events: list[PredictionEvent] = []
+        for candidate, event in self._embedded(candidates, refused):
+            model = candidate.rules.model
+            try:
+                self._known.admit(
+                    model.name,
+                    event.version,
+                    event.slices,
+                    now=now,
+                    active_for=candidate.rules.active_for,
+                    max_versions=model.max_versions,
+                    max_slices=model.max_slices,
+                )
+            except Refused as error:
+                refused.append(_rejection(candidate, error))
+            else:
+                events.append(event)
+        return events, refused
+
+    def _embedded(
+        self, candidates: Sequence[Candidate], refused: list[Rejection]
+    ) -> Iterator[tuple[Candidate, PredictionEvent]]:
+        """The candidates in order, without those whose image cannot be decoded (these are added to ``refused``)."""
+        with_image = [candidate for candidate in candidates if candidate.image is not None]
+        vectors = self._vectors(with_image, refused) if with_image else {}
+        for candidate in candidates:
+            if candidate.image is None:
+                yield candidate, candidate.event
+            elif candidate.index in vectors:
+                embedding, identity = vectors[candidate.index], self._embedder.identity
+                yield candidate, replace(candidate.event, embedding=embedding, embedder=identity)
+
+    def _vectors(self, candidates: Sequence[Candidate], refused: list[Rejection]) -> dict[int, Any]:
+        """Index in the batch -> (d,) embedding, of the images that can be decoded."""
+        decoded: list[int] = []
+
+        def images() -> Iterator[Image.Image]:
+            for candidate in candidates:
+                try:
+                    image = _decoded(candidate)
+                except Refused as error:
+                    refused.append(_rejection(candidate, error))
+                else:
+                    decoded.append(candidate.index)
+                    yield image
+
+        failed = True
+        with self._decoding:
+            started = time.perf_counter()
+            try:
+                matrix = self._embedder.embed(images())
+                failed = False
+            finally:
+                seconds = time.perf_counter() - started
+                self._counters.embedded(seconds, images=len(decoded), failed=failed)
+        return dict(zip(decoded, matrix, strict=True))
+
+
+def _decoded(candidate: Candidate) -> Image.Image:
+    rules = candidate.rules
+    return decode_image(candidate.image or b"", max_bytes=rules.max_image_bytes, max_pixels=rules.max_image_pixels)
+
+
+def _rejection(candidate: Candidate, refused: Refused) -> Rejection:
+    row = {"id": candidate.event.id}
+    return rejected(row, refused, index=candidate.index, model=candidate.event.model)
