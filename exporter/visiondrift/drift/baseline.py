@@ -27,6 +27,17 @@ MAX_ROWS = 10_000
 """Rows of the reference that are compared at most, evenly spread: beyond twice a window's size they change nothing."""
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What a model's configuration says about its scores."""
+
+    classes: tuple[str, ...]
+    slices: tuple[str, ...] = ()
+    low_confidence_below: float = 0.5
+    column_threshold: float = 0.3
+    max_classes: int = 50
+
+
 @dataclass(frozen=True, eq=False)
 class EmbeddingBaseline:
     """The reference's embeddings: columns ready to compare, and their mean (d,) float64."""
@@ -62,18 +73,25 @@ class Baseline:
 class PreparedReference:
     """A model's reference, held as long as it does not change. What does not depend on a window is computed once.
 
-    ``slices`` are the model's configured slice labels, of which the first counts for the traffic mix.
+    ``mix_label`` is the slice label whose mix is matched when all slices are compared together.
     """
 
-    def __init__(self, sample: Sample, *, slices: tuple[str, ...]) -> None:
-        self._sample = replace(sample, predicted=predicted_or_top(sample))
-        self._mix_label = slices[0] if slices and slices[0] in sample.slices else None
+    def __init__(self, sample: Sample, *, mix_label: str | None) -> None:
+        self._sample = sample
+        self._mix_label = mix_label if mix_label in sample.slices else None
         self._fixed: dict[str, Baseline] = {}
 
     @classmethod
-    def from_sample(cls, sample: Sample, *, classes: tuple[str, ...], slices: tuple[str, ...]) -> "PreparedReference":
-        """A reference whose confidence columns are those of the model, whatever order they were stored in."""
-        return cls(align_classes(sample, classes), slices=slices)
+    def from_sample(cls, sample: Sample, settings: Settings) -> "PreparedReference":
+        """A reference in the order of the model's classes, whatever order it was stored in."""
+        aligned = align_classes(sample, settings.classes)
+        aligned = replace(aligned, predicted=predicted_or_top(aligned))
+        return cls(aligned, mix_label=settings.slices[0] if settings.slices else None)
+
+    @property
+    def sample(self) -> Sample:
+        """All rows of the reference."""
+        return self._sample
 
     @property
     def dimension(self) -> int:
@@ -90,8 +108,11 @@ class PreparedReference:
         """Whether any event of the reference has confidences; if none has, none are missed in a window."""
         return bool(self._sample.has_confidences.any())
 
-    def rows(self, slice_: str, window: Sample) -> tuple[Sample, str]:
-        """The events that ``window``, a window of ``slice_``, is compared with, and the slice that they are of."""
+    def rows(self, slice_: str, window: Sample) -> Sample:
+        """The events that ``window``, a window of ``slice_``, is compared with."""
+        return self._rows(slice_, window)[0]
+
+    def _rows(self, slice_: str, window: Sample) -> tuple[Sample, str]:
         if slice_ == ALL_SLICES and self._mix_label:
             return self._sample.take(self._in_mix_of(window, np.ones(len(self._sample), dtype=bool))), ALL_SLICES
         own = self._sample.of_slice(slice_)
@@ -106,7 +127,7 @@ class PreparedReference:
         if slice_ == ALL_SLICES and self._mix_label:
             return self._mixed(window)
         if slice_ not in self._fixed:
-            chosen, name = self.rows(slice_, window)
+            chosen, name = self._rows(slice_, window)
             self._fixed[slice_] = _prepare(len(chosen), name, chosen, chosen, chosen)
         return self._fixed[slice_]
 
@@ -122,7 +143,7 @@ class PreparedReference:
                 (own.predicted >= 0, predicted_or_top(window) >= 0),
             )
         ]
-        return _prepare(len(self.rows(ALL_SLICES, window)[0]), ALL_SLICES, *parts)
+        return _prepare(len(self.rows(ALL_SLICES, window)), ALL_SLICES, *parts)
 
     def _in_mix_of(self, window: Sample, usable: NDArray[np.bool_]) -> NDArray[np.intp]:
         assert self._mix_label is not None  # noqa: S101  the callers have asked

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.config import SliceThresholds
-from visiondrift.config.monitoring import WatchedModel
 from visiondrift.drift.baseline import (
     MIN_ROWS,
     Baseline,
     ConfidenceBaseline,
     PreparedReference,
+    Settings,
     align_classes,
     filled,
     predicted_or_top,
@@ -35,27 +35,13 @@ from visiondrift.drift.judge import ScoreOrReason, WindowEvaluation, judge
 from visiondrift.prediction import Sample
 from visiondrift.signals import ALL_SLICES, SIGNALS
 
+__all__ = ["PreparedReference", "Settings", "evaluate_window"]
+
 MIN_CLASS_REFERENCE = 10
 """Predictions of a class that the reference must hold before the class's own confidence is judged."""
 
 MIN_CLASS_EXPECTED = 2
 """Predictions of a class to expect in a window before the class's own confidence is judged in it."""
-
-
-@dataclass(frozen=True)
-class ScoreSettings:
-    """What a model's configuration says about its scores."""
-
-    classes: tuple[str, ...]
-    slices: tuple[str, ...] = ()
-    low_confidence_below: float = 0.5
-    column_threshold: float = 0.3
-    max_classes: int = 50
-
-    @classmethod
-    def of_model(cls, model: WatchedModel) -> "ScoreSettings":
-        """The settings of a configured model."""
-        return cls(model.classes, model.slices, model.low_confidence_below, model.column_threshold, model.max_classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +51,7 @@ class _Question:
     window: Sample
     baseline: Baseline
     min_samples: int
-    settings: ScoreSettings
+    settings: Settings
 
     def may_speak(self, samples: int, part: str) -> str:
         """Why there is no score on ``part`` with so many samples; empty where there is one."""
@@ -90,25 +76,25 @@ class _Confidence:
 
 def evaluate_window(
     reference: PreparedReference,
-    window: Sample,
+    sample: Sample,
     *,
     slice_: str,
-    window_name: str,
+    window: str,
     min_samples: int,
-    settings: ScoreSettings,
+    settings: Settings,
     thresholds: SliceThresholds,
     rejected: int = 0,
     total: int | None = None,
 ) -> WindowEvaluation:
-    """Score and judge ``window``, the events of ``slice_``, against ``reference``.
+    """Score and judge ``sample``, the events of ``slice_`` in the window called ``window``, against ``reference``.
 
     ``total`` events were in the window, of which the sample holds at most the configured maximum; ``rejected`` events
     of the model were refused in that time. Pure: equal arguments give equal answers. Raises ReferenceUnusable where
     window and reference have embeddings of different length.
     """
-    window = align_classes(window, settings.classes)
-    total = len(window) if total is None else total
-    question = _Question(window, reference.baseline(slice_, window), min_samples, settings)
+    sample = align_classes(sample, settings.classes)
+    total = len(sample) if total is None else total
+    question = _Question(sample, reference.baseline(slice_, sample), min_samples, settings)
     scores = _embedding_scores(question)
     class_share: Mapping[str, float] = {}
     reference_class_share: Mapping[str, float] = {}
@@ -122,8 +108,8 @@ def evaluate_window(
         scores["invalid_ratio"] = _invalid_ratio(question, rejected, total)
     return WindowEvaluation(
         slice=slice_,
-        window=window_name,
-        samples=len(window),
+        window=window,
+        samples=len(sample),
         min_samples=min_samples,
         judgements=judge({s.name: scores[s.name] for s in SIGNALS if s.name in scores}, thresholds),
         class_drift=confidence.class_drift if confidence else {},
