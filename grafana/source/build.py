@@ -9,6 +9,7 @@ import difflib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -25,12 +26,24 @@ def render(board: build.Dashboard) -> str:
     for number, panel in enumerate(built.panels or [], start=1):
         panel.id_val = number
     content = json.loads(json.dumps(built, cls=JSONEncoder))
+    _correct(content)
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _correct(content: dict[str, Any]) -> None:
+    """Undo what the SDK fills in by itself and the Grafana that we ship does not want."""
     # Grafana gives the number; a committed one would collide with another dashboard's.
     content["id"] = None
-    # The SDK's default hides links and annotation switches in a menu: they belong in sight, at the top of the page.
+    # A default that hides links and annotation switches in a menu: they belong in sight, at the top of the page.
     for entry in (*content["links"], *content["annotations"]["list"]):
         entry.pop("placement", None)
-    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    # The defaults of an interval variable, on every variable; there is none of that kind.
+    for variable in content["templating"]["list"]:
+        for name in ("auto", "auto_count", "auto_min"):
+            variable.pop(name, None)
+    # A table's footer is a matter of its fields since Grafana 12.
+    for panel in content["panels"]:
+        panel.get("options", {}).pop("footer", None)
 
 
 def documents() -> dict[str, str]:
