@@ -113,7 +113,7 @@ class TestSeparation:
             pool = train_clip.render_pool(indices, preprocess, rng=rng, conditions=[condition], weakest=0.5)
             with torch.no_grad():
                 mean: torch.Tensor = model.encode_image(pool.images, normalize=True).mean(dim=0)
-            return mean / mean.norm()
+            return torch.nn.functional.normalize(mean, dim=0)
 
         parts = digits.split()
         reference = mean_of(parts.reference[:120], "clear")
