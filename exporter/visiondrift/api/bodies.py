@@ -1,0 +1,73 @@
+"""Decides how much of clients' bodies is held in memory: one body up to ``max_body``, all together up to four of them.
+
+The bound holds while reading, whether the length was announced or the body comes in chunks.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Request
+
+from visiondrift.api.failures import Failure
+from visiondrift.errors import QueueFull
+
+_BODIES_AT_ONCE = 4
+_REQUESTS_AT_ONCE = 128
+_RETRY_AFTER = 1.0
+
+
+class Bodies:
+    """Reads bodies, and counts what they take. Lives on the event loop, so it needs no lock."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._requests = 0
+
+    @asynccontextmanager
+    async def read(self, request: Request, *, limit: int) -> AsyncIterator[bytes]:
+        """The body, counted until the block ends.
+
+        Raises Failure (413, 415), or QueueFull where too much is being worked on.
+        """
+        _check_encoding(request)
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            raise _too_large(limit)
+        chunks: list[bytes] = []
+        held = 0
+        counted = 0
+        try:
+            async for chunk in request.stream():
+                held += len(chunk)
+                self._bytes += len(chunk)
+                if held > limit:
+                    raise _too_large(limit)
+                if self._bytes > _BODIES_AT_ONCE * limit:
+                    raise _busy(f"{self._bytes} bytes of requests are being worked on")
+                chunks.append(chunk)
+            # A slow sender is not counted here: it holds its bytes, not a place that others wait for.
+            if self._requests >= _REQUESTS_AT_ONCE:
+                raise _busy(f"{self._requests} requests are being worked on")
+            self._requests += 1
+            counted = 1
+            yield b"".join(chunks)
+        finally:
+            self._requests -= counted
+            self._bytes -= held
+
+
+def _check_encoding(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        message = f"content encoding {encoding!r}: accepted are bodies as they are, not compressed"
+        raise Failure(415, "unsupported_encoding", message)
+
+
+def _too_large(limit: int) -> Failure:
+    message = f"the body is larger than {limit} bytes (server.max_body); send fewer events at a time"
+    # The rest of the body is not read, so the connection cannot be used again.
+    return Failure(413, "body_too_large", message, headers={"Connection": "close"})
+
+
+def _busy(what: str) -> QueueFull:
+    return QueueFull(f"{what}; send this again in a moment", retry_after=_RETRY_AFTER)

@@ -1,0 +1,129 @@
+"""The write endpoints: read the body within bounds, hand it to intake on a thread, answer when it is durable.
+
+The endpoints are coroutines on purpose. Work runs on a few threads of their own, and waiting for the disk takes none,
+so that a slow disk or a slow embedder never keeps /metrics and the pages from answering.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+
+from visiondrift.api.auth import bearer_check
+from visiondrift.api.bodies import Bodies
+from visiondrift.api.events import ErrorBody, Outcome
+from visiondrift.api.failures import Failure
+from visiondrift.api.services import Services
+from visiondrift.intake.batch import Row, rows_of_arrow, rows_of_form, rows_of_json
+from visiondrift.intake.receive import Receipt
+from visiondrift.prediction import Rejection
+
+JSON = "application/json"
+ARROW = "application/vnd.apache.arrow.stream"
+FORM = "multipart/form-data"
+
+_THREADS = 8
+_RETRY_HEADER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+_ERRORS = {
+    401: "The token is missing or wrong.",
+    413: "The body is larger than server.max_body, or has more than intake.max_events events.",
+    415: "The content type is another, or the body is compressed.",
+    422: "The body cannot be read, or none of its events is valid.",
+    429: "Too much waits to be stored; nothing of this request was taken.",
+    503: "The embedder or the log is not available; nothing of this request was taken.",
+    507: "The disk is full; nothing of this request was taken.",
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": text}
+    | ({"headers": _RETRY_HEADER} if status in {429, 503, 507} else {})
+    for status, text in _ERRORS.items()
+}
+
+Reader = Callable[[bytes, int], list[Row]]
+"""A body and the largest number of events to the rows of the batch."""
+
+
+def intake_routes(services: Services) -> APIRouter:
+    """POST /v1/predictions and POST /v1/images."""
+    router = APIRouter(tags=["Intake"], dependencies=[Depends(bearer_check(services.token))])
+    threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="intake")
+    bodies = Bodies()
+
+    async def take(request: Request, reader: Reader) -> JSONResponse:
+        monitoring = services.config().monitoring
+        async with bodies.read(request, limit=monitoring.server.max_body) as body:
+            loop = asyncio.get_running_loop()
+            work = loop.run_in_executor(threads, _received, services, reader, body, monitoring.intake.max_events)
+            receipt = await work
+            del body
+            appended = await asyncio.wrap_future(receipt.appended)
+        rejected = [_told(rejection) for rejection in receipt.rejections]
+        if not receipt.accepted:
+            message = f"none of the {len(rejected)} events is valid; the first: {rejected[0]['message']}"
+            raise Failure(422, "nothing_valid", message, more={"rejected": rejected})
+        return JSONResponse({"stored": appended.stored, "duplicates": appended.duplicates, "rejected": rejected})
+
+    @router.post(
+        "/v1/predictions", summary="Send predictions", response_model=Outcome, responses=RESPONSES, status_code=200
+    )
+    async def post_predictions(request: Request) -> JSONResponse:
+        """A batch of events, as JSON or as an Arrow IPC stream.
+
+        The valid events of a batch are kept; the others come back by index, with field and reason. An answer of 200
+        means that the kept events are durable. Sending the same id again changes nothing.
+
+        Arrow columns: `id`, `time` (timestamp, or epoch seconds), `model`, `version`, `embedding` (list of float16,
+        float32 or float64), `confidence_<class>`, `predicted_class`, `latency_ms`, `image` (binary), `image_uri`,
+        `trace_id`, `metadata` (JSON text); any other column is a slice label. Null means not given.
+        """
+        kind = _content_type(request, (JSON, ARROW))
+        return await take(request, _json if kind == JSON else _arrow)
+
+    @router.post("/v1/images", summary="Send image files", response_model=Outcome, responses=RESPONSES, status_code=200)
+    async def post_images(request: Request) -> JSONResponse:
+        """A form with one part `events` (the JSON batch, in which `image` is a file name) and the files as `images`.
+
+        curl -F 'events={"events": [{"id": "1", "time": 1790000000, "model": "digits-demo", "version": "1",
+             "image": "frame.jpg"}]};type=application/json' -F images=@frame.jpg http://localhost:9109/v1/images
+        """
+        _content_type(request, (FORM,))
+        content_type = request.headers["content-type"]
+        return await take(request, lambda body, most: rows_of_form(content_type, body, max_events=most))
+
+    return router
+
+
+def _received(services: Services, reader: Reader, body: bytes, max_events: int) -> Receipt:
+    return services.receive(reader(body, max_events))
+
+
+def _json(body: bytes, max_events: int) -> list[Row]:
+    return rows_of_json(body, max_events=max_events)
+
+
+def _arrow(body: bytes, max_events: int) -> list[Row]:
+    return rows_of_arrow(body, max_events=max_events)
+
+
+def _content_type(request: Request, accepted: Sequence[str]) -> str:
+    given = request.headers.get("content-type", "")
+    kind, _, parameters = given.partition(";")
+    kind = kind.strip().lower()
+    charset = parameters.strip().lower().partition("charset=")[2].strip('" ')
+    if kind not in accepted or charset not in {"", "utf-8", "utf8"}:
+        message = f"content type {given!r}: accepted is {' or '.join(accepted)} (in UTF-8)"
+        raise Failure(415, "unsupported_media_type", message)
+    return kind
+
+
+def _told(rejection: Rejection) -> dict[str, Any]:
+    return {
+        "index": rejection.index,
+        "id": rejection.id,
+        "field": rejection.field,
+        "reason": rejection.reason,
+        "message": rejection.message,
+    }
