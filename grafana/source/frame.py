@@ -1,10 +1,11 @@
 """What both dashboards have around their panels: identity, data source, time, variables, links, annotations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import prometheus
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common, dashboard
 
 import style
@@ -146,3 +147,18 @@ def _alert_annotation(severity: str, expr: str, color: str) -> build.AnnotationQ
         .text_format("{{model}} {{slice}} {{window}}")
         .tag_keys("severity,component")
     )
+
+
+def filled(
+    board: build.Dashboard,
+    top: Sequence[Builder[dashboard.Panel]],
+    sections: Mapping[str, Sequence[Builder[dashboard.Panel]]],
+) -> build.Dashboard:
+    """Put panels on the page: ``top`` first, then each section under its heading, left to right, line by line."""
+    for panel in top:
+        board = board.with_panel(panel)
+    for heading, panels in sections.items():
+        board = board.with_row(build.Row(heading))
+        for panel in panels:
+            board = board.with_panel(panel)
+    return board

@@ -1,20 +1,21 @@
 """The Overview dashboard: is anything wrong, where, since when, and can the answer be trusted."""
 
-from grafana_foundation_sdk.builders import barchart, bargauge, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.models import dashboard
 
 import frame
+import overview_service as service
 import promql
 import style
-from panels import Box, Column, Query, bars, custom, fixed_color, history, lines, rows, single, threshold_line
+from overview_service import SELECTOR
+from panels import Box, Column, Query, history, lines, rows, single, threshold_line
 
-Panel = timeseries.Panel | stat.Panel | bargauge.Panel | statetimeline.Panel | table.Panel | barchart.Panel
-
-SELECTOR = 'model=~"$model"'
 # Alerts about the stack itself carry no model: with one model selected they still belong on this page.
 ALERTS = 'model=~"$model|"'
 RATIO = f"visiondrift:signal_threshold:ratio{{{SELECTOR}}}"
+
+WINDOW_LEGEND = "{{model}} {{version}} / {{slice}} / {{window}}"
 
 TO_MODEL = {
     "title": "Open in the Model dashboard",
@@ -34,7 +35,7 @@ def overview() -> build.Dashboard:
     for variable in frame.address_variables():
         board = board.with_variable(variable)
     for link in (
-        frame.Link("Model", frame.MODEL_PATH, "One model in depth", icon="dashboard", keep_time=True, new_tab=False),
+        frame.dashboard_link("Model", frame.MODEL_PATH, "One model in depth"),
         frame.Link("Reports", "${exporter_url}/reports/", "Evidently reports, newest first"),
         *frame.EXPORTER_LINKS,
     ):
@@ -43,15 +44,11 @@ def overview() -> build.Dashboard:
         {severity: promql.firing(ALERTS, severity=severity) for severity in ("warning", "critical")}
     ):
         board = board.annotation(annotation)
-    for panel in (*_answer(), *_since_when()):
-        board = board.with_panel(panel)
-    board = board.with_row(build.Row("Is data arriving?"))
-    for panel in _arriving():
-        board = board.with_panel(panel)
-    board = board.with_row(build.Row("Is the monitor itself well?"))
-    for panel in _monitor():
-        board = board.with_panel(panel)
-    return board
+    return frame.filled(
+        board,
+        [_state(), _counts(), _alerts(), _everything(), _verdict_history(), _ratio_history()],
+        {"Is data arriving?": service.arriving(), "Is the monitor itself well?": service.monitor()},
+    )
 
 
 def _model_variable() -> build.QueryVariable:
@@ -62,10 +59,6 @@ def _model_variable() -> build.QueryVariable:
         .all_value(".*")
         .current(dashboard.VariableOption(selected=True, text=["All"], value=["$__all"]))
     )
-
-
-def _answer() -> list[Panel]:
-    return [_state(), _counts(), _alerts(), _everything()]
 
 
 def _state() -> stat.Panel:
@@ -138,7 +131,6 @@ def _alerts() -> table.Panel:
 
 
 def _everything() -> table.Panel:
-    share = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
     return rows(
         Box(
             "Every model and camera, worst first",
@@ -149,62 +141,68 @@ def _everything() -> table.Panel:
             height=10,
             no_value="Nothing is evaluated yet: the exporter has no configured model with events, or is not scraped",
         ),
-        [
-            Query(promql.verdict_code(SELECTOR), "verdict"),
-            Query(
-                f"topk by ({promql.KEY}) (1, max by ({promql.KEY}, signal) ({RATIO}))", "worst score of any threshold"
-            ),
-            Query(
-                f'max by ({promql.KEY}) (visiondrift:signal_threshold:ratio{{severity="critical", {SELECTOR}}})',
-                "worst score of the critical threshold",
-            ),
-            Query(f"max by ({promql.KEY}) (visiondrift_window_samples{{{SELECTOR}}})", "samples"),
-            Query(f"max by ({promql.KEY}) (visiondrift_window_min_samples{{{SELECTOR}}})", "needed"),
-            Query(
-                f"time() - max by (model, version, slice) (visiondrift_last_event_timestamp_seconds{{{SELECTOR}}})",
-                "last event",
-            ),
-        ],
-        [
-            Column(
-                "Value #A",
-                "Verdict",
-                110,
-                mappings=style.verdict_mappings(),
-                cell={"type": "color-background", "mode": "basic"},
-            ),
-            Column("model", "Model"),
-            Column("version", "Version", 90),
-            Column("slice", "Slice", link=TO_MODEL),
-            Column("window", "Window", 90),
-            Column("signal", "Worst signal"),
-            Column(
-                "Value #B",
-                "Worst, of its threshold",
-                unit="percentunit",
-                decimals=0,
-                thresholds=style.thresholds((None, style.OK), (1, style.WARNING)),
-                cell=share,
-            ),
-            Column(
-                "Value #C",
-                "Of critical",
-                unit="percentunit",
-                decimals=0,
-                thresholds=style.thresholds((None, style.OK), (1, style.CRITICAL)),
-                cell={"type": "color-text"},
-            ),
-            Column("Value #D", "Samples", 90, decimals=0),
-            Column("Value #E", "Needed", 90, decimals=0),
-            Column("Value #F", "Last event", 110, unit="s", decimals=0),
-        ],
+        _everything_queries(),
+        _everything_columns(),
         sort=[("Verdict", True), ("Worst, of its threshold", True)],
     )
 
 
-def _since_when() -> list[Panel]:
-    legend = "{{model}} {{version}} / {{slice}} / {{window}}"
-    verdicts = history(
+def _everything_queries() -> list[Query]:
+    per_window = f"max by ({promql.KEY})"
+    last_event = f"visiondrift_last_event_timestamp_seconds{{{SELECTOR}}}"
+    return [
+        Query(promql.verdict_code(SELECTOR), "verdict"),
+        Query(f"topk by ({promql.KEY}) (1, max by ({promql.KEY}, signal) ({RATIO}))", "worst of any threshold"),
+        Query(
+            f'{per_window} (visiondrift:signal_threshold:ratio{{severity="critical", {SELECTOR}}})',
+            "worst of the critical thresholds",
+        ),
+        Query(f"{per_window} (visiondrift_window_samples{{{SELECTOR}}})", "samples"),
+        Query(f"{per_window} (visiondrift_window_min_samples{{{SELECTOR}}})", "needed"),
+        Query(f"time() - max by (model, version, slice) ({last_event})", "last event"),
+    ]
+
+
+def _everything_columns() -> list[Column]:
+    """The columns, in order; "Value #A" is the first query's value, and so on."""
+    return [
+        Column(
+            "Value #A",
+            "Verdict",
+            110,
+            mappings=style.verdict_mappings(),
+            cell={"type": "color-background", "mode": "basic"},
+        ),
+        Column("model", "Model"),
+        Column("version", "Version", 90),
+        Column("slice", "Slice", link=TO_MODEL),
+        Column("window", "Window", 90),
+        Column("signal", "Worst signal"),
+        Column(
+            "Value #B",
+            "Worst, of its threshold",
+            unit="percentunit",
+            decimals=0,
+            bounds=(0, 2),
+            thresholds=style.thresholds((None, style.OK), (1, style.WARNING)),
+            cell={"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
+        ),
+        Column(
+            "Value #C",
+            "Of critical",
+            unit="percentunit",
+            decimals=0,
+            thresholds=style.thresholds((None, style.OK), (1, style.CRITICAL)),
+            cell={"type": "color-text"},
+        ),
+        Column("Value #D", "Samples", 90, decimals=0),
+        Column("Value #E", "Needed", 90, decimals=0),
+        Column("Value #F", "Last event", 110, unit="s", decimals=0),
+    ]
+
+
+def _verdict_history() -> statetimeline.Panel:
+    return history(
         Box(
             "Since when",
             "The verdict of each window over time. Grey: too few samples to judge. A hole: the exporter was not "
@@ -213,9 +211,12 @@ def _since_when() -> list[Panel]:
             height=9,
             no_value="No verdict in this time range",
         ),
-        [Query(promql.verdict_code(SELECTOR), legend)],
+        [Query(promql.verdict_code(SELECTOR), WINDOW_LEGEND)],
     )
-    ratio = lines(
+
+
+def _ratio_history() -> timeseries.Panel:
+    return lines(
         Box(
             "Worst score of its threshold",
             "The worst signal of each window as a share of its nearest threshold: at 100 % it alerts. Rising lines "
@@ -227,204 +228,8 @@ def _since_when() -> list[Panel]:
             no_value="No score: too few samples everywhere, or no threshold is configured",
         ),
         [
-            Query(f"max by ({promql.KEY}) ({RATIO})", legend),
+            Query(f"max by ({promql.KEY}) ({RATIO})", WINDOW_LEGEND),
             Query("vector(1)", "threshold"),
         ],
         colors={"threshold": threshold_line(style.WARNING)},
-    )
-    return [verdicts, ratio]
-
-
-def _arriving() -> list[Panel]:
-    silence = (
-        "time() - max by (model, slice) (visiondrift_last_event_timestamp_seconds{" + SELECTOR + "})\n"
-        ") / on (model) group_left () max by (model) (visiondrift_input_stopped_after_seconds{" + SELECTOR + "})"
-    )
-    age = (
-        "(time() - max by (model) (visiondrift_evaluation_last_success_timestamp_seconds{" + SELECTOR + "}))\n"
-        "/ on (model) max by (model) (visiondrift_evaluation_interval_seconds{" + SELECTOR + "})"
-    )
-    return [
-        bars(
-            Box(
-                "Silence, of what is allowed",
-                "Time since the newest event of each model and camera, as a share of input_stopped_after. "
-                "At 100 % the input counts as stopped.",
-                width=6,
-                height=8,
-                unit="percentunit",
-                no_value="No event was ever stored",
-            ),
-            [Query("(" + silence, "{{model}} / {{slice}}")],
-            thresholds=style.thresholds((None, style.OK), (0.75, style.WARNING), (1, style.CRITICAL)),
-            longest=1,
-        ),
-        bars(
-            Box(
-                "Age of the last evaluation, in intervals",
-                "Time since each model was last evaluated with success, in evaluation intervals. Up to 1 is on "
-                "schedule; from 3 on, every verdict on this page is old.",
-                width=6,
-                height=8,
-                decimals=1,
-                no_value="No evaluation has succeeded since the exporter started",
-            ),
-            [Query(age, "{{model}}")],
-            thresholds=style.thresholds((None, style.OK), (2, style.WARNING), (3, style.CRITICAL)),
-            longest=3,
-        ),
-        lines(
-            Box(
-                "Events stored",
-                "Events that became durable in the log, per second and model.",
-                width=6,
-                height=8,
-                unit="eps",
-                no_value="The exporter is not scraped",
-            ),
-            [
-                Query(
-                    f"sum by (model) (rate(visiondrift_events_stored_total{{{SELECTOR}}}[$__rate_interval]))",
-                    "{{model}}",
-                )
-            ],
-            colors={},
-        ),
-        lines(
-            Box(
-                "Events rejected",
-                "Events refused at intake, per second and model; 'unknown' sent the name of no configured model. "
-                "Reasons are on the Model dashboard.",
-                width=6,
-                height=8,
-                unit="eps",
-                no_value="The exporter is not scraped",
-            ),
-            [
-                Query(
-                    "sum by (model) (rate("
-                    'visiondrift_events_rejected_total{model=~"$model|unknown"}[$__rate_interval]))',
-                    "{{model}}",
-                )
-            ],
-            colors={"unknown": [fixed_color(style.WARNING)]},
-        ),
-    ]
-
-
-def _monitor() -> list[Panel]:
-    return [_up(), _checks(), _failures(), _intake_time(), _queue(), _log()]
-
-
-def _up() -> stat.Panel:
-    return single(
-        Box(
-            "Up",
-            "Whether Prometheus reached each part of the stack at its last scrape. 'visiondrift' is the exporter.",
-            width=12,
-            height=4,
-            no_value="Prometheus scrapes none of the stack's parts",
-        ),
-        [Query('max by (job) (up{job=~"visiondrift|prometheus|alertmanager|grafana"})', "{{job}}")],
-        thresholds=style.calm(),
-        mappings=style.well_mappings(well="up", broken="DOWN"),
-        named=True,
-    )
-
-
-def _checks() -> stat.Panel:
-    return single(
-        Box(
-            "In order",
-            "Configuration: the files on disk are the ones in force. References: every reference is readable and made "
-            "with the configured embedder. Thresholds: every published signal has at least one.",
-            width=12,
-            height=4,
-            no_value="The exporter is not scraped",
-        ),
-        [
-            Query("min(visiondrift_config_last_reload_successful)", "configuration"),
-            Query("min(visiondrift_reference_usable)", "references"),
-            # The missing ones are listed, and only they: the build info says 1 while there are none.
-            Query("min(1 - (visiondrift_signal_threshold_missing == 1) or visiondrift_build_info)", "thresholds"),
-        ],
-        thresholds=style.calm(),
-        mappings=style.well_mappings(well="ok", broken="BROKEN"),
-        named=True,
-    )
-
-
-def _failures() -> timeseries.Panel:
-    return lines(
-        Box(
-            "Failures",
-            "What the exporter could not do, counted between two points of the graph. Zero is normal; its log says "
-            "why.",
-            width=6,
-            height=8,
-            unit="short",
-            decimals=0,
-            no_value="The exporter is not scraped",
-        ),
-        [
-            Query("sum(increase(visiondrift_evaluation_failures_total[$__rate_interval]))", "evaluations"),
-            Query(
-                "sum by (reason) (increase(visiondrift_ingest_failures_total[$__rate_interval]))", "ingest: {{reason}}"
-            ),
-            Query("sum(increase(visiondrift_embedding_failures_total[$__rate_interval]))", "embeddings"),
-            Query("sum(increase(visiondrift_report_failures_total[$__rate_interval]))", "reports"),
-        ],
-        colors={},
-    )
-
-
-def _intake_time() -> timeseries.Panel:
-    return lines(
-        Box(
-            "Intake time, 95th percentile",
-            "How long a group commit to the log and the embedding of a batch of images take.",
-            width=6,
-            height=8,
-            unit="s",
-            no_value="The exporter is not scraped",
-        ),
-        [
-            Query(promql.quantile_seconds("visiondrift_ingest_commit_duration_seconds", 0.95), "commit"),
-            Query(promql.quantile_seconds("visiondrift_embedding_duration_seconds", 0.95), "embedding"),
-        ],
-        colors={},
-    )
-
-
-def _queue() -> timeseries.Panel:
-    return lines(
-        Box(
-            "Ingest queue",
-            "Events that wait to become durable, as a share of the queue's capacity. At 100 % senders get 429.",
-            width=6,
-            height=8,
-            unit="percentunit",
-            decimals=0,
-            no_value="The exporter is not scraped",
-        ),
-        [
-            Query("max(visiondrift_ingest_queue_events / visiondrift_ingest_queue_capacity_events)", "queue"),
-            Query("vector(1)", "full"),
-        ],
-        colors={"queue": [fixed_color(style.SCORE), custom("fillOpacity", 15)], "full": threshold_line(style.CRITICAL)},
-    )
-
-
-def _log() -> timeseries.Panel:
-    return lines(
-        Box(
-            "Size of the log",
-            "What the prediction log takes on disk, after retention by age and size.",
-            width=6,
-            height=8,
-            unit="bytes",
-            no_value="The exporter is not scraped",
-        ),
-        [Query("max(visiondrift_log_size_bytes)", "log")],
-        colors={"log": [fixed_color(style.SCORE), custom("fillOpacity", 15)]},
     )

@@ -46,6 +46,7 @@ class Column:
     width: int | None = None
     unit: str | None = None
     decimals: int | None = None
+    bounds: tuple[float, float] | None = None
     mappings: list[dashboard.ValueMapping] | None = None
     thresholds: build.ThresholdsConfig | None = None
     cell: object | None = None
@@ -234,6 +235,8 @@ def _cell(column: Column) -> list[dashboard.DynamicConfigValue]:
         "custom.width": column.width,
         "unit": column.unit,
         "decimals": column.decimals,
+        "min": column.bounds[0] if column.bounds else None,
+        "max": column.bounds[1] if column.bounds else None,
         "mappings": column.mappings,
         "thresholds": column.thresholds.build() if column.thresholds else None,
         "custom.cellOptions": column.cell,
