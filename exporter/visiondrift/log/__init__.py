@@ -2,19 +2,35 @@
 
 This module is the contract (a Protocol and its values); ``sqlite`` keeps it in one file, ``memory`` in a list. One
 behavioural test suite runs over both.
+
+Times are kept to the microsecond. Streams stay in the order in which they first appeared.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from visiondrift.prediction import PredictionEvent, Rejection, Sample, Slices
 
+_FAR = 2**62
+
+
+def microseconds(seconds: float) -> int:
+    """A time as it is kept: whole microseconds since the epoch. Infinity becomes the farthest time that can be kept.
+
+    Raises ValueError on NaN.
+    """
+    if math.isinf(seconds):
+        return _FAR if seconds > 0 else -_FAR
+    return max(-_FAR, min(_FAR, round(seconds * 1_000_000)))
+
 
 @dataclass(frozen=True)
 class WindowQuery:
     """Which events are compared: ``since <= time < until`` of one model and version, of one embedder.
 
+    Events whose embedding another embedder made are left out; events without any embedding belong to every embedder.
     ``slice`` is a (label, value) pair, or None for all. ``classes`` and ``dimension`` give the columns of the answer.
     With more than ``limit`` rows, the answer is an evenly spread subset of ``limit`` rows (never the newest ones
     alone: that would be another, shorter window).

@@ -1,0 +1,194 @@
+"""The prediction log in one SQLite file: who may write, what is one commit, and what goes when room is short.
+
+One connection writes, under a lock; each read opens a connection of its own and sees one snapshot, so that neither
+waits for the other (WAL). ``synchronous=FULL``: an append that returned survives a power cut.
+"""
+
+import errno
+import json
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from visiondrift.errors import LogError, LogFull
+from visiondrift.log import Appended, Census, Stream, Window, WindowQuery, microseconds
+from visiondrift.log.reading import read_window
+from visiondrift.log.schema import PAGE_BYTES, open_reader, open_writer
+from visiondrift.log.writing import count_rejections, drop, oldest, row_of, store
+from visiondrift.prediction import PredictionEvent, Rejection
+
+_CHUNK = 500
+"""Events dropped under one hold of the lock: an append waits for milliseconds, not for a whole clean-up."""
+
+_PAUSE = 0.002
+"""Seconds between chunks. A lock released and taken at once would never reach the thread that waits for it."""
+
+_NO_ROOM_BYTES = 4 * PAGE_BYTES
+"""An input/output error on a file system with less room than this is told as a full disk."""
+
+_FOREVER = microseconds(float("inf"))
+
+
+class SqliteLog:
+    """A ``PredictionLog`` in the file ``path``, with its write-ahead file beside it.
+
+    ``max_bytes`` is a hard limit of the database: an append beyond it raises LogFull (``prune`` is the soft one).
+    ``patience``: seconds to wait for another process that writes the same file. Raises LogError where the file cannot
+    be opened, is damaged, is of a newer version, or belongs to another program; LogFull where the disk is full.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int | None = None, patience: float = 5.0) -> None:
+        self._path = path
+        self._patience = patience
+        self._lock = threading.Lock()
+        with _told(path):
+            self._writer: sqlite3.Connection | None = open_writer(path, max_bytes=max_bytes, patience=patience)
+
+    def append(self, events: Sequence[PredictionEvent], rejections: Sequence[Rejection], *, now: float) -> Appended:
+        """Store events durably, in one commit. See ``PredictionLog.append``."""
+        with _told(self._path):
+            rows = [row_of(event) for event in events]
+            with self._transaction() as connection:
+                appended = store(connection, events, rows)
+                count_rejections(connection, rejections, now=now)
+        return appended
+
+    def window(self, query: WindowQuery) -> Window:
+        """The events of a window. See ``PredictionLog.window``."""
+        with self._reading() as connection:
+            return read_window(connection, query)
+
+    def census(self) -> Census:
+        """What the log holds, from counters kept with the rows. ``size_bytes`` includes the write-ahead file."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT model, version, slices, sum(events), max(newest_us) FROM streams"
+                " GROUP BY model, version, slices ORDER BY min(id)"
+            ).fetchall()
+            files = (self._path, self._path.with_name(self._path.name + "-wal"))
+            size = sum(file.stat().st_size for file in files if file.exists())
+        streams = tuple(
+            Stream(model, version, tuple(json.loads(slices).items()), rows, newest_us / 1e6)
+            for model, version, slices, rows, newest_us in found
+        )
+        return Census(streams, sum(stream.rows for stream in streams), size)
+
+    def prune(self, *, older_than: float, max_bytes: int) -> int:
+        """Drop old events, oldest first, in chunks between which writers go on. See ``PredictionLog.prune``.
+
+        The room goes back to the file system.
+        """
+        before = microseconds(older_than)
+        with _told(self._path):
+            with self._transaction() as connection:
+                connection.execute("DELETE FROM rejections WHERE second < ?", (before // 1_000_000,))
+            dropped = self._drop_older(before) + self._drop_to_fit(max_bytes)
+            if dropped:
+                self._shorten()
+        return dropped
+
+    def close(self) -> None:
+        """Release the file. Calling it twice is harmless; any other call afterwards raises LogError."""
+        with self._lock, _told(self._path):
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.close()
+
+    def _drop_older(self, before: int) -> int:
+        dropped = 0
+        while True:
+            chunk = self._drop_oldest(before=before, count=_CHUNK)
+            dropped += chunk
+            if chunk < _CHUNK:
+                return dropped
+
+    def _drop_to_fit(self, max_bytes: int) -> int:
+        dropped = 0
+        while (too_many := self._too_many(max_bytes)) > 0:
+            chunk = self._drop_oldest(before=_FOREVER, count=min(too_many, _CHUNK))
+            dropped += chunk
+            if chunk == 0:  # empty, and an empty database has a size too
+                break
+        return dropped
+
+    def _too_many(self, max_bytes: int) -> int:
+        """About how many events take the room that the database has beyond ``max_bytes``."""
+        with self._reading() as connection:
+            size = connection.execute("PRAGMA page_count").fetchone()[0] * PAGE_BYTES
+            events = connection.execute("SELECT coalesce(sum(events), 0) FROM streams").fetchone()[0]
+        return max(1, events * (size - max_bytes) // size) if size > max_bytes else 0
+
+    def _drop_oldest(self, *, before: int, count: int) -> int:
+        """One chunk. The lock is free for a moment after each hold, so that a waiting append comes first."""
+        with self._transaction() as connection:
+            dropped = drop(connection, oldest(connection, before=before, count=count))
+        time.sleep(_PAUSE)
+        if dropped:
+            with self._lock:
+                # Not execute(): that takes one step of this statement, which is one page.
+                self._open().executescript("PRAGMA incremental_vacuum")
+            time.sleep(_PAUSE)
+        return dropped
+
+    def _shorten(self) -> None:
+        """Move the write-ahead file into the database and cut both; a reader may put it off until the next time."""
+        with self._lock:
+            connection = self._open()
+            connection.execute("PRAGMA busy_timeout = 100")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            connection.execute(f"PRAGMA busy_timeout = {int(self._patience * 1000)}")
+
+    def _open(self) -> sqlite3.Connection:
+        if self._writer is None:
+            raise LogError(f"{self._path}: the prediction log is closed")
+        return self._writer
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """The writing connection inside a transaction: committed at the end, or nothing of it is kept."""
+        with self._lock:
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        self._open()
+        with _told(self._path), closing(open_reader(self._path, patience=self._patience)) as connection:
+            yield connection
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Every failure inside becomes a LogError, or LogFull where there is no room, that names the file."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        if _is_full(error, path):
+            raise LogFull(
+                f"{path}: no room is left for the prediction log ({error}); free some on that file system,"
+                " or let the log keep less"
+            ) from error
+        raise LogError(f"{path}: {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise LogError(f"{path}: an event cannot be stored: {error}") from error
+
+
+def _is_full(error: sqlite3.Error | OSError, path: Path) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        # The shared-memory file beside the log has no code of its own for a full disk.
+        with suppress(OSError):
+            return shutil.disk_usage(path.parent).free < _NO_ROOM_BYTES
+    return code == sqlite3.SQLITE_FULL

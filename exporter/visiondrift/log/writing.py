@@ -1,0 +1,141 @@
+"""What a transaction changes: rows, their ids, and the counters of their streams, put in and taken off together."""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.log import Appended, microseconds
+from visiondrift.prediction import PredictionEvent, Rejection, Slices
+
+StreamKey = tuple[str, str, Slices, str | None, tuple[str, ...]]
+"""What a stream's events share: model, version, slices, embedder (None where there is no embedding), classes."""
+
+Row = tuple[Any, ...]
+"""An event's columns in the order of the table, without the stream."""
+
+Key = tuple[int, int, str]
+"""Where an event lies: stream, microseconds, id."""
+
+_FIND_STREAM = """SELECT id FROM streams
+    WHERE model = ? AND version = ? AND slices = ? AND embedder IS ? AND classes = ?"""
+
+_ADD_STREAM = "INSERT INTO streams (model, version, slices, embedder, classes) VALUES (?, ?, ?, ?, ?) RETURNING id"
+
+_ADD_ROW = """INSERT INTO predictions (stream, time_us, id, predicted_class, latency_ms, image_uri, trace_id, metadata,
+    confidences, embedding) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+_COUNT_ROWS = """UPDATE streams SET events = events + :events,
+    newest_us = CASE WHEN events = 0 THEN :newest ELSE max(newest_us, :newest) END WHERE id = :id"""
+
+_OLDEST_OF_STREAM = """SELECT time_us, id, stream FROM predictions INDEXED BY predictions_by_time
+    WHERE stream = ? AND time_us < ? ORDER BY time_us, id"""
+
+
+def row_of(event: PredictionEvent) -> Row:
+    """The columns of an event. Raises TypeError, ValueError or OverflowError where a value cannot be stored."""
+    return (
+        microseconds(event.time),
+        event.id,
+        event.predicted_class,
+        event.latency_ms,
+        event.image_uri,
+        event.trace_id,
+        json.dumps(dict(event.metadata)) if event.metadata else None,
+        _blob(event.confidences),
+        _blob(event.embedding),
+    )
+
+
+def store(connection: sqlite3.Connection, events: Sequence[PredictionEvent], rows: Sequence[Row]) -> Appended:
+    """Put in the events whose (model, id) is new; ``rows`` are their columns. Needs an open transaction."""
+    new: list[int] = []
+    duplicate_rows: list[int] = []
+    for position, event in enumerate(events):
+        added = connection.execute(
+            "INSERT INTO ids (model, id) VALUES (?, ?) ON CONFLICT DO NOTHING", (event.model, event.id)
+        ).rowcount
+        (new if added else duplicate_rows).append(position)
+    by_stream: dict[StreamKey, list[Row]] = {}
+    for position in new:
+        by_stream.setdefault(_stream_key(events[position]), []).append(rows[position])
+    for stream, members in by_stream.items():
+        _add_rows(connection, _stream_id(connection, stream), members)
+    # SEAM: the additive moments of the new events (n, sum, sum of squares by model, slice and tick) go in here, so
+    # that they change in the transaction of their rows; ``drop`` is where they come off again.
+    return Appended(
+        stored=len(new),
+        duplicates=len(duplicate_rows),
+        stored_by_model=Counter(events[position].model for position in new),
+        duplicates_by_model=Counter(events[position].model for position in duplicate_rows),
+        duplicate_rows=tuple(duplicate_rows),
+    )
+
+
+def count_rejections(connection: sqlite3.Connection, rejections: Sequence[Rejection], *, now: float) -> None:
+    """Count refused events by model and second."""
+    second = microseconds(now) // 1_000_000
+    counts = Counter(rejection.model for rejection in rejections)
+    connection.executemany(
+        "INSERT INTO rejections (second, model, count) VALUES (?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET count = count + excluded.count",
+        [(second, model, count) for model, count in counts.items()],
+    )
+
+
+def oldest(connection: sqlite3.Connection, *, before: int, count: int) -> list[Key]:
+    """Where the ``count`` oldest events of all streams lie, of those before a time in microseconds."""
+
+    def one_stream(stream_id: int) -> Iterator[tuple[int, str, int]]:
+        # Read only as far as the merge needs it.
+        yield from connection.execute(_OLDEST_OF_STREAM, (stream_id, before))
+
+    streams = connection.execute("SELECT id FROM streams").fetchall()
+    in_order = merge(*(one_stream(stream_id) for (stream_id,) in streams))
+    return [(stream, time_us, event_id) for time_us, event_id, stream in islice(in_order, count)]
+
+
+def drop(connection: sqlite3.Connection, events: Sequence[Key]) -> int:
+    """Take events off, with their ids and counts. Returns how many they were.
+
+    A stream goes with its last event. Needs an open transaction.
+    """
+    model_of = dict(connection.execute("SELECT id, model FROM streams").fetchall())
+    connection.executemany("DELETE FROM predictions WHERE stream = ? AND time_us = ? AND id = ?", events)
+    connection.executemany(
+        "DELETE FROM ids WHERE model = ? AND id = ?", [(model_of[stream], event_id) for stream, _, event_id in events]
+    )
+    for stream, count in Counter(stream for stream, _, _ in events).items():
+        connection.execute("UPDATE streams SET events = events - ? WHERE id = ?", (count, stream))
+        connection.execute("DELETE FROM streams WHERE id = ? AND events = 0", (stream,))
+    return len(events)
+
+
+def _blob(vector: NDArray[np.float32] | None) -> bytes | None:
+    return None if vector is None else np.asarray(vector, dtype="<f4").tobytes()
+
+
+def _stream_key(event: PredictionEvent) -> StreamKey:
+    embedder = None if event.embedding is None else event.embedder
+    return event.model, event.version, event.slices, embedder, event.classes
+
+
+def _stream_id(connection: sqlite3.Connection, stream: StreamKey) -> int:
+    model, version, slices, embedder, classes = stream
+    values = (model, version, json.dumps(dict(slices), sort_keys=True), embedder, json.dumps(classes))
+    found = connection.execute(_FIND_STREAM, values).fetchone()
+    if found is None:
+        found = connection.execute(_ADD_STREAM, values).fetchone()
+    return int(found[0])
+
+
+def _add_rows(connection: sqlite3.Connection, stream_id: int, rows: Sequence[Row]) -> None:
+    connection.executemany(_ADD_ROW, [(stream_id, *row) for row in rows])
+    newest = max(row[0] for row in rows)
+    connection.execute(_COUNT_ROWS, {"events": len(rows), "newest": newest, "id": stream_id})
