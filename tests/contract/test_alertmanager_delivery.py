@@ -1,0 +1,285 @@
+"""A real Alertmanager with the shipped configuration, and a Slack that holds it to Slack's documented limits.
+
+The decision hidden here: what is "shipped". The directory is copied; in the copy the path of the secret is redirected
+and the waiting times are shortened. Nothing else differs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDENS = Path(__file__).with_name("test_alertmanager_goldens")
+WAIT_S = 20.0
+QUIET_S = 2.0  # more than three of the shortened group intervals
+
+# https://api.slack.com/reference/messaging/attachments and .../block-kit: what Slack documents.
+ATTACHMENT_KEYS = {
+    "title", "title_link", "pretext", "text", "fallback", "color", "footer", "mrkdwn_in", "actions", "fields",
+    "callback_id", "image_url", "thumb_url",
+}  # fmt: skip
+LIMITS = {"title": 1024, "fallback": 1024, "text": 8000, "footer": 300}
+ACTION_TEXT, ACTION_URL, ACTIONS = 30, 3000, 5
+
+
+def complaints(payload: dict[str, Any]) -> list[str]:
+    """Everything that Slack would refuse, or silently cut off, in a message to a webhook."""
+    found = []
+    attachments = payload.get("attachments", [])
+    if len(attachments) != 1:
+        found.append(f"{len(attachments)} attachments, one expected")
+    for attachment in attachments:
+        found += [f"unknown key {key}" for key in attachment.keys() - ATTACHMENT_KEYS]
+        found += [f"{key} too long" for key, limit in LIMITS.items() if len(attachment.get(key, "")) > limit]
+        if not re.fullmatch(r"good|warning|danger|#[0-9a-fA-F]{6}", attachment.get("color", "")):
+            found.append("color")
+        actions = attachment.get("actions", [])
+        if len(actions) > ACTIONS:
+            found.append(f"{len(actions)} actions")
+        for action in actions:
+            if action.get("type") != "button" or not 0 < len(action.get("text", "")) <= ACTION_TEXT:
+                found.append(f"button {action}")
+            if not re.fullmatch(r"https?://\S+", action.get("url", "")) or len(action["url"]) > ACTION_URL:
+                found.append(f"link of {action.get('text')}: {action.get('url')}")
+    return found
+
+
+@dataclass
+class Slack:
+    """A stand-in for Slack's webhook: answers as Slack does, and keeps what it was sent."""
+
+    url: str = ""
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    def receive(self, path: str, body: bytes) -> tuple[int, bytes]:
+        payload = json.loads(body)
+        if found := complaints(payload):
+            self.refused += found
+            return 400, b"invalid_attachments"
+        self.messages.append({"path": path, **payload})
+        return 200, b"ok"
+
+    def titles(self) -> list[str]:
+        return [message["attachments"][0]["title"] for message in self.messages]
+
+
+@pytest.fixture
+def slack() -> Iterator[Slack]:
+    standin = Slack()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            status, answer = standin.receive(self.path, self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    standin.url = f"http://127.0.0.1:{server.server_address[1]}"
+    yield standin
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    assert standin.refused == []
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = WAIT_S) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.05)
+
+
+@dataclass
+class Alertmanager:
+    """A running Alertmanager."""
+
+    url: str
+    secrets: Path
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def ready(self) -> bool:
+        try:
+            return bool(self.get("/-/ready"))
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def post(self, *alerts: dict[str, Any]) -> None:
+        body = json.dumps(alerts).encode()
+        request = urllib.request.Request(
+            self.url + "/api/v2/alerts", data=body, headers={"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            assert answer.status == 200
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path, slack: Slack) -> Iterator[Alertmanager]:
+    """Alertmanager on a copy of the shipped directory, its secret in place, its clock sped up."""
+    binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+    if binary is None:
+        reason = "Alertmanager is not installed (package prometheus-alertmanager)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    home = tmp_path / "alertmanager"
+    shutil.copytree(ROOT / "alertmanager", home)
+    config = (home / "alertmanager.yml").read_text("utf-8").replace("/etc/alertmanager/secrets", str(home / "secrets"))
+    config = config.replace("group_wait: 15s", "group_wait: 300ms").replace(
+        "group_interval: 1m", "group_interval: 500ms"
+    )
+    (home / "alertmanager.yml").write_text(config, "utf-8")
+    (home / "secrets" / "slack_api_url").write_text(slack.url + "/critical-and-warning\n", "utf-8")
+    (home / "secrets" / "slack_api_url_example_team").write_text(slack.url + "/example-team\n", "utf-8")
+    running = Alertmanager(url=f"http://127.0.0.1:{free_port()}", secrets=home / "secrets")
+    command = [
+        binary, f"--config.file={home}/alertmanager.yml", f"--storage.path={tmp_path}/data",
+        f"--web.listen-address={running.url.removeprefix('http://')}", "--cluster.listen-address=",
+        "--web.external-url=http://ops.example:9093",
+    ]  # fmt: skip
+    log = (tmp_path / "alertmanager.log").open("wb")
+    with subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            until(running.ready, "Alertmanager to be ready")
+            yield running
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+            log.close()
+
+
+def alert(name: str = "VisionDriftEmbeddingDrift", *, over: bool = False, **labels: str) -> dict[str, Any]:
+    """An alert as Prometheus sends it, with the annotations of a golden one."""
+    golden = json.loads((GOLDENS / "one.json").read_text("utf-8"))["alerts"][0]
+    own = {"severity": "critical", "component": "data", "model": "digits-demo", "version": "1", "window": "2m"}
+    own |= {key: value for key, value in labels.items() if value} | {"alertname": name}
+    where = own.get("slice", "")
+    annotations = golden["annotations"] | {"summary": f"{name} on digits-demo, {where}"}
+    now = datetime.now(UTC)
+    ends = now - timedelta(seconds=1) if over else now + timedelta(minutes=5)
+    return {
+        "labels": own, "annotations": annotations, "generatorURL": golden["generatorURL"],
+        "startsAt": (now - timedelta(minutes=2)).isoformat(), "endsAt": ends.isoformat(),
+    }  # fmt: skip
+
+
+def test_a_drift_is_told_once_and_so_is_its_end(alertmanager: Alertmanager, slack: Slack) -> None:
+    """One camera beyond both thresholds, and all slices with it: one message about the camera, and one when it ends."""
+    left, both = {"slice": "camera=left"}, {"slice": "all"}
+    alertmanager.post(
+        alert(**left), alert(**left, severity="warning"), alert(**both), alert(**both, severity="warning"),
+        alert("Watchdog", severity="none", component="stack", model="", version="", window=""),
+    )  # fmt: skip
+    until(lambda: bool(slack.messages), "the message")
+    time.sleep(QUIET_S)
+    assert slack.titles() == ["🔴 CRITICAL: VisionDriftEmbeddingDrift on digits-demo, camera=left"]
+    message = slack.messages[0]
+    assert message["path"] == "/critical-and-warning"
+    assert message["username"] == "VisionDrift"
+    attachment = message["attachments"][0]
+    assert attachment["color"] == "danger"
+    assert attachment["text"].splitlines()[1:] == [
+        "Observed: *64.2% of CLIP columns moved (2m window, 213 images)*",
+        "Expected: below 50.0% (critical threshold)",
+        "When: the last 2m, until 14:05 UTC",
+        "Where: digits-demo version 1, camera=left",
+        "Owner: vision-team",
+    ]
+    assert [action["text"] for action in attachment["actions"]] == [
+        "Runbook", "Dashboard", "Query", "Silence", "Report",
+    ]  # fmt: skip
+    assert attachment["actions"][3]["url"].startswith("http://ops.example:9093/#/silences/new?filter=%7Balertname%3D")
+    if target := os.environ.get("SLACK_PAYLOAD_OUT"):
+        Path(target).write_text(json.dumps(message, indent=2, ensure_ascii=False), "utf-8")
+
+    alertmanager.post(
+        *(alert(**slice_, severity=s, over=True) for slice_ in (left, both) for s in ("critical", "warning"))
+    )
+    until(lambda: len(slack.messages) > 1, "the end of it")
+    time.sleep(QUIET_S)
+    assert len(slack.messages) == 2
+    assert slack.titles()[1].startswith("✅ RESOLVED: VisionDriftEmbeddingDrift on digits-demo")
+    assert slack.messages[1]["attachments"][0]["color"] == "good"
+
+
+def test_a_dead_exporter_does_not_end_a_drift(alertmanager: Alertmanager, slack: Slack) -> None:
+    """The drift's alert ends because its score is gone: nobody is told that it is over."""
+    alertmanager.post(alert(slice="camera=left"))
+    until(lambda: len(slack.messages) == 1, "the drift")
+    down = {"severity": "critical", "component": "stack", "model": "", "version": "", "window": ""}
+    alertmanager.post(alert("VisionDriftExporterDown", **down))
+    until(lambda: len(slack.messages) == 2, "the dead exporter")
+    alertmanager.post(alert(slice="camera=left", over=True))
+    time.sleep(QUIET_S)
+    assert len(slack.messages) == 2
+    assert not any("RESOLVED" in title for title in slack.titles())
+
+
+@pytest.mark.parametrize("name", ["VisionDriftInputStopped", "VisionDriftEvaluationStale"])
+def test_what_is_no_longer_seen_is_not_over(alertmanager: Alertmanager, slack: Slack, name: str) -> None:
+    """A camera that stops sending, or a model that is no longer evaluated, does not end its drift either."""
+    component = "intake" if name == "VisionDriftInputStopped" else "monitor"
+    slice_ = "camera=left" if component == "intake" else ""
+    alertmanager.post(alert(slice="camera=left"))
+    until(lambda: len(slack.messages) == 1, "the drift")
+    alertmanager.post(alert(name, component=component, slice=slice_, version="", window=""))
+    until(lambda: len(slack.messages) == 2, "the other alert")
+    alertmanager.post(alert(slice="camera=left", over=True))
+    time.sleep(QUIET_S)
+    assert not any("RESOLVED" in title for title in slack.titles())
+
+
+def test_a_cameras_warning_does_not_hide_that_all_are_critical(alertmanager: Alertmanager, slack: Slack) -> None:
+    alertmanager.post(alert(slice="camera=left", severity="warning"), alert(slice="all"))
+    until(lambda: len(slack.messages) == 2, "both messages")
+    assert {title.split(" ")[1] for title in slack.titles()} == {"CRITICAL:", "WARNING:"}
+
+
+def test_an_owner_with_a_channel_is_told_there(alertmanager: Alertmanager, slack: Slack) -> None:
+    alertmanager.post(alert(slice="camera=left", model_owner="example-team"))
+    until(lambda: bool(slack.messages), "the message")
+    assert slack.messages[0]["path"] == "/example-team"
+
+
+def test_without_slacks_url_the_failure_is_counted(alertmanager: Alertmanager, slack: Slack) -> None:
+    """A missing secret is no start-up error: the counter that VisionDriftNotificationsFailing reads must move."""
+    (alertmanager.secrets / "slack_api_url").unlink()
+    pattern = re.compile(r'^alertmanager_notifications_failed_total\{integration="slack".*\} ([1-9].*)$', re.MULTILINE)
+    assert pattern.search(alertmanager.get("/metrics")) is None
+    alertmanager.post(alert(slice="camera=left"))
+    until(lambda: pattern.search(alertmanager.get("/metrics")) is not None, "the failure")
+    assert slack.messages == []
