@@ -1,8 +1,10 @@
 """One window against its reference: every signal's score, or the sentence that says why there is none.
 
 Who may speak: a score needs ``min_samples`` events that have what it looks at, and ``MIN_ROWS`` such rows of the
-reference. A model without configured classes has no prediction and confidence signals at all. The rejected events of
-a model carry no slice, so ``invalid_ratio`` exists for all slices together only.
+reference; otherwise its verdict is ``insufficient`` and says why. A signal that does not apply is left out: a model
+without configured classes has no prediction and confidence signals, and where neither reference nor window has any
+embedding (or any confidences) nothing is said of them. The rejected events of a model carry no slice, so
+``invalid_ratio`` exists for all slices together only.
 """
 
 from collections.abc import Mapping
@@ -95,14 +97,17 @@ def evaluate_window(
     sample = align_classes(sample, settings.classes)
     total = len(sample) if total is None else total
     question = _Question(sample, reference.baseline(slice_, sample), min_samples, settings)
-    scores = _embedding_scores(question)
+    scores = {}
+    if reference.has_embeddings or sample.has_embedding.any():
+        scores |= _embedding_scores(question)
     class_share: Mapping[str, float] = {}
     reference_class_share: Mapping[str, float] = {}
     confidence = None
     if settings.classes:
-        prediction, class_share, reference_class_share = _prediction_score(question)
-        confidence_scores, confidence = _confidence_scores(question)
-        scores |= {"prediction_drift": prediction} | confidence_scores
+        scores["prediction_drift"], class_share, reference_class_share = _prediction_score(question)
+        if reference.has_confidences or sample.has_confidences.any():
+            confidence_scores, confidence = _confidence_scores(question)
+            scores |= confidence_scores
     scores["missing_ratio"] = _missing_ratio(question, reference)
     if slice_ == ALL_SLICES:
         scores["invalid_ratio"] = _invalid_ratio(question, rejected, total)

@@ -100,9 +100,9 @@ def _reading(data: Mapping[str, Any]) -> str:
         return f"<p>No column can be drawn.{embeddings}</p>{not_shown}"
     return (
         f"<p>Below, by Evidently {escape(data['evidently']['version'])}: the {count} columns that a person can read, "
-        f"the one that moved most first. A row opens to its history and distribution. Numbers are compared by "
-        f"Wasserstein distance in reference standard deviations, classes by Jensen-Shannon distance to base 2; “detected” "
-        f"means at or above the warning level for such a column.{embeddings}</p>{not_shown}"
+        "the one that moved most first. A row opens to its history and distribution. Numbers are compared by "
+        "Wasserstein distance in reference standard deviations, classes by Jensen-Shannon distance to base 2; "
+        f"“detected” means at or above the warning level for such a column.{embeddings}</p>{not_shown}"
     )
 
 
