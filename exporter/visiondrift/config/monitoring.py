@@ -2,22 +2,19 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from visiondrift.config.units import Duration, Size
+from visiondrift.config.units import Duration, DurationText, Size
+from visiondrift.config.words import Words
 
 
 class Strict(BaseModel):
-    """Frozen, and any key that is not known is an error."""
+    """Frozen; any key that is not known is an error, and so is a number that is not finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
-"""A model, class-free name that is safe in labels, paths and URLs."""
 
 RESERVED_LABELS = frozenset(
     {
@@ -37,118 +34,223 @@ RESERVED_LABELS = frozenset(
 )
 """Fields of an event and columns of its files: a slice label of such a name would be mistaken for one."""
 
+_LOCAL = "local-dir:"
+_SELF_CONTAINED = (_LOCAL, "hf-hub:")  # what such a name points at brings its own weights
+
+
+def _not_reserved(label: str) -> str:
+    if label in RESERVED_LABELS or label.startswith("confidence_"):
+        msg = f"{label!r} is a field of every event, so it cannot be a slice label; accepted is any other name"
+        raise ValueError(msg)
+    return label
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+Name = Annotated[
+    str,
+    Field(pattern=rf"^{NAME.pattern}$"),
+    Words("a name of letters, digits, '.', '_' and '-', at most 63, a letter or digit first"),
+]
+"""A name that is safe in labels, paths and URLs."""
+
+Label = Annotated[
+    str,
+    Field(pattern=r"^[a-z][a-z0-9_]{0,30}$"),
+    AfterValidator(_not_reserved),
+    Words("a name of lower-case letters, digits and '_', at most 31, a letter first"),
+]
+ClassName = Annotated[str, Field(min_length=1, max_length=200), Words("text of 1 to 200 characters")]
+Text = Annotated[str, Field(min_length=1), Words("text that is not empty")]
+Url = Annotated[
+    str,
+    Field(pattern=r"^https?://[^\s/?#]+[^\s]*$"),
+    AfterValidator(lambda url: url.rstrip("/")),
+    Words("an address that begins with http:// or https://"),
+]
+
 
 class ServerConfig(Strict):
     """The HTTP server, and the addresses that links in alerts and pages point at."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=9109, ge=1, le=65535)
-    token_file: Path | None = None
-    max_body: Size = 64 * 2**20
-    exporter_url: str = "http://localhost:9109"
-    grafana_url: str = "http://localhost:3000"
-    prometheus_url: str = "http://localhost:9090"
-    runbook_url: str = "http://localhost:9109/runbook"
+    host: Text = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 inside a container.")
+    port: int = Field(default=9109, ge=1, le=65535, description="Port to listen on.")
+    token_file: Path | None = Field(
+        default=None, description="File with the bearer token that intake asks for; left out, no token is needed."
+    )
+    max_body: Size = Field(default=64 * 2**20, description="Largest request body; a larger one is answered with 413.")
+    exporter_url: Url = Field(
+        default="http://localhost:9109", description="Where people reach this exporter: links in alerts and dashboards."
+    )
+    grafana_url: Url = Field(default="http://localhost:3000", description="Where people reach Grafana.")
+    prometheus_url: Url = Field(default="http://localhost:9090", description="Where people reach Prometheus.")
+    runbook_url: Url = Field(
+        default="http://localhost:9109/runbook", description="The page whose sections alerts link to as their runbook."
+    )
+    runbook_file: Path = Field(
+        default=Path("../../docs/runbook.md"), description="The Markdown file that the exporter shows at /runbook."
+    )
 
 
 class EmbedderConfig(Strict):
     """The CLIP model. ``model`` is an open_clip name, or ``local-dir:PATH`` with PATH relative to this file."""
 
-    model: str = "ViT-B-32"
-    pretrained: str | None = "laion2b_s34b_b79k"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    batch_size: int = Field(default=32, ge=1, le=1024)
-    threads: int = Field(default=1, ge=1, le=256)
+    model: Text = Field(
+        default="ViT-B-32",
+        description="An open_clip model name, `hf-hub:ORG/REPO`, or `local-dir:PATH` for a folder on this machine.",
+    )
+    pretrained: str | None = Field(
+        default="laion2b_s34b_b79k",
+        description="The weights: an open_clip tag or a checkpoint file; null with `local-dir:` and `hf-hub:`.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where the model runs; auto takes a GPU where there is one."
+    )
+    batch_size: int = Field(default=32, ge=1, le=1024, description="Images embedded at once.")
+    threads: int = Field(default=1, ge=1, le=256, description="CPU threads of the model.")
 
     @property
     def identity(self) -> str:
         """The name that events and references carry: what must be equal for embeddings to be comparable.
 
-        ``ViT-B-32/laion2b_s34b_b79k``; of a local path only the last name counts, so that a checkout, an image and
-        another machine agree: ``local-dir:digits-clip``.
+        ``ViT-B-32/laion2b_s34b_b79k``; of a path only the last name counts, so that a checkout, an image and another
+        machine agree: ``local-dir:digits-clip``.
         """
-        scheme, colon, path = self.model.partition(":")
-        model = f"{scheme}:{Path(path).name}" if colon else self.model
-        if self.pretrained is None:
-            return model
-        tag = Path(self.pretrained).name if "/" in self.pretrained else self.pretrained
-        return f"{model}/{tag}"
+        if self.model.startswith(_LOCAL):
+            return _LOCAL + Path(self.model.removeprefix(_LOCAL)).name
+        return f"{self.model}/{Path(self.pretrained).name}" if self.pretrained else self.model
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_default_weights(cls, given: Any) -> Any:
+        if isinstance(given, dict) and str(given.get("model", "")).startswith(_SELF_CONTAINED):
+            return {"pretrained": None} | given
+        return given
+
+    @field_validator("pretrained")
+    @classmethod
+    def _not_both(cls, pretrained: str | None, info: ValidationInfo) -> str | None:
+        model = info.data.get("model", "")
+        if pretrained is not None and model.startswith(_SELF_CONTAINED):
+            msg = f"{model} brings its own weights; accepted is null, or to leave pretrained out"
+            raise ValueError(msg)
+        return pretrained
 
 
 class IntakeConfig(Strict):
     """Bounds of what one request and one image may cost."""
 
-    max_events: int = Field(default=10_000, ge=1)
-    max_image_bytes: Size = 10 * 2**20
-    max_image_pixels: int = Field(default=40_000_000, ge=1)
-    queue_events: int = Field(default=20_000, ge=1)
-    max_future: Duration = 300.0
+    max_events: int = Field(default=10_000, ge=1, description="Most events in one request.")
+    max_image_bytes: Size = Field(default=10 * 2**20, description="Largest encoded image.")
+    max_image_pixels: int = Field(default=40_000_000, ge=1, description="Most pixels of one image.")
+    queue_events: int = Field(
+        default=20_000, ge=1, description="Events that may wait for the log; beyond it intake answers 429."
+    )
+    max_future: Duration = Field(default=300.0, description="How far ahead of this clock the time of an event may be.")
 
 
 class LogConfig(Strict):
     """The prediction log and how long it keeps events."""
 
-    path: Path = Path("../../state/predictions.sqlite")
-    keep: Duration = 14 * 86400.0
-    max_size: Size = 10 * 2**30
+    path: Path = Field(default=Path("../../state/predictions.sqlite"), description="The file of the prediction log.")
+    keep: Duration = Field(default=14 * 86400.0, description="Age at which events are dropped.")
+    max_size: Size = Field(default=10 * 2**30, description="Size at which the oldest events are dropped.")
 
 
 class ReportsConfig(Strict):
     """Evidently reports: where they are written and how many are kept."""
 
-    path: Path = Path("../../state/reports")
-    keep: int = Field(default=100, ge=1, le=10_000)
-    when: Literal["drift", "always", "never"] = "drift"
-    at_most_every: Duration = 900.0
+    path: Path = Field(default=Path("../../state/reports"), description="The folder of the Evidently reports.")
+    keep: int = Field(default=100, ge=1, le=10_000, description="Reports kept; the oldest go first.")
+    when: Literal["drift", "always", "never"] = Field(
+        default="drift", description="Which evaluations get a report: those with a warning or worse, all, or none."
+    )
+    at_most_every: Duration = Field(
+        default=900.0, description="How long a verdict that stays the same goes without another report."
+    )
 
 
 class WindowConfig(Strict):
     """How many samples a window needs before it may speak, and how many it reads at most."""
 
-    min_samples: int = Field(default=200, ge=2)
-    max_samples: int = Field(default=5000, ge=2)
+    min_samples: int = Field(default=200, ge=2, description="Events a window needs before it may speak.")
+    max_samples: int = Field(
+        default=5000, ge=2, description="Events compared at most; of more, an evenly spread subset is taken."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_samples > self.max_samples:
+            msg = (
+                f"min_samples {self.min_samples} is more than max_samples {self.max_samples}; "
+                "accepted is a min_samples of at most max_samples"
+            )
+            raise ValueError(msg)
+        return self
+
+
+Windows = Annotated[
+    dict[DurationText, WindowConfig],
+    Field(min_length=1),
+    Words("a mapping of at least one window, named by its length, such as 1h: {min_samples: 200, max_samples: 5000}"),
+]
 
 
 def _default_windows() -> dict[str, WindowConfig]:
     return {"1h": WindowConfig(), "24h": WindowConfig(min_samples=500)}
 
 
+_EVERY = "How often a model is evaluated; at most its shortest window."
+_WINDOWS = "Which events are compared: windows that end now, by their length."
+_LOW = "The top confidence below which an event counts as one of low confidence."
+_COLUMN = "Reference standard deviations that a CLIP column must move by to count as drifted."
+_STOPPED = "Time without an event after which an alert says that input has stopped."
+_SLICES = "Most values of a slice label that are evaluated; the busiest are taken."
+_VERSIONS = "Most versions of a model that are evaluated; the newest are taken."
+_CLASSES = "Most classes with a series of their own; the rest are summed as `other`."
+
+
 class MonitorDefaults(Strict):
     """What a model inherits where it says nothing."""
 
-    evaluate_every: Duration = 300.0
-    windows: dict[str, WindowConfig] = Field(default_factory=_default_windows, min_length=1)
-    low_confidence_below: float = Field(default=0.5, gt=0, lt=1)
-    column_threshold: float = Field(default=0.3, gt=0)
-    input_stopped_after: Duration = 3600.0
-    max_slices: int = Field(default=50, ge=1, le=1000)
-    max_versions: int = Field(default=3, ge=1, le=20)
-    max_classes: int = Field(default=50, ge=1, le=1000)
+    evaluate_every: Duration = Field(default=300.0, description=_EVERY)
+    windows: Windows = Field(default_factory=_default_windows, description=_WINDOWS)
+    low_confidence_below: float = Field(default=0.5, gt=0, lt=1, description=_LOW)
+    column_threshold: float = Field(default=0.3, gt=0, description=_COLUMN)
+    input_stopped_after: Duration = Field(default=3600.0, description=_STOPPED)
+    max_slices: int = Field(default=50, ge=1, le=1000, description=_SLICES)
+    max_versions: int = Field(default=3, ge=1, le=20, description=_VERSIONS)
+    max_classes: int = Field(default=50, ge=1, le=1000, description=_CLASSES)
 
 
 class EmbeddingConfig(Strict):
     """Embeddings that the client makes itself: their name and length. Left out, the service's own embedder is meant."""
 
-    name: Name
-    dimension: int = Field(ge=2, le=8192)
+    name: Name = Field(description="What makes the client's embeddings: a reference must carry the same name.")
+    dimension: int = Field(ge=2, le=8192, description="How many numbers one embedding has.")
 
 
 class ModelConfig(Strict):
     """One watched model. Fields left out come from ``defaults``."""
 
-    name: Name
-    reference: Name
-    classes: tuple[str, ...] = ()
-    slices: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")], ...] = ()
-    embedding: EmbeddingConfig | None = None
-    evaluate_every: Duration | None = None
-    windows: dict[str, WindowConfig] | None = Field(default=None, min_length=1)
-    low_confidence_below: float | None = Field(default=None, gt=0, lt=1)
-    column_threshold: float | None = Field(default=None, gt=0)
-    input_stopped_after: Duration | None = None
-    max_slices: int | None = Field(default=None, ge=1, le=1000)
-    max_versions: int | None = Field(default=None, ge=1, le=20)
-    max_classes: int | None = Field(default=None, ge=1, le=1000)
+    name: Name = Field(description="The name that events carry as their `model`.")
+    reference: Name = Field(description="The folder under `reference_data` that says what normal looked like.")
+    classes: tuple[ClassName, ...] = Field(
+        default=(), description="The classes, in the order of a confidence vector; left out, there are no confidences."
+    )
+    slices: tuple[Label, ...] = Field(
+        default=(), description="Slice labels, such as camera: each value of each is evaluated on its own."
+    )
+    embedding: EmbeddingConfig | None = Field(
+        default=None, description="For embeddings that the client sends; left out, this service embeds the images."
+    )
+    evaluate_every: Duration | None = Field(default=None, description=_EVERY)
+    windows: Windows | None = Field(default=None, description=_WINDOWS)
+    low_confidence_below: float | None = Field(default=None, gt=0, lt=1, description=_LOW)
+    column_threshold: float | None = Field(default=None, gt=0, description=_COLUMN)
+    input_stopped_after: Duration | None = Field(default=None, description=_STOPPED)
+    max_slices: int | None = Field(default=None, ge=1, le=1000, description=_SLICES)
+    max_versions: int | None = Field(default=None, ge=1, le=20, description=_VERSIONS)
+    max_classes: int | None = Field(default=None, ge=1, le=1000, description=_CLASSES)
 
 
 class WatchedModel(Strict):
@@ -172,14 +274,18 @@ class WatchedModel(Strict):
 class MonitoringConfig(Strict):
     """The whole of ``monitoring.yml``."""
 
-    server: ServerConfig = ServerConfig()
-    embedder: EmbedderConfig = EmbedderConfig()
-    intake: IntakeConfig = IntakeConfig()
-    log: LogConfig = LogConfig()
-    reports: ReportsConfig = ReportsConfig()
-    reference_data: Path = Path("../../reference_data")
-    defaults: MonitorDefaults = MonitorDefaults()
-    models: tuple[ModelConfig, ...] = Field(min_length=1)
+    server: ServerConfig = Field(default=ServerConfig(), description="The HTTP server and the addresses of links.")
+    embedder: EmbedderConfig = Field(default=EmbedderConfig(), description="The CLIP model that embeds images.")
+    intake: IntakeConfig = Field(default=IntakeConfig(), description="Bounds of what one request may cost.")
+    log: LogConfig = Field(default=LogConfig(), description="The prediction log.")
+    reports: ReportsConfig = Field(default=ReportsConfig(), description="The Evidently reports.")
+    reference_data: Path = Field(default=Path("../../reference_data"), description="The folder of the references.")
+    defaults: MonitorDefaults = Field(
+        default=MonitorDefaults(), description="What a model inherits where it says nothing."
+    )
+    models: Annotated[tuple[ModelConfig, ...], Words("a list of at least one model, each with name and reference")] = (
+        Field(min_length=1, description="The watched models.")
+    )
 
     def watched(self) -> tuple[WatchedModel, ...]:
         """Every model with the defaults filled in."""

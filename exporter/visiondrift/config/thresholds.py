@@ -1,48 +1,85 @@
-"""``thresholds.yml``: when to alert; the file that an operator edits. Resolved per model, slice and signal."""
+"""``thresholds.yml``: when to alert; the file that an operator edits. Resolved per model, slice and signal.
 
-from typing import Annotated, Self
+What takes more than one entry to judge (ranges by signal, the order of warning and critical) is in ``checks``.
+"""
 
-from pydantic import Field, model_validator
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from visiondrift.config.monitoring import Name, Strict
-from visiondrift.signals import BY_NAME, SEVERITIES, Severity
+from visiondrift.config.words import Words, did_you_mean
+from visiondrift.signals import ALL_SLICES, BY_NAME, Severity
+
+_SLICE_WORDS = "label=value with a slice label of the model, such as camera=platform-2"
+
+
+def _is_signal(name: str) -> str:
+    if name not in BY_NAME:
+        msg = f"there is no such signal{did_you_mean(name, BY_NAME)}; accepted are {', '.join(BY_NAME)}"
+        raise ValueError(msg)
+    return name
+
+
+def _is_slice(name: str) -> str:
+    label, equals, value = name.partition("=")
+    if name == ALL_SLICES:
+        msg = f"{ALL_SLICES} is not one slice; accepted is {_SLICE_WORDS}, levels for all events belong under signals"
+        raise ValueError(msg)
+    if not (label and equals and value):
+        msg = f"{name!r} does not name a slice; accepted is {_SLICE_WORDS}"
+        raise ValueError(msg)
+    return name
 
 
 class Threshold(Strict):
     """A warning and a critical level of one signal; either may be left out (null)."""
 
-    warning: float | None = None
-    critical: float | None = None
+    warning: float | None = Field(default=None, description="The score at which a warning begins; null for none.")
+    critical: float | None = Field(default=None, description="The score at which it is critical; null for none.")
 
     def level(self, severity: Severity) -> float | None:
         """The level of one severity."""
         return self.warning if severity == "warning" else self.critical
 
 
-SliceThresholds = dict[str, Threshold]
+SignalName = Annotated[str, AfterValidator(_is_signal), Words("a signal")]
+SliceName = Annotated[str, AfterValidator(_is_slice), Words(_SLICE_WORDS)]
+Owner = Annotated[str, Field(min_length=1, max_length=60), Words("text of 1 to 60 characters")]
+
+SliceThresholds = Annotated[
+    dict[SignalName, Threshold],
+    Words("a mapping of signals to their levels, such as embedding_drift: {warning: 0.3, critical: 0.5}"),
+]
 """Signal name -> threshold."""
 
 
 class ModelThresholds(Strict):
     """What differs for one model: its owner, its signals, and its slices' signals."""
 
-    owner: Annotated[str, Field(min_length=1, max_length=60)] | None = None
-    signals: SliceThresholds = Field(default_factory=dict)
-    slices: dict[str, SliceThresholds] = Field(default_factory=dict)
+    owner: Owner | None = Field(default=None, description="Who answers for the model; goes into every alert of it.")
+    signals: SliceThresholds = Field(default_factory=dict, description="Levels that differ for this model.")
+    slices: Annotated[
+        dict[SliceName, SliceThresholds], Words("a mapping of slices, such as camera=platform-2, to their signals")
+    ] = Field(default_factory=dict, description="Levels that differ for one slice, such as `camera=platform-2`.")
 
 
 class DefaultThresholds(Strict):
     """What holds where a model or slice says nothing."""
 
-    owner: Annotated[str, Field(min_length=1, max_length=60)] = "unowned"
-    signals: SliceThresholds = Field(default_factory=dict)
+    owner: Owner = Field(default="unowned", description="Who answers for a model that names nobody.")
+    signals: SliceThresholds = Field(default_factory=dict, description="Levels of every model, by signal.")
 
 
 class ThresholdsConfig(Strict):
     """The whole of ``thresholds.yml``."""
 
-    defaults: DefaultThresholds = DefaultThresholds()
-    models: dict[Name, ModelThresholds] = Field(default_factory=dict)
+    defaults: DefaultThresholds = Field(
+        default=DefaultThresholds(), description="What holds where a model or slice says nothing."
+    )
+    models: Annotated[dict[Name, ModelThresholds], Words("a mapping of models of monitoring.yml, by name")] = Field(
+        default_factory=dict, description="What differs for one model, by its name."
+    )
 
     def owner(self, model: str) -> str:
         """Who answers for ``model``: the value of the label ``model_owner``."""
@@ -52,7 +89,8 @@ class ThresholdsConfig(Strict):
     def resolve(self, model: str, slice_: str) -> SliceThresholds:
         """The thresholds of one slice: defaults, overridden by the model's, overridden by the slice's.
 
-        An override replaces one severity at a time: ``{critical: 0.6}`` keeps the inherited warning.
+        An override replaces one severity at a time: ``{critical: 0.6}`` keeps the inherited warning, and
+        ``{warning: null}`` takes it away.
         """
         own = self.models.get(model, ModelThresholds())
         resolved: SliceThresholds = {}
@@ -61,42 +99,3 @@ class ThresholdsConfig(Strict):
                 given = threshold.model_dump(exclude_unset=True)
                 resolved[signal] = resolved.get(signal, Threshold()).model_copy(update=given)
         return resolved
-
-    @model_validator(mode="after")
-    def _check_signals(self) -> Self:
-        problems = [
-            problem
-            for path, layer in self._layers()
-            for signal, threshold in layer.items()
-            for problem in _problems(f"{path}.{signal}", signal, threshold)
-        ]
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
-
-    def _layers(self) -> list[tuple[str, SliceThresholds]]:
-        layers = [("defaults.signals", self.defaults.signals)]
-        for name, model in self.models.items():
-            layers.append((f"models.{name}.signals", model.signals))
-            layers.extend((f"models.{name}.slices.{slice_}", layer) for slice_, layer in model.slices.items())
-        return layers
-
-
-def _problems(path: str, name: str, threshold: Threshold) -> list[str]:
-    signal = BY_NAME.get(name)
-    if signal is None:
-        return [f"{path}: there is no such signal; accepted are {', '.join(BY_NAME)}"]
-    problems = [
-        f"{path}.{severity}: {level:g} is out of range; accepted is {signal.low:g} to {signal.high:g}"
-        for severity in SEVERITIES
-        if (level := threshold.level(severity)) is not None and not signal.low <= level <= signal.high
-    ]
-    if threshold.warning is not None and threshold.critical is not None:
-        milder, harsher = sorted((threshold.warning, threshold.critical), reverse=signal.bad_when == "low")
-        if (milder, harsher) != (threshold.warning, threshold.critical):
-            side = "below" if signal.bad_when == "high" else "above"
-            problems.append(
-                f"{path}: warning {threshold.warning:g} must be {side} critical {threshold.critical:g}, "
-                f"because {name} is bad when {signal.bad_when}"
-            )
-    return problems

@@ -1,0 +1,193 @@
+"""What no single entry can know: repetitions, entries that contradict each other, and the two files held together.
+
+These read the plain values of a file, not the models, so that they find their share even where other entries are
+wrong; what the models refuse already is passed over here.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from visiondrift.config.monitoring import LogConfig, MonitorDefaults
+from visiondrift.config.tree import Finding, Where
+from visiondrift.config.units import format_duration, parse_duration
+from visiondrift.config.words import did_you_mean, one_of
+from visiondrift.signals import BY_NAME, SEVERITIES, Signal
+
+Levels = dict[str, Any]
+"""What is in force of one signal: severity -> level, None where there is none."""
+
+_ONLY_ALL = "invalid_ratio"  # a rejected event belongs to no slice
+
+
+def check_monitoring(value: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is wrong between the entries of ``monitoring.yml``."""
+    seen: dict[str, int] = {}
+    for index, model in enumerate(_list(value, "models")):
+        where: Where = ("models", index)
+        name = _map(model).get("name")
+        if isinstance(name, str) and name in seen:
+            text = f"the name {name!r} is taken by models[{seen[name]}]; accepted is a name of its own for each model"
+            yield Finding((*where, "name"), text)
+        elif isinstance(name, str):
+            seen[name] = index
+        for key in ("classes", "slices"):
+            yield from _repeated(_list(_map(model), key), (*where, key))
+    yield from dict.fromkeys(_paces(value))
+
+
+def check_thresholds(value: Mapping[str, Any], models: Mapping[str, tuple[str, ...]] | None) -> Iterator[Finding]:
+    """What is wrong between the entries of ``thresholds.yml``, and between it and the ``models`` of the other file.
+
+    ``models`` maps a model to its slice labels; None where ``monitoring.yml`` cannot be read.
+    """
+    defaults = _signals(_map(value.get("defaults")).get("signals"))
+    yield from _levels(("defaults", "signals"), defaults, {})
+    for name, given in _map(value.get("models")).items():
+        if models is not None and name not in models:
+            accepted = f"accepted are {', '.join(models)}" if models else "accepted are its models"
+            text = f"monitoring.yml has no model of that name{did_you_mean(name, models)}; {accepted}"
+            yield Finding(("models", name), text)
+        own = _signals(_map(given).get("signals"))
+        yield from _levels(("models", name, "signals"), own, defaults)
+        inherited = _merged(defaults, own)
+        for slice_, levels in _map(_map(given).get("slices")).items():
+            where: Where = ("models", name, "slices", slice_)
+            if models is not None and name in models:
+                yield from _label(where, slice_, models[name])
+            yield from _levels(where, _signals(levels), inherited)
+            if _ONLY_ALL in _map(levels):
+                text = f"{_ONLY_ALL} is known for a whole model only; accepted is to set it under signals"
+                yield Finding((*where, _ONLY_ALL), text)
+
+
+def slice_labels(value: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Model -> slice labels, as far as ``monitoring.yml`` can be read."""
+    models = [_map(model) for model in _list(value, "models")]
+    return {
+        model["name"]: tuple(label for label in _list(model, "slices") if isinstance(label, str))
+        for model in models
+        if isinstance(model.get("name"), str)
+    }
+
+
+def _repeated(values: list[Any], where: Where) -> Iterator[Finding]:
+    for index, value in enumerate(values):
+        if isinstance(value, str) and value in values[:index]:
+            text = f"{value!r} is there before, as {where[-1]}[{values.index(value)}]; accepted is each once"
+            yield Finding((*where, index), text)
+
+
+def _paces(value: Mapping[str, Any]) -> Iterator[Finding]:
+    """Windows shorter than the time between two evaluations, or longer than the log remembers."""
+    defaults = _map(value.get("defaults"))
+    keep = _seconds(_map(value.get("log")).get("keep")) or LogConfig().keep
+    for index, model in enumerate(_list(value, "models")):
+        own = _map(model)
+        every_at, every = _inherited("evaluate_every", own, defaults, index)
+        windows_at, windows = _inherited("windows", own, defaults, index)
+        lengths = {name: _seconds(name) for name in _map(windows)}
+        known = {name: seconds for name, seconds in lengths.items() if seconds is not None}
+        for name, length in known.items():
+            if length > keep:
+                text = f"a window of {name} is longer than the log keeps events; accepted is at most log.keep, "
+                yield Finding((*windows_at, name), text + format_duration(keep))
+        shortest = min(known, key=known.__getitem__, default=None)
+        seconds = _seconds(every)
+        if shortest is not None and seconds is not None and seconds > known[shortest]:
+            text = (
+                f"{every} is longer than the shortest window, {shortest}, so that events would pass unseen; "
+                f"accepted is at most {shortest}"
+            )
+            yield Finding(every_at if every_at in _given(value, every_at) else windows_at, text)
+
+
+def _inherited(key: str, own: Mapping[str, Any], defaults: Mapping[str, Any], index: int) -> tuple[Where, Any]:
+    if own.get(key) is not None:
+        return ("models", index, key), own[key]
+    if key in defaults:
+        return ("defaults", key), defaults[key]
+    built_in = getattr(MonitorDefaults(), key)
+    return ("defaults", key), format_duration(built_in) if isinstance(built_in, float) else built_in
+
+
+def _given(value: Mapping[str, Any], where: Where) -> tuple[Where, ...]:
+    is_default_given = where[0] != "defaults" or where[1] in _map(value.get("defaults"))
+    return (where,) if is_default_given else ()
+
+
+def _levels(where: Where, levels: Mapping[str, Levels], inherited: Mapping[str, Levels]) -> Iterator[Finding]:
+    for name, given in levels.items():
+        signal = BY_NAME[name]
+        outside = False
+        for severity, level in given.items():
+            if level is not None and not signal.low <= level <= signal.high:
+                outside = True
+                yield Finding((*where, name, severity), f"{level:g} is out of range; accepted is {_range(signal)}")
+        if not outside:
+            yield from _order((*where, name), signal, given, inherited.get(name, {}))
+
+
+def _order(where: Where, signal: Signal, given: Levels, inherited: Levels) -> Iterator[Finding]:
+    together = inherited | given
+    warning, critical = together.get("warning"), together.get("critical")
+    if warning is None or critical is None or not given:
+        return
+    if (warning > critical) if signal.bad_when == "high" else (warning < critical):
+        says = {severity: "" if severity in given else " (inherited)" for severity in SEVERITIES}
+        side = "above" if signal.bad_when == "high" else "below"
+        text = (
+            f"warning {warning:g}{says['warning']} is {side} critical {critical:g}{says['critical']}; accepted is a "
+            f"warning not {side} critical, because {signal.name} is bad when {signal.bad_when}"
+        )
+        yield Finding(where, text)
+
+
+def _range(signal: Signal) -> str:
+    return f"{signal.low:g} or more" if math.isinf(signal.high) else f"{signal.low:g} to {signal.high:g}"
+
+
+def _label(where: Where, slice_: str, labels: tuple[str, ...]) -> Iterator[Finding]:
+    label, equals, value = slice_.partition("=")
+    if label and equals and value and label not in labels:
+        accepted = (
+            f"accepted is {one_of(f'{known}=...' for known in labels)}"
+            if labels
+            else "accepted is none, as it lists none"
+        )
+        text = f"the model has no slice label {label!r} in monitoring.yml{did_you_mean(label, labels)}; {accepted}"
+        yield Finding(where, text)
+
+
+def _signals(value: Any) -> dict[str, Levels]:
+    """The levels that are numbers or null, of the signals that exist; the models refuse the rest."""
+    return {
+        name: {key: level for key, level in _map(levels).items() if key in SEVERITIES and _is_level(level)}
+        for name, levels in _map(value).items()
+        if name in BY_NAME
+    }
+
+
+def _is_level(level: Any) -> bool:
+    is_number = isinstance(level, int | float) and not isinstance(level, bool)
+    return level is None or (is_number and math.isfinite(level))
+
+
+def _merged(outer: Mapping[str, Levels], inner: Mapping[str, Levels]) -> dict[str, Levels]:
+    return {name: outer.get(name, {}) | inner.get(name, {}) for name in {**outer, **inner}}
+
+
+def _seconds(text: Any) -> float | None:
+    try:
+        return parse_duration(text)
+    except ValueError:
+        return None
+
+
+def _map(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Mapping[str, Any], key: str) -> list[Any]:
+    found = value.get(key)
+    return found if isinstance(found, list) else []
