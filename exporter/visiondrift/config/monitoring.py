@@ -204,8 +204,8 @@ _WINDOWS = "Which events are compared: windows that end now, by their length."
 _LOW = "The top confidence below which an event counts as one of low confidence."
 _COLUMN = "Reference standard deviations that a CLIP column must move by to count as drifted."
 _STOPPED = "Time without an event after which an alert says that input has stopped."
-_SLICES = "Most values of a slice label that are evaluated; the busiest are taken."
-_VERSIONS = "Most versions of a model that are evaluated; the newest are taken."
+_SLICES = "Most slices of a model (values of all its labels) in use at a time; intake refuses what goes beyond."
+_VERSIONS = "Most versions of a model in use at a time; intake refuses what goes beyond."
 _CLASSES = "Most classes with a series of their own; the rest are summed as `other`."
 
 
