@@ -11,6 +11,10 @@ from visiondrift.drift.judge import WindowEvaluation, worst
 from visiondrift.signals import VerdictName
 
 
+HistoryKey = tuple[str, str, str, str]
+"""version, slice, window, signal"""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One run of the monitor over one model and version. ``at`` and ``seconds`` are epoch and duration in seconds."""
@@ -42,7 +46,8 @@ class ModelState:
     """Everything known of one model.
 
     ``newest`` maps (version, slice) -> newest event time; ``reports`` maps (version, slice, window) -> time of the
-    newest report; ``problem`` is the last evaluation's error ("" after a success).
+    newest report; ``history`` maps a signal to its last scores, oldest first, None where it could not speak;
+    ``problem`` is the last evaluation's error ("" after a success).
     """
 
     name: str
@@ -53,6 +58,7 @@ class ModelState:
     evaluations: tuple[Evaluation, ...] = ()
     newest: Mapping[tuple[str, str], float] = field(default_factory=dict)
     reports: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    history: Mapping[HistoryKey, tuple[float | None, ...]] = field(default_factory=dict)
     problem: str = ""
 
     @property

@@ -1,0 +1,5 @@
+"""``python -m visiondrift``: the same as the command ``visiondrift``."""
+
+from visiondrift.cli import main
+
+main()

@@ -1,0 +1,95 @@
+"""The endpoints for people, and for who wants the verdicts as JSON: pages, reports, runbook, /v1/evaluations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fastapi import APIRouter, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+
+from visiondrift.api.failures import Failure
+from visiondrift.api.pages import Pages
+from visiondrift.publish.document import snapshot_document
+from visiondrift.publish.report import ReportStore
+from visiondrift.publish.snapshot import Snapshot
+
+# Our pages carry their style and no script; a report is Evidently's page, scripts and all, kept in a sandbox.
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
+    "Cache-Control": "no-store",
+}
+REPORT_HEADERS = {
+    "Content-Security-Policy": "sandbox allow-scripts allow-downloads; default-src 'none'; "
+    "script-src 'unsafe-inline' 'unsafe-eval' blob: data:; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:; worker-src blob:",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageServices:
+    """What the pages need: the picture of now, the reports, the runbook's file, and the time in seconds."""
+
+    snapshot: Callable[[], Snapshot]
+    reports: ReportStore
+    runbook: Path
+    clock: Callable[[], float]
+
+
+def page_routes(services: PageServices) -> APIRouter:
+    """GET /, /reports/, /reports/latest, /reports/NAME, /runbook and /v1/evaluations."""
+    router = APIRouter()
+    pages = Pages()
+
+    @router.get("/", include_in_schema=False)
+    def get_landing() -> HTMLResponse:
+        snapshot = services.snapshot()
+        return HTMLResponse(pages.landing(snapshot, now=services.clock()), headers=PAGE_HEADERS)
+
+    @router.get("/reports/", include_in_schema=False)
+    def get_reports() -> HTMLResponse:
+        links = services.snapshot().links
+        text = pages.reports(links, services.reports.entries(), now=services.clock())
+        return HTMLResponse(text, headers=PAGE_HEADERS)
+
+    @router.get("/reports/latest", include_in_schema=False)
+    def get_latest(model: str = "", version: str = "", slice: str = "all", window: str = "") -> Response:  # noqa: A002
+        for report in services.reports.entries():
+            asked = ((model, report.model), (version, report.version), (slice, report.slice), (window, report.window))
+            if all(given in {"", found} for given, found in asked):
+                return RedirectResponse(f"/reports/{report.name}.html", status_code=302)
+        message = (
+            f"There is no report on model {model or 'any'}, version {version or 'any'}, slice {slice or 'any'}, "
+            f"window {window or 'any'}. One is written when a verdict is a warning or worse, and the last "
+            "reports.keep of them are kept."
+        )
+        text = pages.message(services.snapshot().links, "No such report", message, now=services.clock())
+        return HTMLResponse(text, status_code=404, headers=PAGE_HEADERS)
+
+    @router.get("/reports/{name}.{kind}", include_in_schema=False)
+    def get_report(name: str, kind: Literal["html", "json"]) -> FileResponse:
+        path = services.reports.path(name, kind)
+        if path is None:
+            raise Failure(404, "not_found", f"there is no report {name}; /reports/ lists those that are kept")
+        media_type = "text/html; charset=utf-8" if kind == "html" else "application/json"
+        return FileResponse(path, media_type=media_type, headers=REPORT_HEADERS)
+
+    @router.get("/runbook", include_in_schema=False)
+    def get_runbook() -> HTMLResponse:
+        links = services.snapshot().links
+        try:
+            markdown = services.runbook.read_text(encoding="utf-8")
+        except OSError:
+            text = pages.message(
+                links, "No runbook here", "The file server.runbook_file cannot be read.", now=services.clock()
+            )
+            return HTMLResponse(text, status_code=404, headers=PAGE_HEADERS)
+        return HTMLResponse(pages.runbook(links, markdown, now=services.clock()), headers=PAGE_HEADERS)
+
+    @router.get("/v1/evaluations", tags=["Evaluations"], summary="The last verdicts")
+    def get_evaluations() -> dict[str, Any]:
+        """Every model's last evaluation: each slice, window and signal with score, thresholds and verdict."""
+        return snapshot_document(services.snapshot())
+
+    return router

@@ -1,0 +1,207 @@
+"""What a person sees in a browser: the landing page, the list of reports, the runbook. Server-rendered, no script.
+
+Nothing is fetched from anywhere: the pages work on a host without internet.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from visiondrift import __version__
+from visiondrift.drift.judge import Judgement, WindowEvaluation
+from visiondrift.publish.report import StoredReport
+from visiondrift.publish.snapshot import Evaluation, Links, ModelState, Snapshot
+from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES, SIGNALS
+
+REFRESH_SECONDS = 10
+SPARK_WIDTH, SPARK_HEIGHT = 72, 18
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One signal of one row: the score and its nearest threshold as text, and the points of its sparkline."""
+
+    verdict: str = ""
+    score: str = ""
+    limit: str = ""
+    hint: str = ""
+    spark: str = ""
+
+
+@dataclass(frozen=True)
+class PageRow:
+    """One slice and window of one version of a model."""
+
+    slice: str
+    detail: str
+    verdict: str
+    cells: tuple[Cell, ...]
+    report: str
+
+
+class Pages:
+    """Renders the pages. Holds the templates, compiled once."""
+
+    def __init__(self) -> None:
+        self._templates = Environment(
+            loader=PackageLoader("visiondrift.api"),
+            autoescape=select_autoescape(),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def landing(self, snapshot: Snapshot, *, now: float) -> str:
+        """The page at ``/``: every model and slice, its verdict, its scores against their thresholds."""
+        return self._render(
+            "landing.html",
+            snapshot.links,
+            now,
+            title="Overview",
+            refresh=REFRESH_SECONDS,
+            models=[_model(state, snapshot.links, now) for state in snapshot.models],
+            config_problem=snapshot.config_problem,
+        )
+
+    def reports(self, links: Links, reports: Sequence[StoredReport], *, now: float) -> str:
+        """The list of kept reports, newest first."""
+        rows = [
+            {
+                "written": _clock(report.at),
+                "model": report.model,
+                "version": report.version,
+                "slice": _slice_words(report.slice),
+                "window": report.window,
+                "name": report.name,
+            }
+            for report in reports
+        ]
+        return self._render("reports.html", links, now, title="Reports", refresh=0, reports=rows)
+
+    def message(self, links: Links, title: str, message: str, *, now: float) -> str:
+        """A page of one sentence, such as why there is no report."""
+        return self._render("message.html", links, now, title=title, refresh=0, message=message)
+
+    def runbook(self, links: Links, markdown: str, *, now: float) -> str:
+        """The runbook, each heading with the anchor that the alerts link to."""
+        return self._render("runbook.html", links, now, title="Runbook", refresh=0, body=_with_anchors(markdown))
+
+    def _render(self, template: str, links: Links, now: float, **values: object) -> str:
+        return self._templates.get_template(template).render(
+            links=links, now=_clock(now), version=__version__, **values
+        )
+
+
+def _with_anchors(markdown: str) -> Markup:
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = parser.parse(markdown)
+    for opening, inline in pairwise(tokens):
+        if opening.type == "heading_open":
+            opening.attrSet("id", inline.content.lower().replace(" ", "-"))
+    # The runbook is a file of the project's own; commonmark with HTML off escapes everything else.
+    return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704
+
+
+def _model(state: ModelState, links: Links, now: float) -> dict[str, object]:
+    signals = _shown_signals(state)
+    newest = max((evaluation.at for evaluation in state.evaluations), default=None)
+    return {
+        "name": state.name,
+        "verdict": state.verdict,
+        "owner": state.owner,
+        "evaluated": "never" if newest is None else f"{max(0.0, now - newest):.0f} s ago",
+        "every": f"{state.evaluate_every:g} s",
+        "reference": f"{state.reference.name} ({state.reference.rows:,} rows)",
+        "dashboard": f"{links.grafana_url}/d/visiondrift-model?{urlencode({'var-model': state.name})}",
+        "problem": state.problem,
+        "titles": [BY_NAME[name].title for name in signals],
+        "rows": [
+            _row(state, evaluation, window, signals)
+            for evaluation in state.evaluations
+            for window in evaluation.windows
+        ],
+        "waiting": _waiting(state),
+    }
+
+
+def _waiting(state: ModelState) -> str:
+    if state.reference.problem:
+        return "There is nothing to compare with yet."
+    if not state.newest:
+        return "No event has come in yet. README.md, “Point it at your model”, shows how to send one."
+    return "Not evaluated yet."
+
+
+def _shown_signals(state: ModelState) -> tuple[str, ...]:
+    present = {
+        judgement.signal
+        for evaluation in state.evaluations
+        for window in evaluation.windows
+        for judgement in window.judgements
+    }
+    return tuple(signal.name for signal in SIGNALS if signal.name in present)
+
+
+def _row(state: ModelState, evaluation: Evaluation, window: WindowEvaluation, signals: Sequence[str]) -> PageRow:
+    by_name = {judgement.signal: judgement for judgement in window.judgements}
+    scope = (evaluation.version, window.slice, window.window)
+    report = ""
+    if scope in state.reports:
+        asked = {"model": state.name, "version": scope[0], "slice": scope[1], "window": scope[2]}
+        report = f"/reports/latest?{urlencode(asked)}"
+    return PageRow(
+        slice=_slice_words(window.slice),
+        detail=f"{window.window} · {window.samples:,} events · version {evaluation.version}",
+        verdict=window.verdict,
+        cells=tuple(_cell(by_name.get(name), state.history.get((*scope, name), ())) for name in signals),
+        report=report,
+    )
+
+
+def _cell(judgement: Judgement | None, history: Sequence[float | None]) -> Cell:
+    if judgement is None:
+        return Cell()
+    signal = BY_NAME[judgement.signal]
+    reach = "≥" if signal.bad_when == "high" else "≤"
+    levels = [
+        f"{severity} {reach} {number(judgement.signal, level)}"
+        for severity in SEVERITIES
+        if (level := judgement.threshold.level(severity)) is not None
+    ]
+    return Cell(
+        verdict=judgement.verdict,
+        score="" if judgement.score is None else number(judgement.signal, judgement.score),
+        limit=levels[0].split(" ", 1)[1] if levels else "no threshold",
+        hint="; ".join([signal.meaning, *levels, judgement.why]).rstrip("; "),
+        spark=sparkline(history),
+    )
+
+
+def sparkline(history: Sequence[float | None]) -> str:
+    """SVG polyline points of the last scores in a box of 72 x 18; "" for fewer than two. Gaps are skipped."""
+    known = [(index, score) for index, score in enumerate(history) if score is not None]
+    if len(known) < 2:  # noqa: PLR2004 - a line needs two points
+        return ""
+    low, high = min(score for _, score in known), max(score for _, score in known)
+    across = SPARK_WIDTH / max(1, len(history) - 1)
+    up = (SPARK_HEIGHT - 2) / (high - low) if high > low else 0.0
+    return " ".join(f"{index * across:.1f},{SPARK_HEIGHT - 1 - (score - low) * up:.1f}" for index, score in known)
+
+
+def number(signal: str, value: float) -> str:
+    """A score as a person reads it: shares in percent, everything else with two decimals."""
+    return f"{100 * value:.1f} %" if BY_NAME[signal].percent else f"{value:.2f}"
+
+
+def _slice_words(name: str) -> str:
+    return "all together" if name == ALL_SLICES else name.replace("=", " ", 1)
+
+
+def _clock(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,256 @@
+"""The demo as a story: three cameras run well, one goes bad, and the exporter says which; or it fails and says how."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from visiondrift.demo import classifier, digits
+from visiondrift.demo.stream import MODEL, VERSION, Stream
+from visiondrift.errors import VisionDriftError
+from visiondrift.prediction import slice_name
+from visiondrift.signals import ALL_SLICES, BY_NAME
+
+SCENARIOS: Mapping[str, str | None] = {"dark": "dark", "blurry": "blurry", "healthy": None}
+DAMAGED_CAMERA = "right"
+STRENGTH = 0.8
+WINDOW = "1m"
+
+_READY_SECONDS = 60.0
+_HEALTHY_SECONDS = 45.0
+_DAMAGED_SECONDS = 60.0
+_REPORT_SECONDS = 15.0
+_STREAM_HEALTHY_SECONDS = 240
+_STREAM_DAMAGED_SECONDS = 600
+_REPORTED = ("warning", "critical")
+
+
+@dataclass
+class Sightings:
+    """What the exporter said of each slice while the story ran: its last window, and when it was first reported."""
+
+    last: dict[str, dict[str, Any]] = field(default_factory=dict)
+    first_reported: dict[str, float] = field(default_factory=dict)
+
+    def look(self, document: dict[str, Any], now: float) -> None:
+        """Take in an answer of ``/v1/evaluations``."""
+        for window in windows_of(document):
+            self.last[window["slice"]] = window
+            if window["verdict"] in _REPORTED:
+                self.first_reported.setdefault(window["slice"], now)
+
+    def verdict(self, slice_: str) -> str:
+        """The last verdict of a slice; ``insufficient`` where it was never seen."""
+        return str(self.last.get(slice_, {}).get("verdict", "insufficient"))
+
+
+def windows_of(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The demo model's windows in an answer of ``/v1/evaluations``."""
+    for model in document["models"]:
+        if model["model"] == MODEL:
+            for evaluation in model["evaluations"]:
+                yield from evaluation["windows"]
+
+
+def play(*, config: Path, scenario: str, keep: bool, console: Console, port: int = 9109) -> bool:
+    """Start an exporter, play ``scenario`` to it, tell what it found. True where exactly the damaged camera was found.
+
+    With ``keep`` the exporter stays up until Ctrl-C. Raises VisionDriftError where something does not start.
+    """
+    console.print("[bold]VisionDrift demo[/]: three cameras read handwritten digits.")
+    with _exporter(config, port, console) as url:
+        console.print("Training the model under watch (its half of the digits is never in the stream) ...")
+        stream = Stream(url, classifier.train())
+        try:
+            found = _story(stream, url, SCENARIOS[scenario], console)
+        finally:
+            stream.close()
+        passed = _tell(found, SCENARIOS[scenario], url, console)
+        if keep:
+            console.print(f"\nThe exporter stays up at [link={url}]{url}[/link] until Ctrl-C.")
+            _wait_for_interrupt()
+    return passed
+
+
+def stream_forever(*, url: str, scenario: str, token: str | None, console: Console) -> None:
+    """Send the demo's stream to a running exporter until stopped: four good minutes, ten bad ones, again and again."""
+    stream = Stream(url, classifier.train(), seed=int(time.time()), token=token)
+    condition = SCENARIOS[scenario]
+    cycle = _STREAM_HEALTHY_SECONDS + _STREAM_DAMAGED_SECONDS
+    second = 0
+    while True:
+        bad = condition is not None and second % cycle >= _STREAM_HEALTHY_SECONDS
+        stream.second({DAMAGED_CAMERA: (str(condition), STRENGTH)} if bad else {})
+        if second % 30 == 0:
+            console.print(f"{stream.sent} frames sent; camera {DAMAGED_CAMERA} is {condition if bad else 'clear'}")
+        second += 1
+
+
+def _story(stream: Stream, url: str, condition: str | None, console: Console) -> Sightings:
+    found = Sightings()
+    slices = [slice_name("camera", camera) for camera in digits.CAMERAS]
+    console.print("\n[bold]1. All three cameras are well.[/]")
+    settled = _run(
+        stream, url, {}, _HEALTHY_SECONDS, found, console, lambda: all(found.verdict(s) == "ok" for s in slices)
+    )
+    if not settled:
+        return found
+    if condition is None:
+        console.print("\n[bold]2. They stay well[/]: nothing may be reported.")
+        _run(stream, url, {}, _DAMAGED_SECONDS, found, console, lambda: False)
+        return found
+    damaged = slice_name("camera", DAMAGED_CAMERA)
+    console.print(f"\n[bold]2. Camera {DAMAGED_CAMERA} goes {condition}[/], the others stay as they are.")
+    bad = {DAMAGED_CAMERA: (condition, STRENGTH)}
+    _run(stream, url, bad, _DAMAGED_SECONDS, found, console, lambda: found.verdict(damaged) == "critical")
+    # A moment more, so that a false alarm on a healthy camera would have had its chance, and the report is written.
+    _run(stream, url, bad, _REPORT_SECONDS, found, console, lambda: False)
+    return found
+
+
+def _run(
+    stream: Stream,
+    url: str,
+    conditions: Mapping[str, tuple[str, float]],
+    seconds: float,
+    found: Sightings,
+    console: Console,
+    until: Callable[[], bool],
+) -> bool:
+    begun = time.monotonic()
+    shown = -10.0
+    while (passed := time.monotonic() - begun) < seconds:
+        stream.second(conditions)
+        found.look(_get(url, "/v1/evaluations"), time.monotonic() - begun)
+        if passed - shown >= 5:
+            shown = passed
+            console.print(f"  {passed:3.0f} s  {stream.sent:5d} frames   {_line(found)}")
+        if until():
+            console.print(f"  {time.monotonic() - begun:3.0f} s  {stream.sent:5d} frames   {_line(found)}")
+            return True
+    return False
+
+
+def _line(found: Sightings) -> str:
+    return "   ".join(f"{camera} {_coloured(found.verdict(slice_name('camera', camera)))}" for camera in digits.CAMERAS)
+
+
+def _tell(found: Sightings, condition: str | None, url: str, console: Console) -> bool:
+    console.print()
+    console.print(_table(found))
+    expected = {slice_name("camera", DAMAGED_CAMERA)} if condition else set()
+    cameras = {slice_name("camera", camera) for camera in digits.CAMERAS}
+    reported = set(found.first_reported) & cameras
+    blind = {camera for camera in cameras if found.verdict(camera) == "insufficient"}
+    for name in sorted(reported):
+        console.print(f"[bold]{name}[/] was reported {found.first_reported[name]:.0f} s into its part of the story.")
+    for slice_ in sorted(reported):
+        console.print(
+            f"Evidently report: {url}/reports/latest?model={MODEL}&version={VERSION}&slice={slice_}&window={WINDOW}",
+            soft_wrap=True,
+        )
+    console.print(f"Page to open:     {url}/", soft_wrap=True)
+    passed = reported == expected and not blind
+    if passed:
+        told = (
+            f"camera {DAMAGED_CAMERA} was reported, the healthy ones were not" if condition else "nobody was reported"
+        )
+        console.print(f"[green]As it should be:[/] {told}.")
+    else:
+        console.print(
+            f"[red]Not as it should be:[/] reported {sorted(reported) or 'nobody'}, expected {sorted(expected) or 'nobody'}"
+            + (f"; could not tell about {sorted(blind)}" if blind else "")
+        )
+    return passed
+
+
+def _table(found: Sightings) -> Table:
+    table = Table(title="What the exporter says now", title_justify="left")
+    table.add_column("signal")
+    columns = [slice_name("camera", camera) for camera in digits.CAMERAS] + [ALL_SLICES]
+    for name in columns:
+        table.add_column("all together" if name == ALL_SLICES else name.replace("=", " "), justify="right")
+    scores = {
+        name: {entry["signal"]: entry for entry in found.last.get(name, {"signals": []})["signals"]} for name in columns
+    }
+    for signal_name in BY_NAME:
+        if any(signal_name in entries for entries in scores.values()):
+            table.add_row(BY_NAME[signal_name].title, *(_cell(scores[name].get(signal_name)) for name in columns))
+    table.add_section()
+    table.add_row("verdict", *(_coloured(found.verdict(name)) for name in columns))
+    return table
+
+
+def _cell(entry: dict[str, Any] | None) -> str:
+    if entry is None:
+        return ""
+    score = "-" if entry["score"] is None else f"{entry['score']:.2f}"
+    return f"{score} {_coloured(entry['verdict'])}"
+
+
+def _coloured(verdict: str) -> str:
+    colour = {"ok": "green", "warning": "yellow", "critical": "red"}.get(verdict, "bright_black")
+    return f"[{colour}]{verdict}[/]"
+
+
+@contextmanager
+def _exporter(config: Path, port: int, console: Console) -> Iterator[str]:
+    """A real exporter process on its embedded defaults, its state in a folder that goes with it."""
+    state = Path(tempfile.mkdtemp(prefix="visiondrift-demo-"))
+    url = f"http://127.0.0.1:{port}"
+    console.print(f"Starting the exporter at {url} ...")
+    log = state / "exporter.log"
+    command = [sys.executable, "-m", "visiondrift", "serve", "--config", str(config), "--state", str(state)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
+            [*command, "--port", str(port), "--exporter-url", url], stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_until_ready(process, url, log)
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    give_up = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < give_up:
+        if process.poll() is not None:
+            break
+        try:
+            if httpx.get(f"{url}/readyz", timeout=2).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    words = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+    raise VisionDriftError(f"the exporter did not become ready at {url}; its last words:\n{words}")
+
+
+def _get(url: str, path: str) -> dict[str, Any]:
+    return dict(httpx.get(url + path, timeout=10).raise_for_status().json())
+
+
+def _wait_for_interrupt() -> None:
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        os.write(1, b"\n")

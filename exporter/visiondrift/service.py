@@ -1,0 +1,283 @@
+"""The composition root: builds the parts, gives them the clock, runs their threads, reloads, and stops in order."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from visiondrift.config import Config, load_config
+from visiondrift.config.load import config_digest
+from visiondrift.config.monitoring import WatchedModel
+from visiondrift.errors import BadInput, ConfigError, EmbedderUnavailable, LogError
+from visiondrift.intake.embedder import LOCAL, Embedder
+from visiondrift.intake.ingest import FailureReason, Ingest
+from visiondrift.intake.known import KnownSeries
+from visiondrift.intake.receive import Intake
+from visiondrift.log import Appended, Census
+from visiondrift.log.sqlite import SqliteLog
+from visiondrift.monitor import Monitor
+from visiondrift.prediction import Rejection
+from visiondrift.publish.metrics import Metrics
+from visiondrift.publish.report import ReportStore
+from visiondrift.publish.snapshot import Links, ModelState, Snapshot
+
+logger = logging.getLogger(__name__)
+
+CONFIG_POLL_SECONDS = 1.0
+PRUNE_EVERY_SECONDS = 60.0
+RESTART_SECTIONS = ("server", "embedder", "log", "intake")
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line says louder than ``monitoring.yml``. None leaves the file's word."""
+
+    host: str | None = None
+    port: int | None = None
+    state: Path | None = None
+    exporter_url: str | None = None
+    grafana_url: str | None = None
+    prometheus_url: str | None = None
+    runbook_url: str | None = None
+
+    def apply(self, config: Config) -> Config:
+        """The configuration with the overrides in it."""
+        names = ("host", "port", "exporter_url", "grafana_url", "prometheus_url", "runbook_url")
+        server = {name: value for name in names if (value := getattr(self, name)) is not None}
+        monitoring = config.monitoring
+        update: dict[str, object] = {"server": monitoring.server.model_copy(update=server)}
+        if self.state is not None:
+            state = self.state.resolve()
+            update["log"] = monitoring.log.model_copy(update={"path": state / "predictions.sqlite"})
+            update["reports"] = monitoring.reports.model_copy(update={"path": state / "reports"})
+        return replace(config, monitoring=monitoring.model_copy(update=update))
+
+
+class IntakeCounts:
+    """What intake counts, on the exporter's metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def received(self, model: str, events: int) -> None:
+        """Events of ``model`` that came in."""
+        self._metrics.count("events_received", events, model=model)
+
+    def stored(self, appended: Appended, rejections: Sequence[Rejection]) -> None:
+        """What one request came to, once it is durable."""
+        for model, events in appended.stored_by_model.items():
+            self._metrics.count("events_stored", events, model=model)
+        for model, events in appended.duplicates_by_model.items():
+            self._metrics.count("events_duplicate", events, model=model)
+        for rejection in rejections:
+            self._metrics.count("events_rejected", model=rejection.model, reason=rejection.reason)
+
+    def committed(self, seconds: float) -> None:
+        """One commit."""
+        self._metrics.observe("ingest_commit_duration_seconds", seconds)
+
+    def embedded(self, seconds: float, *, images: int, failed: bool) -> None:
+        """One request's images were embedded, or the embedder failed on them."""
+        self._metrics.observe("embedding_duration_seconds", seconds)
+        self._metrics.count("embedding_failures" if failed else "embeddings", 1 if failed else images)
+
+    def failed(self, reason: FailureReason) -> None:
+        """A request that could not be stored."""
+        self._metrics.count("ingest_failures", reason=reason)
+
+
+class Service:
+    """A running exporter without its HTTP face. ``start`` then ``stop``; both once.
+
+    Raises ConfigError, LogError or BadInput where it cannot be built as configured.
+    """
+
+    def __init__(self, directory: Path, overrides: Overrides, *, clock: Callable[[], float] = time.time) -> None:
+        self._directory = directory
+        self._overrides = overrides
+        self.clock = clock
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._config = overrides.apply(load_config(directory))
+        self._running_digest = config_digest(directory)
+        self._config_loaded_at = clock()
+        self._config_problem = ""
+        monitoring = self._config.monitoring
+        token = read_token(self._config)
+        self.token = lambda: token
+        self.log = SqliteLog(self._config.path(monitoring.log.path))
+        self.reports = ReportStore(self._config.path(monitoring.reports.path), keep=monitoring.reports.keep)
+        self.embedder = embedder_of(self._config)
+        self.metrics = Metrics(self.snapshot)
+        self.metrics.declare(model.name for model in self._config.models)
+        counts = IntakeCounts(self.metrics)
+        self.ingest = Ingest(self.log, counters=counts, clock=clock, capacity=monitoring.intake.queue_events)
+        known = KnownSeries()
+        census = self.log.census()
+        known.learn(census.streams)
+        self.intake = Intake(
+            config=self.config, embedder=self.embedder, ingest=self.ingest, known=known, counters=counts, clock=clock
+        )
+        self.monitor = Monitor(
+            log=self.log,
+            reports=self.reports,
+            counters=self.metrics,
+            config=self.config,
+            embedder_of=self.identity_of,
+            publish=self._publish,
+            clock=clock,
+            stopwatch=time.monotonic,
+        )
+        self._published: tuple[tuple[ModelState, ...], Census, float] = ((), census, 0.0)
+
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._config
+
+    def identity_of(self, model: WatchedModel) -> str:
+        """What makes a model's embeddings: the client, by its own name for it, or the service's embedder."""
+        return model.embedding.name if model.embedding else self.embedder.identity
+
+    def snapshot(self) -> Snapshot:
+        """The picture of now."""
+        models, census, tick_at = self._published
+        server = self._config.monitoring.server
+        return Snapshot(
+            links=Links(server.exporter_url, server.grafana_url, server.prometheus_url, server.runbook_url),
+            models=models,
+            log_events=census.events,
+            log_size_bytes=census.size_bytes,
+            config_loaded_at=self._config_loaded_at,
+            config_problem=self._config_problem,
+            tick_at=tick_at,
+            queue_events=self.ingest.waiting,
+            queue_capacity=self.ingest.capacity,
+        )
+
+    def dimension_of(self, model: WatchedModel) -> int | None:
+        """Length of a model's embeddings; None where the embedder cannot say."""
+        try:
+            return model.embedding.dimension if model.embedding else self.embedder.dimension
+        except EmbedderUnavailable:
+            return None
+
+    def problems(self) -> list[str]:
+        """Why the service cannot do its work now, one sentence each; empty where it can."""
+        if self._stop.is_set():
+            return ["the service is stopping"]
+        found = [
+            f"a part of the service has ended: {thread.name}; its log says why"
+            for thread in self._threads
+            if not thread.is_alive()
+        ]
+        try:
+            self.log.census()
+        except LogError as error:
+            found.append(str(error))
+        return found
+
+    def start(self) -> None:
+        """Start the monitor, the configuration watcher and the clean-up; load CLIP beside them."""
+        work = {"monitor": self.monitor.run, "config-watcher": self._watch, "pruner": self._prune}
+        for name, run in work.items():
+            thread = threading.Thread(target=run, args=(self._stop,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        threading.Thread(target=self._load_embedder, name="embedder-loader", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop in the order of the data: take no more events, write those taken, end the evaluations, close."""
+        self._stop.set()
+        self.ingest.close()
+        for thread in self._threads:
+            thread.join(timeout=20)
+        self.embedder.close()
+        self.log.close()
+
+    def reload(self) -> bool:
+        """Read the configuration again; keep the last good one where it is rejected. True where it was taken over."""
+        try:
+            fresh = self._overrides.apply(load_config(self._directory))
+        except ConfigError as error:
+            self._config_problem = str(error)
+            for problem in error.problems:
+                logger.error("Configuration rejected, the last good one stays in force: %s", problem)
+            return False
+        for section in RESTART_SECTIONS:
+            if getattr(fresh.monitoring, section) != getattr(self._config.monitoring, section):
+                logger.warning("The section '%s' of monitoring.yml has changed: it takes effect at a restart", section)
+        self._config = fresh
+        self._config_problem = ""
+        self._config_loaded_at = self.clock()
+        self.metrics.declare(model.name for model in fresh.models)
+        self.monitor.hurry()
+        logger.info("Configuration reloaded")
+        return True
+
+    def _publish(self, models: tuple[ModelState, ...], census: Census, now: float) -> None:
+        self._published = (models, census, now)
+
+    def _watch(self, stop: threading.Event) -> None:
+        while not stop.wait(CONFIG_POLL_SECONDS):
+            try:
+                digest = config_digest(self._directory)
+                if digest != self._running_digest:
+                    self._running_digest = digest
+                    self.reload()
+            except Exception:
+                logger.exception("Watching the configuration failed; it goes on")
+
+    def _prune(self, stop: threading.Event) -> None:
+        while not stop.wait(PRUNE_EVERY_SECONDS):
+            try:
+                kept = self._config.monitoring.log
+                dropped = self.log.prune(older_than=self.clock() - kept.keep, max_bytes=kept.max_size)
+                if dropped:
+                    logger.info("Dropped %d events from the log that were past log.keep or log.max_size", dropped)
+            except Exception:
+                logger.exception("Pruning the log failed; it goes on")
+
+    def _load_embedder(self) -> None:
+        try:
+            self.embedder.load()
+        except EmbedderUnavailable as error:
+            logger.error("Images cannot be embedded yet: %s", error)
+
+
+def embedder_of(config: Config) -> Embedder:
+    """The embedder that a configuration names; nothing is loaded yet."""
+    settings = config.monitoring.embedder
+    model, pretrained = settings.model, settings.pretrained
+    if model.startswith(LOCAL):
+        model = LOCAL + str(config.path(Path(model.removeprefix(LOCAL))))
+    if pretrained is not None and config.path(Path(pretrained)).is_file():
+        pretrained = str(config.path(Path(pretrained)))
+    return Embedder(
+        model,
+        pretrained=pretrained,
+        device=settings.device,
+        batch_size=settings.batch_size,
+        threads=settings.threads,
+    )
+
+
+def read_token(config: Config) -> str | None:
+    """The token that senders must show, from its file; None where no file is configured.
+
+    Raises BadInput where the file is missing or empty: an exporter that was to be closed must not open by mistake.
+    """
+    file = config.monitoring.server.token_file
+    if file is None:
+        return None
+    path = config.path(file)
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise BadInput(
+            f"server.token_file: {path} cannot be read ({error.strerror}); write the token into it, or remove the key"
+        ) from error
+    if not token:
+        raise BadInput(f"server.token_file: {path} is empty; write the token into it, or remove the key")
+    return token
