@@ -17,7 +17,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ HUB = "hf-hub:"
 _CONFIG = "open_clip_config.json"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.pth")
 _TRY_AGAIN_AFTER = 30.0
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
@@ -99,8 +100,7 @@ class Embedder:
         """
         loaded = self._ready()
         parts = [
-            self._worker.submit(loaded.run, batch).result()
-            for batch in _batches(map(loaded.preprocess, images), self._batch_size)
+            self._on_worker(loaded.run, batch) for batch in _batches(map(loaded.preprocess, images), self._batch_size)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, self.dimension), dtype=np.float32)
 
@@ -120,13 +120,20 @@ class Embedder:
             raise EmbedderUnavailable(self._failure[1])
         try:
             identity = self.identity
-            loaded = self._worker.submit(self._open).result()
+            loaded = self._on_worker(self._open)
         except EmbedderUnavailable as error:
             self._failure = (time.monotonic(), str(error))
             raise
         self._failure = None
         _log.info("embedder %s is loaded", identity)
         return loaded
+
+    def _on_worker(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        try:
+            future = self._worker.submit(work, *arguments)
+        except RuntimeError as error:
+            raise EmbedderUnavailable("the embedder is closed: the service is stopping") from error
+        return future.result()
 
     def _open(self) -> _Loaded:
         """Build the model by open_clip's own factory; the same call for every kind of name."""
