@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intake_parts import NOW, event, picture
@@ -151,6 +151,7 @@ def test_arrow_has_columns_of_their_own_for_what_json_nests(name: str) -> None:
         rows_of_arrow(arrow(pa.table(columns(**{name: ["x"] * 3}))), max_events=10)
 
 
+@settings(deadline=None)
 @given(position=st.integers(0, 10_000), byte=st.integers(0, 255))
 def test_a_damaged_arrow_stream_is_rows_or_refused(position: int, byte: int) -> None:
     body = bytearray(arrow(pa.table(columns())))
@@ -201,6 +202,7 @@ def test_a_form_that_cannot_be_read_says_why(content_type: str, body: bytes, wor
         rows_of_form(content_type, body, max_events=10)
 
 
+@settings(deadline=None)
 @given(position=st.integers(0, 10_000), byte=st.integers(0, 255))
 def test_a_damaged_form_is_rows_or_refused(position: int, byte: int) -> None:
     body = bytearray(form(events_part({"image": "a.png"}), image_part("a.png", b"x" * 50)))

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -228,6 +228,12 @@ def test_counters_that_fail_do_not_end_the_writer() -> None:
                 ingest.submit(events(number))
 
 
+def enqueue_for_ever(ingest: Ingest, answers: list[Future[Appended]]) -> None:
+    while True:
+        answers.append(ingest.enqueue(events(100 + len(answers))))
+        time.sleep(0.001)
+
+
 def test_closing_writes_what_is_queued_and_refuses_what_comes_after() -> None:
     log = Gate()
     with ingest_of(log) as ingest:
@@ -235,9 +241,7 @@ def test_closing_writes_what_is_queued_and_refuses_what_comes_after() -> None:
         closing = threading.Thread(target=ingest.close)
         closing.start()
         with pytest.raises(LogError, match="stopping"):
-            while True:
-                answers.append(ingest.enqueue(events(100 + len(answers))))
-                time.sleep(0.001)
+            enqueue_for_ever(ingest, answers)
         log.opened.set()
         closing.join(PATIENCE)
         assert not closing.is_alive()

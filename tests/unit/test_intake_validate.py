@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intake_parts import DIGITS_CLIP, DIMENSION, NOW, base64_of, configuration, event, picture
@@ -303,11 +303,13 @@ _VALUES = st.recursive(
 _CHANGES = st.dictionaries(st.sampled_from(FIELDS), _VALUES, max_size=4)
 
 
+@settings(deadline=None)
 @given(row=_VALUES)
 def test_anything_at_all_is_an_event_or_a_rejection(validator: Validator, row: Any) -> None:
     assert isinstance(validator.check(row, index=0, now=NOW), Candidate | Rejection)
 
 
+@settings(deadline=None)
 @given(changes=_CHANGES)
 def test_any_change_to_a_valid_event_leaves_an_event_or_a_rejection(
     validator: Validator, changes: dict[str, Any]
@@ -331,6 +333,7 @@ def _is_fit_for_the_log(candidate: Candidate) -> None:
     json.dumps(dict(found.metadata), allow_nan=False).encode()
 
 
+@settings(deadline=None)
 @given(vector=st.lists(st.floats(), min_size=DIMENSION, max_size=DIMENSION))
 def test_an_embedding_of_any_floats_is_a_unit_vector_or_refused(validator: Validator, vector: list[float]) -> None:
     found = validator.check(event(embedding=vector), index=0, now=NOW)
