@@ -87,7 +87,8 @@ def build_report(
 def _columns(reference: Sample, window: Sample, evaluation: WindowEvaluation) -> _Columns:
     import pandas as pd  # noqa: PLC0415  comes with Evidently; the statistics do without
 
-    mean = reference.embeddings[reference.has_embedding].mean(axis=0, dtype=np.float64) if reference.dimension else None
+    known = reference.embeddings[reference.has_embedding]
+    mean = known.mean(axis=0, dtype=np.float64) if len(known) else None
     classes = _classes_shown(reference, window, evaluation)
     given = [_columns_of(sample, classes, mean) for sample in (reference, window)]
     kept, left_out = [], []
