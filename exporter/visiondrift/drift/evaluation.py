@@ -97,7 +97,7 @@ def evaluate_window(
     sample = align_classes(sample, settings.classes)
     total = len(sample) if total is None else total
     question = _Question(sample, reference.baseline(slice_, sample), min_samples, settings)
-    scores = {}
+    scores: dict[str, ScoreOrReason] = {}
     if reference.has_embeddings or sample.has_embedding.any():
         scores |= _embedding_scores(question)
     class_share: Mapping[str, float] = {}
