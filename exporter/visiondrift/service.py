@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from visiondrift.config import Config, load_config
-from visiondrift.config.load import config_digest
+from visiondrift.config.load import ConfigWatcher
 from visiondrift.config.monitoring import WatchedModel
-from visiondrift.errors import BadInput, ConfigError, EmbedderUnavailable, LogError
+from visiondrift.errors import ConfigError, EmbedderUnavailable, LogError
 from visiondrift.intake.embedder import LOCAL, Embedder
 from visiondrift.intake.ingest import FailureReason, Ingest
 from visiondrift.intake.known import KnownSeries
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 CONFIG_POLL_SECONDS = 1.0
 PRUNE_EVERY_SECONDS = 60.0
-RESTART_SECTIONS = ("server", "embedder", "log", "intake")
+RESTART_SECTIONS = ("server", "embedder", "log")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class IntakeCounts:
 class Service:
     """A running exporter without its HTTP face. ``start`` then ``stop``; both once.
 
-    Raises ConfigError, LogError or BadInput where it cannot be built as configured.
+    Raises ConfigError or LogError where it cannot be built as configured.
     """
 
     def __init__(self, directory: Path, overrides: Overrides, *, clock: Callable[[], float] = time.time) -> None:
@@ -101,11 +101,10 @@ class Service:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._config = overrides.apply(load_config(directory))
-        self._running_digest = config_digest(directory)
         self._config_loaded_at = clock()
         self._config_problem = ""
         monitoring = self._config.monitoring
-        token = read_token(self._config)
+        token = self._config.read_token()
         self.token = lambda: token
         self.log = SqliteLog(self._config.path(monitoring.log.path))
         self.reports = ReportStore(self._config.path(monitoring.reports.path), keep=monitoring.reports.keep)
@@ -196,15 +195,9 @@ class Service:
         self.embedder.close()
         self.log.close()
 
-    def reload(self) -> bool:
-        """Read the configuration again; keep the last good one where it is rejected. True where it was taken over."""
-        try:
-            fresh = self._overrides.apply(load_config(self._directory))
-        except ConfigError as error:
-            self._config_problem = str(error)
-            for problem in error.problems:
-                logger.error("Configuration rejected, the last good one stays in force: %s", problem)
-            return False
+    def adopt(self, fresh: Config) -> None:
+        """Take over a new configuration; sections that only a restart can change are pointed out."""
+        fresh = self._overrides.apply(fresh)
         for section in RESTART_SECTIONS:
             if getattr(fresh.monitoring, section) != getattr(self._config.monitoring, section):
                 logger.warning("The section '%s' of monitoring.yml has changed: it takes effect at a restart", section)
@@ -214,18 +207,25 @@ class Service:
         self.metrics.declare(model.name for model in fresh.models)
         self.monitor.hurry()
         logger.info("Configuration reloaded")
-        return True
+
+    def refuse(self, error: ConfigError) -> None:
+        """Keep the last good configuration, and say so in the log, in the metrics and on the page."""
+        self._config_problem = str(error)
+        for problem in error.problems:
+            logger.error("Configuration rejected, the last good one stays in force: %s", problem)
 
     def _publish(self, models: tuple[ModelState, ...], census: Census, now: float) -> None:
         self._published = (models, census, now)
 
     def _watch(self, stop: threading.Event) -> None:
+        watcher = ConfigWatcher(self._directory, self._config.digest)
         while not stop.wait(CONFIG_POLL_SECONDS):
             try:
-                digest = config_digest(self._directory)
-                if digest != self._running_digest:
-                    self._running_digest = digest
-                    self.reload()
+                fresh = watcher.poll()
+                if fresh is not None:
+                    self.adopt(fresh)
+            except ConfigError as error:
+                self.refuse(error)
             except Exception:
                 logger.exception("Watching the configuration failed; it goes on")
 
@@ -261,23 +261,3 @@ def embedder_of(config: Config) -> Embedder:
         batch_size=settings.batch_size,
         threads=settings.threads,
     )
-
-
-def read_token(config: Config) -> str | None:
-    """The token that senders must show, from its file; None where no file is configured.
-
-    Raises BadInput where the file is missing or empty: an exporter that was to be closed must not open by mistake.
-    """
-    file = config.monitoring.server.token_file
-    if file is None:
-        return None
-    path = config.path(file)
-    try:
-        token = path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise BadInput(
-            f"server.token_file: {path} cannot be read ({error.strerror}); write the token into it, or remove the key"
-        ) from error
-    if not token:
-        raise BadInput(f"server.token_file: {path} is empty; write the token into it, or remove the key")
-    return token

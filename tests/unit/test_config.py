@@ -20,7 +20,7 @@ from visiondrift.config import (
     config_keys,
     load_config,
 )
-from visiondrift.config.monitoring import RESERVED_LABELS, EmbedderConfig
+from visiondrift.config.monitoring import RESERVED_LABELS
 from visiondrift.config.schema import MONITORING_FILE, THRESHOLDS_FILE
 from visiondrift.config.units import format_duration, format_size, parse_duration, parse_size
 from visiondrift.errors import ConfigError
@@ -170,27 +170,6 @@ def test_paths_are_relative_to_the_files(tmp_path: Path) -> None:
 def test_addresses_lose_their_last_slash(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, "server: {grafana_url: 'https://grafana.example/g/'}\n" + MODELS))
     assert config.monitoring.server.grafana_url == "https://grafana.example/g"
-
-
-@pytest.mark.parametrize(
-    ("given", "identity"),
-    [
-        ({}, "ViT-B-32/laion2b_s34b_b79k"),
-        ({"model": "local-dir:../models/digits-clip"}, "local-dir:digits-clip"),
-        ({"model": "local-dir:/app/exporter/models/digits-clip/", "pretrained": None}, "local-dir:digits-clip"),
-        ({"model": "hf-hub:timm/vit_b_16", "pretrained": None}, "hf-hub:timm/vit_b_16"),
-        ({"model": "ViT-B-16", "pretrained": "../weights/ours.pt"}, "ViT-B-16/ours.pt"),
-        ({"model": "ViT-B-16", "pretrained": None}, "ViT-B-16"),
-    ],
-)
-def test_an_embedder_is_called_the_same_wherever_it_lies(given: dict[str, str | None], identity: str) -> None:
-    assert EmbedderConfig.model_validate(given).identity == identity
-
-
-def test_client_embeddings_are_known_by_their_own_name(tmp_path: Path) -> None:
-    text = MODELS + "  - {name: dogs, reference: dogs, embedding: {name: own-v2, dimension: 64}}\n"
-    config = load_config(write(tmp_path, text))
-    assert [config.embedder_identity(model) for model in config.models] == ["ViT-B-32/laion2b_s34b_b79k", "own-v2"]
 
 
 def token_config(tmp_path: Path) -> Config:

@@ -38,14 +38,38 @@ class PageServices:
 
 
 def page_routes(services: PageServices) -> APIRouter:
-    """GET /, /reports/, /reports/latest, /reports/NAME, /runbook and /v1/evaluations."""
+    """GET /, /runbook, /v1/evaluations, and everything below /reports/."""
     router = APIRouter()
     pages = Pages()
+    router.include_router(_report_routes(services, pages))
 
     @router.get("/", include_in_schema=False)
     def get_landing() -> HTMLResponse:
         snapshot = services.snapshot()
         return HTMLResponse(pages.landing(snapshot, now=services.clock()), headers=PAGE_HEADERS)
+
+    @router.get("/runbook", include_in_schema=False)
+    def get_runbook() -> HTMLResponse:
+        links = services.snapshot().links
+        try:
+            markdown = services.runbook.read_text(encoding="utf-8")
+        except OSError:
+            text = pages.message(
+                links, "No runbook here", "The file server.runbook_file cannot be read.", now=services.clock()
+            )
+            return HTMLResponse(text, status_code=404, headers=PAGE_HEADERS)
+        return HTMLResponse(pages.runbook(links, markdown, now=services.clock()), headers=PAGE_HEADERS)
+
+    @router.get("/v1/evaluations", tags=["Evaluations"], summary="The last verdicts")
+    def get_evaluations() -> dict[str, Any]:
+        """Every model's last evaluation: each slice, window and signal with score, thresholds and verdict."""
+        return snapshot_document(services.snapshot())
+
+    return router
+
+
+def _report_routes(services: PageServices, pages: Pages) -> APIRouter:
+    router = APIRouter()
 
     @router.get("/reports/", include_in_schema=False)
     def get_reports() -> HTMLResponse:
@@ -74,22 +98,5 @@ def page_routes(services: PageServices) -> APIRouter:
             raise Failure(404, "not_found", f"there is no report {name}; /reports/ lists those that are kept")
         media_type = "text/html; charset=utf-8" if kind == "html" else "application/json"
         return FileResponse(path, media_type=media_type, headers=REPORT_HEADERS)
-
-    @router.get("/runbook", include_in_schema=False)
-    def get_runbook() -> HTMLResponse:
-        links = services.snapshot().links
-        try:
-            markdown = services.runbook.read_text(encoding="utf-8")
-        except OSError:
-            text = pages.message(
-                links, "No runbook here", "The file server.runbook_file cannot be read.", now=services.clock()
-            )
-            return HTMLResponse(text, status_code=404, headers=PAGE_HEADERS)
-        return HTMLResponse(pages.runbook(links, markdown, now=services.clock()), headers=PAGE_HEADERS)
-
-    @router.get("/v1/evaluations", tags=["Evaluations"], summary="The last verdicts")
-    def get_evaluations() -> dict[str, Any]:
-        """Every model's last evaluation: each slice, window and signal with score, thresholds and verdict."""
-        return snapshot_document(services.snapshot())
 
     return router

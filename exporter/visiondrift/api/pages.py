@@ -25,13 +25,21 @@ SPARK_WIDTH, SPARK_HEIGHT = 72, 18
 
 @dataclass(frozen=True)
 class Cell:
-    """One signal of one row: the score and its nearest threshold as text, and the points of its sparkline."""
+    """One signal of one row: the score and its nearest threshold as text, and its last scores as a small drawing."""
 
     verdict: str = ""
     score: str = ""
     limit: str = ""
     hint: str = ""
-    spark: str = ""
+    spark: "Sparkline | None" = None
+
+
+@dataclass(frozen=True)
+class Sparkline:
+    """SVG coordinates in a box of 72 x 18: the points of the line, and the height of the threshold (None: none)."""
+
+    points: str
+    level: str | None
 
 
 @dataclass(frozen=True)
@@ -179,19 +187,33 @@ def _cell(judgement: Judgement | None, history: Sequence[float | None]) -> Cell:
         score="" if judgement.score is None else number(judgement.signal, judgement.score),
         limit=levels[0].split(" ", 1)[1] if levels else "no threshold",
         hint="; ".join([signal.meaning, *levels, judgement.why]).rstrip("; "),
-        spark=sparkline(history),
+        spark=sparkline(history, level=next(iter(_levels(judgement)), None)),
     )
 
 
-def sparkline(history: Sequence[float | None]) -> str:
-    """SVG polyline points of the last scores in a box of 72 x 18; "" for fewer than two. Gaps are skipped."""
+def _levels(judgement: Judgement) -> list[float]:
+    given = (judgement.threshold.level(severity) for severity in SEVERITIES)
+    return [level for level in given if level is not None]
+
+
+def sparkline(history: Sequence[float | None], *, level: float | None) -> Sparkline | None:
+    """The last scores, oldest first, gaps skipped; None for fewer than two.
+
+    The scale always includes the threshold, so that healthy noise is drawn as flat as it is.
+    """
     known = [(index, score) for index, score in enumerate(history) if score is not None]
     if len(known) < 2:  # noqa: PLR2004 - a line needs two points
-        return ""
-    low, high = min(score for _, score in known), max(score for _, score in known)
-    across = SPARK_WIDTH / max(1, len(history) - 1)
+        return None
+    scale = [score for _, score in known] + ([] if level is None else [level])
+    low, high = min(scale), max(scale)
+    across = SPARK_WIDTH / (len(history) - 1)
     up = (SPARK_HEIGHT - 2) / (high - low) if high > low else 0.0
-    return " ".join(f"{index * across:.1f},{SPARK_HEIGHT - 1 - (score - low) * up:.1f}" for index, score in known)
+
+    def height(score: float) -> str:
+        return f"{SPARK_HEIGHT - 1 - (score - low) * up:.1f}"
+
+    points = " ".join(f"{index * across:.1f},{height(score)}" for index, score in known)
+    return Sparkline(points, None if level is None else height(level))
 
 
 def number(signal: str, value: float) -> str:

@@ -39,10 +39,6 @@ class Config:
         """A path that a configuration file names, relative to the directory of that file."""
         return (self.directory / relative).resolve()
 
-    def embedder_identity(self, model: WatchedModel) -> str:
-        """What makes the embeddings of ``model``: the client's own name for it, or the service's embedder."""
-        return model.embedding.name if model.embedding else self.monitoring.embedder.identity
-
     def read_token(self) -> str | None:
         """The bearer token that intake asks for, or None where no file is named. For serving only.
 

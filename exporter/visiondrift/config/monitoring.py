@@ -108,17 +108,6 @@ class EmbedderConfig(Strict):
     batch_size: int = Field(default=32, ge=1, le=1024, description="Images embedded at once.")
     threads: int = Field(default=1, ge=1, le=256, description="CPU threads of the model.")
 
-    @property
-    def identity(self) -> str:
-        """The name that events and references carry: what must be equal for embeddings to be comparable.
-
-        ``ViT-B-32/laion2b_s34b_b79k``; of a path only the last name counts, so that a checkout, an image and another
-        machine agree: ``local-dir:digits-clip``.
-        """
-        if self.model.startswith(_LOCAL):
-            return _LOCAL + Path(self.model.removeprefix(_LOCAL)).name
-        return f"{self.model}/{Path(self.pretrained).name}" if self.pretrained else self.model
-
     @model_validator(mode="before")
     @classmethod
     def _without_default_weights(cls, given: Any) -> Any:

@@ -28,7 +28,11 @@ DAMAGED_CAMERA = "right"
 STRENGTH = 0.8
 WINDOW = "1m"
 
+Conditions = Mapping[str, tuple[str, float]]
+"""Camera -> (condition, strength); clear where absent."""
+
 _READY_SECONDS = 60.0
+_SHOW_EVERY_SECONDS = 5.0
 _HEALTHY_SECONDS = 45.0
 _DAMAGED_SECONDS = 60.0
 _REPORT_SECONDS = 15.0
@@ -74,10 +78,11 @@ def play(*, config: Path, scenario: str, keep: bool, console: Console, port: int
         console.print("Training the model under watch (its half of the digits is never in the stream) ...")
         stream = Stream(url, classifier.train())
         try:
-            found = _story(stream, url, SCENARIOS[scenario], console)
+            stage = _Stage(stream, url, console)
+            _story(stage, SCENARIOS[scenario])
         finally:
             stream.close()
-        passed = _tell(found, SCENARIOS[scenario], url, console)
+        passed = _tell(stage.found, SCENARIOS[scenario], url, console)
         if keep:
             console.print(f"\nThe exporter stays up at [link={url}]{url}[/link] until Ctrl-C.")
             _wait_for_interrupt()
@@ -98,53 +103,51 @@ def stream_forever(*, url: str, scenario: str, token: str | None, console: Conso
         second += 1
 
 
-def _story(stream: Stream, url: str, condition: str | None, console: Console) -> Sightings:
-    found = Sightings()
+@dataclass
+class _Stage:
+    """Where the story plays: the stream that is sent, the exporter that watches it, what was seen, who is told."""
+
+    stream: Stream
+    url: str
+    console: Console
+    found: Sightings = field(default_factory=Sightings)
+
+    def run(self, conditions: Conditions, *, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Send the stream for so many seconds, or until ``until``; True where it was that."""
+        begun = time.monotonic()
+        shown = -_SHOW_EVERY_SECONDS
+        while (passed := time.monotonic() - begun) < seconds:
+            self.stream.second(conditions)
+            self.found.look(_get(self.url, "/v1/evaluations"), time.monotonic() - begun)
+            done = until()
+            if done or passed - shown >= _SHOW_EVERY_SECONDS:
+                shown = passed
+                self._show(time.monotonic() - begun)
+            if done:
+                return True
+        return False
+
+    def _show(self, passed: float) -> None:
+        said = (f"{c} {_coloured(self.found.verdict(slice_name('camera', c)))}" for c in digits.CAMERAS)
+        self.console.print(f"  {passed:3.0f} s  {self.stream.sent:5d} frames   " + "   ".join(said), soft_wrap=True)
+
+
+def _story(stage: _Stage, condition: str | None) -> None:
+    found, console = stage.found, stage.console
     slices = [slice_name("camera", camera) for camera in digits.CAMERAS]
     console.print("\n[bold]1. All three cameras are well.[/]")
-    settled = _run(
-        stream, url, {}, _HEALTHY_SECONDS, found, console, lambda: all(found.verdict(s) == "ok" for s in slices)
-    )
-    if not settled:
-        return found
+    if not stage.run({}, seconds=_HEALTHY_SECONDS, until=lambda: all(found.verdict(s) == "ok" for s in slices)):
+        return
     if condition is None:
         console.print("\n[bold]2. They stay well[/]: nothing may be reported.")
-        _run(stream, url, {}, _DAMAGED_SECONDS, found, console, lambda: False)
-        return found
+        stage.run({}, seconds=_DAMAGED_SECONDS)
+        return
     damaged = slice_name("camera", DAMAGED_CAMERA)
     console.print(f"\n[bold]2. Camera {DAMAGED_CAMERA} goes {condition}[/], the others stay as they are.")
     bad = {DAMAGED_CAMERA: (condition, STRENGTH)}
-    _run(stream, url, bad, _DAMAGED_SECONDS, found, console, lambda: found.verdict(damaged) == "critical")
-    # A moment more, so that a false alarm on a healthy camera would have had its chance, and the report is written.
-    _run(stream, url, bad, _REPORT_SECONDS, found, console, lambda: False)
-    return found
-
-
-def _run(
-    stream: Stream,
-    url: str,
-    conditions: Mapping[str, tuple[str, float]],
-    seconds: float,
-    found: Sightings,
-    console: Console,
-    until: Callable[[], bool],
-) -> bool:
-    begun = time.monotonic()
-    shown = -10.0
-    while (passed := time.monotonic() - begun) < seconds:
-        stream.second(conditions)
-        found.look(_get(url, "/v1/evaluations"), time.monotonic() - begun)
-        if passed - shown >= 5:
-            shown = passed
-            console.print(f"  {passed:3.0f} s  {stream.sent:5d} frames   {_line(found)}")
-        if until():
-            console.print(f"  {time.monotonic() - begun:3.0f} s  {stream.sent:5d} frames   {_line(found)}")
-            return True
-    return False
-
-
-def _line(found: Sightings) -> str:
-    return "   ".join(f"{camera} {_coloured(found.verdict(slice_name('camera', camera)))}" for camera in digits.CAMERAS)
+    stage.run(bad, seconds=_DAMAGED_SECONDS, until=lambda: found.verdict(damaged) == "critical")
+    console.print("\n[bold]3. A moment more[/]: a false alarm on a healthy camera would have its chance.")
+    stage.run(bad, seconds=_REPORT_SECONDS)
 
 
 def _tell(found: Sightings, condition: str | None, url: str, console: Console) -> bool:
@@ -170,8 +173,9 @@ def _tell(found: Sightings, condition: str | None, url: str, console: Console) -
         console.print(f"[green]As it should be:[/] {told}.")
     else:
         console.print(
-            f"[red]Not as it should be:[/] reported {sorted(reported) or 'nobody'}, expected {sorted(expected) or 'nobody'}"
-            + (f"; could not tell about {sorted(blind)}" if blind else "")
+            f"[red]Not as it should be:[/] reported {', '.join(sorted(reported)) or 'nobody'}, "
+            f"expected {', '.join(sorted(expected)) or 'nobody'}"
+            + (f"; could not tell about {', '.join(sorted(blind))}" if blind else "")
         )
     return passed
 
