@@ -33,11 +33,10 @@ Conditions = Mapping[str, tuple[str, float]]
 
 _READY_SECONDS = 60.0
 _SHOW_EVERY_SECONDS = 5.0
-_HEALTHY_SECONDS = 45.0
+_HEALTHY_SECONDS = 75.0
 _DAMAGED_SECONDS = 60.0
 _REPORT_SECONDS = 15.0
-_STREAM_HEALTHY_SECONDS = 240
-_STREAM_DAMAGED_SECONDS = 600
+_TELL_EVERY = 30
 _REPORTED = ("warning", "critical")
 
 
@@ -89,17 +88,21 @@ def play(*, config: Path, scenario: str, keep: bool, console: Console, port: int
     return passed
 
 
-def stream_forever(*, url: str, scenario: str, token: str | None, console: Console) -> None:
-    """Send the demo's stream to a running exporter until stopped: four good minutes, ten bad ones, again and again."""
+def stream_forever(
+    *, url: str, scenario: str, healthy_for: float, damaged_for: float, token: str | None, console: Console
+) -> None:
+    """Send the demo's stream to a running exporter until stopped: so many good seconds, so many bad ones, and again."""
     stream = Stream(url, classifier.train(), seed=int(time.time()), token=token)
     condition = SCENARIOS[scenario]
-    cycle = _STREAM_HEALTHY_SECONDS + _STREAM_DAMAGED_SECONDS
+    told: str | None = None
     second = 0
     while True:
-        bad = condition is not None and second % cycle >= _STREAM_HEALTHY_SECONDS
-        stream.second({DAMAGED_CAMERA: (str(condition), STRENGTH)} if bad else {})
-        if second % 30 == 0:
-            console.print(f"{stream.sent} frames sent; camera {DAMAGED_CAMERA} is {condition if bad else 'clear'}")
+        bad = condition if second % (healthy_for + damaged_for) >= healthy_for else None
+        now = bad or "clear"
+        if now != told or second % _TELL_EVERY == 0:
+            console.print(f"{stream.sent} frames sent; camera {DAMAGED_CAMERA} is {now}")
+            told = now
+        stream.second({DAMAGED_CAMERA: (bad, STRENGTH)} if bad else {})
         second += 1
 
 
