@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from visiondrift.api.failures import Failure
 from visiondrift.errors import QueueFull
@@ -51,6 +52,9 @@ class Bodies:
             self._requests += 1
             counted = 1
             yield b"".join(chunks)
+        except ClientDisconnect as gone:
+            # Nobody reads this answer; but without it the server would log the hanging-up as an error of its own.
+            raise Failure(400, "client_disconnected", "the client hung up before its body was complete") from gone
         finally:
             self._requests -= counted
             self._bytes -= held
