@@ -50,8 +50,9 @@ install --require-hashes --no-deps -r "$requirements"
 if ! "$venv/bin/python" -c 'import torch, torchvision' 2> /dev/null; then
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
+    # One retry: where torch's own index is walled off, the ordinary one should not be long in coming.
     if [ -n "$uv" ] && [ "$backend" != index ] &&
-        "$uv" pip install --quiet --python "$venv/bin/python" --torch-backend="$backend" \
+        UV_HTTP_RETRIES=1 "$uv" pip install --quiet --python "$venv/bin/python" --torch-backend="$backend" \
             -r "$root/requirements-torch.txt" 2> "$log"; then
         say "installed torch (backend: $backend)"
     else

@@ -17,85 +17,25 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from slack_standin import Slack, server_of
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDENS = Path(__file__).with_name("test_alertmanager_goldens")
 WAIT_S = 20.0
 QUIET_S = 2.0  # more than three of the shortened group intervals
 
-# https://api.slack.com/reference/messaging/attachments and .../block-kit: what Slack documents.
-ATTACHMENT_KEYS = {
-    "title", "title_link", "pretext", "text", "fallback", "color", "footer", "mrkdwn_in", "actions", "fields",
-    "callback_id", "image_url", "thumb_url",
-}  # fmt: skip
-LIMITS = {"title": 1024, "fallback": 1024, "text": 8000, "footer": 300}
-ACTION_TEXT, ACTION_URL, ACTIONS = 30, 3000, 5
-
-
-def complaints(payload: dict[str, Any]) -> list[str]:
-    """Everything that Slack would refuse, or silently cut off, in a message to a webhook."""
-    found = []
-    attachments = payload.get("attachments", [])
-    if len(attachments) != 1:
-        found.append(f"{len(attachments)} attachments, one expected")
-    for attachment in attachments:
-        found += [f"unknown key {key}" for key in attachment.keys() - ATTACHMENT_KEYS]
-        found += [f"{key} too long" for key, limit in LIMITS.items() if len(attachment.get(key, "")) > limit]
-        if not re.fullmatch(r"good|warning|danger|#[0-9a-fA-F]{6}", attachment.get("color", "")):
-            found.append("color")
-        actions = attachment.get("actions", [])
-        if len(actions) > ACTIONS:
-            found.append(f"{len(actions)} actions")
-        for action in actions:
-            if action.get("type") != "button" or not 0 < len(action.get("text", "")) <= ACTION_TEXT:
-                found.append(f"button {action}")
-            if not re.fullmatch(r"https?://\S+", action.get("url", "")) or len(action["url"]) > ACTION_URL:
-                found.append(f"link of {action.get('text')}: {action.get('url')}")
-    return found
-
-
-@dataclass
-class Slack:
-    """A stand-in for Slack's webhook: answers as Slack does, and keeps what it was sent."""
-
-    url: str = ""
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-
-    def receive(self, path: str, body: bytes) -> tuple[int, bytes]:
-        payload = json.loads(body)
-        if found := complaints(payload):
-            self.refused += found
-            return 400, b"invalid_attachments"
-        self.messages.append({"path": path, **payload})
-        return 200, b"ok"
-
-    def titles(self) -> list[str]:
-        return [message["attachments"][0]["title"] for message in self.messages]
-
 
 @pytest.fixture
 def slack() -> Iterator[Slack]:
     standin = Slack()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            status, answer = standin.receive(self.path, self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = server_of(standin, "127.0.0.1", 0)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     standin.url = f"http://127.0.0.1:{server.server_address[1]}"
