@@ -140,12 +140,13 @@ class Service:
         return model.embedding.name if model.embedding else self.embedder.identity
 
     def snapshot(self) -> Snapshot:
-        """The picture of now."""
+        """The picture of now. What is too old goes here, at reading: a monitor that hangs cannot take it away."""
         models, census, tick_at = self._published
+        now = self.clock()
         server = self._config.monitoring.server
         return Snapshot(
             links=Links(server.exporter_url, server.grafana_url, server.prometheus_url, server.runbook_url),
-            models=models,
+            models=tuple(model.fresh(now) for model in models),
             log_events=census.events,
             log_size_bytes=census.size_bytes,
             config_loaded_at=self._config_loaded_at,

@@ -118,7 +118,7 @@ def _with_anchors(markdown: str) -> Markup:
 
 def _model(state: ModelState, links: Links, now: float) -> dict[str, object]:
     signals = _shown_signals(state)
-    newest = max((evaluation.at for evaluation in state.evaluations), default=None)
+    newest = max(state.evaluated.values(), default=None)
     return {
         "name": state.name,
         "verdict": state.verdict,
@@ -143,6 +143,8 @@ def _waiting(state: ModelState) -> str:
         return "There is nothing to compare with yet."
     if not state.newest:
         return "No event has come in yet. README.md, “Point it at your model”, shows how to send one."
+    if state.evaluated:
+        return "The last evaluation is too old to be shown."
     return "Not evaluated yet."
 
 

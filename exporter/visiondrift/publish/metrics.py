@@ -136,13 +136,10 @@ def _of_window(value: Callable[[WindowEvaluation], float | None]) -> Callable[[S
     return rows
 
 
-def _of_evaluation(value: Callable[[Evaluation], float]) -> Callable[[Snapshot], Iterator[Row]]:
-    def rows(snapshot: Snapshot) -> Iterator[Row]:
-        for model in snapshot.models:
-            for evaluation in model.evaluations:
-                yield (evaluation.model, evaluation.version), value(evaluation)
-
-    return rows
+def _last_success(snapshot: Snapshot) -> Iterator[Row]:
+    for model in snapshot.models:
+        for version, time in model.evaluated.items():
+            yield (model.name, version), time
 
 
 def _of_model(
@@ -250,7 +247,7 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
         "evaluation_last_success_timestamp_seconds",
         "When the model was last evaluated",
         ("model", "version"),
-        _of_evaluation(lambda e: e.at),
+        _last_success,
     ),
     SnapshotGauge(
         "evaluation_interval_seconds",

@@ -5,14 +5,16 @@ has left the picture.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from visiondrift.drift.judge import WindowEvaluation, worst
 from visiondrift.signals import VerdictName
 
-
 HistoryKey = tuple[str, str, str, str]
 """version, slice, window, signal"""
+
+STALE_AFTER_INTERVALS = 3
+"""Evaluation intervals after which a score is no longer shown: it must not pass for today's."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,10 @@ class ReferenceState:
 class ModelState:
     """Everything known of one model.
 
-    ``newest`` maps (version, slice) -> newest event time; ``reports`` maps (version, slice, window) -> time of the
-    newest report; ``history`` maps a signal to its last scores, oldest first, None where it could not speak;
-    ``problem`` is the last evaluation's error ("" after a success).
+    ``evaluated`` maps a version -> time of its last successful evaluation, which outlives the evaluation itself: its
+    age is what tells that evaluations have stopped. ``newest`` maps (version, slice) -> newest event time; ``reports``
+    maps (version, slice, window) -> time of the newest report; ``history`` maps a signal to its last scores, oldest
+    first, None where it could not speak; ``problem`` is the last evaluation's error ("" after a success).
     """
 
     name: str
@@ -56,6 +59,7 @@ class ModelState:
     input_stopped_after: float
     reference: ReferenceState
     evaluations: tuple[Evaluation, ...] = ()
+    evaluated: Mapping[str, float] = field(default_factory=dict)
     newest: Mapping[tuple[str, str], float] = field(default_factory=dict)
     reports: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     history: Mapping[HistoryKey, tuple[float | None, ...]] = field(default_factory=dict)
@@ -65,6 +69,14 @@ class ModelState:
     def verdict(self) -> VerdictName:
         """The worst verdict of any version."""
         return worst(evaluation.verdict for evaluation in self.evaluations)
+
+    def fresh(self, now: float) -> "ModelState":
+        """The same without the evaluations that are too old at ``now`` to be shown."""
+        longest = STALE_AFTER_INTERVALS * self.evaluate_every
+        fresh = tuple(
+            evaluation for evaluation in self.evaluations if now - evaluation.at <= longest + evaluation.seconds
+        )
+        return replace(self, evaluations=fresh)
 
 
 @dataclass(frozen=True)
