@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from intake_parts import WritePath, configuration, write_path
+from intake_parts import WritePath, configuration, picture, write_path
 from visiondrift.api import events as shapes
 from visiondrift.api.docs import openapi_of
 from visiondrift.intake.refusal import REASONS
@@ -96,6 +96,11 @@ def test_a_model_embedded_by_the_exporter_has_examples_with_an_image(tmp_path: P
         content = document["paths"]["/v1/predictions"]["post"]["requestBody"]["content"]
         answer = client.post("/v1/predictions", json=content["application/json"]["examples"]["image"]["value"])
         assert answer.json()["stored"] == 1
+        content = document["paths"]["/v1/images"]["post"]["requestBody"]["content"]["multipart/form-data"]
+        (row,) = content["example"]["events"]["events"]
+        row["id"] = "another"
+        files = {"images": (row["image"], picture(kind="JPEG")), "events": (None, json.dumps({"events": [row]}))}
+        assert client.post("/v1/images", files=files).json()["stored"] == 1
 
 
 def test_every_reference_in_the_document_leads_somewhere(parts: WritePath) -> None:

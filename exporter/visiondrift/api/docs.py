@@ -74,10 +74,13 @@ def openapi_of(app: FastAPI, services: Services) -> dict[str, Any]:
     examples = batch_examples(model, services.dimension(model), now=datetime.now(UTC))
     batch = {"schema": {"$ref": _REF.format(model="Batch")}, "examples": examples}
     arrow = {"schema": {"type": "string", "format": "binary", "description": "An Arrow IPC stream."}}
-    form = {
+    form: dict[str, Any] = {
         "schema": {"$ref": _REF.format(model="Form")},
         "encoding": {"events": {"contentType": JSON}, "images": {"contentType": "image/*"}},
     }
+    if "image" in examples:
+        (event,) = examples["image"]["value"]["events"]
+        form["example"] = {"events": {"events": [{**event, "image": "frame.jpg"}]}, "images": []}
     _body(document, "/v1/predictions", {JSON: batch, ARROW: arrow})
     _body(document, "/v1/images", {FORM: form})
     return document
@@ -93,8 +96,9 @@ def batch_examples(model: WatchedModel, dimension: int | None, *, now: datetime)
     common: dict[str, Any] = {
         "time": time.isoformat().replace("+00:00", "Z"),
         "model": model.name,
-        "version": "1",
-        **({"slices": {model.slices[0]: "left"}} if model.slices else {}),
+        # Names that show what they are: whoever presses Execute adds these events to the log.
+        "version": "example",
+        **({"slices": {model.slices[0]: "example"}} if model.slices else {}),
         **({"confidences": _confidences(model.classes)} if model.classes else {}),
     }
     examples: dict[str, Any] = {}
