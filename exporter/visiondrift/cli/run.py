@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption
+from visiondrift.config.units import parse_duration
 from visiondrift.errors import BadInput
 
 app = typer.Typer()
@@ -62,6 +63,12 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the exporter up at the end, until Ctrl-C.")] = False,
     stream: Annotated[bool, typer.Option("--stream", help="Only send the stream, to the exporter at --url.")] = False,
     url: Annotated[str, typer.Option(help="With --stream: where the exporter is.")] = "http://localhost:9109",
+    healthy_for: Annotated[
+        str, typer.Option(envvar="VISIONDRIFT_DEMO_HEALTHY_FOR", help="With --stream: how long all cameras are well.")
+    ] = "4m",
+    damaged_for: Annotated[
+        str, typer.Option(envvar="VISIONDRIFT_DEMO_DAMAGED_FOR", help="With --stream: how long one then is not.")
+    ] = "10m",
     token_file: TokenFile = None,
 ) -> None:
     """Play three cameras to a real exporter; one goes bad, and only that one may be reported (exit 0), else exit 1."""
@@ -72,9 +79,23 @@ def demo(
     console = Console(highlight=False)
     if stream:
         token = token_file.read_text(encoding="utf-8").strip() if token_file else None
-        stream_forever(url=url, scenario=scenario, token=token, console=console)
+        stream_forever(
+            url=url,
+            scenario=scenario,
+            healthy_for=_seconds("--healthy-for", healthy_for),
+            damaged_for=_seconds("--damaged-for", damaged_for),
+            token=token,
+            console=console,
+        )
     elif not play(config=config, scenario=scenario, keep=keep, console=console, port=port):
         raise typer.Exit(1)
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise BadInput(f"{option}: {error}") from error
 
 
 @app.command()
