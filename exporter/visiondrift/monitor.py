@@ -137,6 +137,8 @@ class Monitor:
         config = self._config()
         self._take_up(config)
         for model in config.models:
+            if self._stop.is_set():
+                return
             course = self._courses[model.name]
             if not (hurry or course.is_due(self._clock(), model.evaluate_every)):
                 continue
