@@ -12,7 +12,7 @@ import numpy as np
 
 from visiondrift.config import Config, load_config
 from visiondrift.drift.judge import WindowEvaluation
-from visiondrift.log import PredictionLog
+from visiondrift.log import Census, PredictionLog
 from visiondrift.monitor import Monitor
 from visiondrift.prediction import PredictionEvent, Sample
 from visiondrift.publish.report import ReportStore
@@ -90,13 +90,13 @@ class Tally:
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
-        self.durations: list[float] = []
+        self.durations: list[tuple[str, str, float]] = []
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         self.counts[name, labels.get("model", "")] += int(amount)
 
     def observe(self, name: str, seconds: float, **labels: str) -> None:
-        self.durations.append(seconds)
+        self.durations.append((name, labels.get("model", ""), seconds))
 
 
 @dataclass
@@ -107,7 +107,8 @@ class World:
     log: PredictionLog
     now: float = NOON
     states: dict[str, ModelState] = field(default_factory=dict)
-    shows: int = 0
+    shown: list[tuple[Census, float]] = field(default_factory=list)
+    publish_fails: list[Exception] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     thresholds: dict[str, Any] = field(default_factory=dict)
 
@@ -134,15 +135,17 @@ class World:
             counters=self.tally,
             config=lambda: self.config,
             embedder_of=lambda watched: watched.embedding.name if watched.embedding else CLIP,
-            publish=lambda *picture: self.publish(*picture),
+            publish=self._publish,
             clock=lambda: self.now,
             stopwatch=lambda: self.now,
         )
         return self
 
-    def publish(self, states: tuple[ModelState, ...], census: object, now: float) -> None:
+    def _publish(self, states: tuple[ModelState, ...], census: Census, now: float) -> None:
+        if self.publish_fails:
+            raise self.publish_fails.pop()
         self.states = {state.name: state for state in states}
-        self.shows += 1
+        self.shown.append((census, now))
 
     def send(self, found: Iterable[PredictionEvent]) -> None:
         self.log.append(list(found), [], now=self.now)
