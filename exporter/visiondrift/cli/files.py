@@ -50,12 +50,12 @@ def evaluate(
     watched = chosen_model(settings, model) if settings else None
     found = open_reference(reference, classes=watched.classes or None if watched else None)
     classes = watched.classes if watched and watched.classes else found.manifest.classes
-    sample = read_sample(window, classes=classes or None)
+    sample = read_sample(window, classes=classes or None).with_unit_embeddings()
     labels = watched.slices if watched else tuple(sorted(sample.slices))
     score_settings = _score_settings(watched, classes, labels)
     evaluations = list(
         _evaluations(
-            PreparedReference.from_sample(found.sample, score_settings),
+            PreparedReference.from_sample(found.sample.with_unit_embeddings(), score_settings),
             sample,
             score_settings,
             min_samples or _least(watched),

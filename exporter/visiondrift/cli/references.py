@@ -52,7 +52,7 @@ def build(
     if images is not None:
         sample, source = _from_images(loaded, images, slice_label), f"images in {images.name}"
     elif parquet is not None:
-        sample, source = read_sample(parquet), f"file {parquet.name}"
+        sample, source = read_sample(parquet).with_unit_embeddings(), f"file {parquet.name}"
         identity = embedder or identity
     else:
         watched = chosen_model(loaded, model)
