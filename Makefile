@@ -41,6 +41,7 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter, generated files
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python grafana/source/build.py --check
+	$(VENV)/bin/python docs/build.py --check
 
 bench: $(VENV)/.dev ## time an evaluation and the intake on this machine
 	$(VENV)/bin/python tests/bench/bench_evaluation.py
@@ -49,7 +50,10 @@ bench: $(VENV)/.dev ## time an evaluation and the intake on this machine
 dashboards: $(VENV)/.dev ## regenerate grafana/dashboards from grafana/source
 	$(VENV)/bin/python grafana/source/build.py
 
+docs: $(VENV)/.dev ## write the README's tables anew from the code
+	$(VENV)/bin/python docs/build.py
+
 lock: ## pin and hash the requirements anew (needs uv)
 	exporter/lock.sh
 
-.PHONY: help setup dev demo test test-stack lint bench dashboards lock _package
+.PHONY: help setup dev demo test test-stack lint bench dashboards docs lock _package
