@@ -16,6 +16,8 @@ from visiondrift.signals import ALL_SLICES
 Slices = tuple[tuple[str, str], ...]
 """Slice labels of one event, sorted by name: ``(("camera", "platform-2"),)``."""
 
+_UNIT_ROUNDING = 1e-5
+
 
 def slice_name(label: str, value: str) -> str:
     """The one spelling of a slice in metrics, YAML, tables and URLs: ``camera=platform-2``."""
@@ -124,9 +126,20 @@ class Sample:
         every column.
         """
         # In float64 the square of any float32 neither overflows nor vanishes; all zeros become NaN, which is missing.
+        if self.dimension == 0:
+            return self
         lengths = np.linalg.norm(self.embeddings.astype(np.float64), axis=1, keepdims=True)
         with np.errstate(invalid="ignore"):
             return replace(self, embeddings=np.asarray(self.embeddings / lengths, dtype=np.float32))
+
+    def of_unit_length(self) -> "Sample":
+        """The same with every embedding scaled to length 1, as intake keeps them: what comes from a file may not be."""
+        if self.dimension == 0:
+            return self
+        lengths = np.linalg.norm(self.embeddings.astype(np.float64), axis=1, keepdims=True)
+        if not np.any(np.abs(lengths - 1) > _UNIT_ROUNDING):  # NaN, a row that is missing, is no reason either
+            return self
+        return replace(self, embeddings=(self.embeddings / lengths).astype(np.float32))
 
     def slice_values(self, label: str) -> tuple[str, ...]:
         """The values that ``label`` takes, sorted, without the missing one."""

@@ -78,7 +78,8 @@ def save_reference(
     ``source`` says what it was built from; ``now`` is in seconds since the epoch. A reference that exists is replaced
     only with ``overwrite``, and stays until the new one is complete. Raises BadInput, and OSError where the disk does.
     """
-    _check_saving(directory, sample, embedder=embedder, overwrite=overwrite)
+    check_place(directory, overwrite=overwrite)
+    _check_saving(directory, sample, embedder=embedder)
     directory.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}.new-"))
     try:
@@ -181,18 +182,22 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _check_saving(directory: Path, sample: Sample, *, embedder: str, overwrite: bool) -> None:
+def check_place(directory: Path, *, overwrite: bool) -> None:
+    """Raises BadInput where no reference may be saved as ``directory``: to be asked before hours of embedding."""
     if not NAME.fullmatch(directory.name):
         raise BadInput(
             f"{directory.name!r} cannot be the name of a reference; accepted are letters, digits, '.', '_' and '-', "
             "at most 63, a letter or digit first"
         )
+    if not overwrite and directory.exists():
+        raise BadInput(f"{directory} exists; choose another name, or say that it is to be overwritten (--overwrite)")
+
+
+def _check_saving(directory: Path, sample: Sample, *, embedder: str) -> None:
     if len(sample) == 0:
         raise BadInput(f"{directory}: there are no rows to keep; accepted is a sample of at least one prediction")
     if sample.has_embedding.any() and not embedder:
         raise BadInput(f"{directory}: the rows have embeddings, but what made them is not said; name the embedder")
-    if not overwrite and directory.exists():
-        raise BadInput(f"{directory} exists; choose another name, or say that it is to be overwritten")
 
 
 def _describe(name: str, file: Path, sample: Sample, *, embedder: str, source: str, now: float) -> Manifest:

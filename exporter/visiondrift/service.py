@@ -10,7 +10,7 @@ from pathlib import Path
 from visiondrift.config import Config, load_config
 from visiondrift.config.load import ConfigWatcher
 from visiondrift.config.monitoring import WatchedModel
-from visiondrift.errors import ConfigError, EmbedderUnavailable, LogError
+from visiondrift.errors import BadInput, ConfigError, EmbedderUnavailable, LogError
 from visiondrift.intake.embedder import LOCAL, Embedder
 from visiondrift.intake.ingest import FailureReason, Ingest
 from visiondrift.intake.known import KnownSeries
@@ -27,7 +27,14 @@ logger = logging.getLogger(__name__)
 
 CONFIG_POLL_SECONDS = 1.0
 PRUNE_EVERY_SECONDS = 60.0
-RESTART_SECTIONS = ("server", "embedder", "log")
+FIXED_AT_START = {
+    "server": ("host", "port", "token_file", "runbook_file"),
+    "embedder": ("model", "pretrained", "device", "batch_size", "threads"),
+    "intake": ("queue_events",),
+    "log": ("path",),
+    "reports": ("path", "keep"),
+}
+"""What of monitoring.yml is read once; everything else counts from its next use on."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class IntakeCounts:
 class Service:
     """A running exporter without its HTTP face. ``start`` then ``stop``; both once.
 
-    Raises ConfigError or LogError where it cannot be built as configured.
+    Raises ConfigError, LogError or BadInput where it cannot be built as configured.
     """
 
     def __init__(self, directory: Path, overrides: Overrides, *, clock: Callable[[], float] = time.time) -> None:
@@ -103,11 +110,11 @@ class Service:
         self._config = overrides.apply(load_config(directory))
         self._config_loaded_at = clock()
         self._config_problem = ""
-        monitoring = self._config.monitoring
+        monitoring = self._started_with = self._config.monitoring
         token = self._config.read_token()
-        self.token = lambda: token
+        self.token: Callable[[], str | None] = lambda: token
         self.log = SqliteLog(self._config.path(monitoring.log.path))
-        self.reports = ReportStore(self._config.path(monitoring.reports.path), keep=monitoring.reports.keep)
+        self.reports = _open_reports(self._config)
         self.embedder = embedder_of(self._config)
         self.metrics = Metrics(self.snapshot)
         self.metrics.declare(model.name for model in self._config.models)
@@ -199,9 +206,11 @@ class Service:
     def adopt(self, fresh: Config) -> None:
         """Take over a new configuration; sections that only a restart can change are pointed out."""
         fresh = self._overrides.apply(fresh)
-        for section in RESTART_SECTIONS:
-            if getattr(fresh.monitoring, section) != getattr(self._config.monitoring, section):
-                logger.warning("The section '%s' of monitoring.yml has changed: it takes effect at a restart", section)
+        for section, names in FIXED_AT_START.items():
+            now, then = getattr(fresh.monitoring, section), getattr(self._started_with, section)
+            for name in names:
+                if getattr(now, name) != getattr(then, name):
+                    logger.warning("%s.%s in monitoring.yml has changed: it takes effect at a restart", section, name)
         self._config = fresh
         self._config_problem = ""
         self._config_loaded_at = self.clock()
@@ -245,6 +254,17 @@ class Service:
             self.embedder.load()
         except EmbedderUnavailable as error:
             logger.error("Images cannot be embedded yet: %s", error)
+
+
+def _open_reports(config: Config) -> ReportStore:
+    directory = config.path(config.monitoring.reports.path)
+    try:
+        return ReportStore(directory, keep=config.monitoring.reports.keep)
+    except OSError as error:
+        raise BadInput(
+            f"{directory}: reports cannot be kept there ({error.strerror}); accepted is a folder that this user may "
+            "write to (reports.path in monitoring.yml, or --state)"
+        ) from error
 
 
 def embedder_of(config: Config) -> Embedder:

@@ -1,7 +1,13 @@
-"""The command line: thin. What goes wrong is told in a sentence, with exit status 3 where the input was at fault."""
+"""The command line: thin. What goes wrong is told in a sentence, with exit status 3 where the input was at fault.
+
+Statuses 0, 1 and 2 are answers of ``evaluate``, so nothing else may end with 1 or 2 by accident: not a mistyped option,
+not a crash, not a reader that has gone.
+"""
 
 import os
 import sys
+import traceback
+from typing import cast
 
 import typer
 from rich.console import Console
@@ -14,6 +20,13 @@ from visiondrift.cli.run import app as run_app
 from visiondrift.errors import VisionDriftError
 
 BAD_INPUT = 3
+DEFECT = 70
+"""EX_SOFTWARE of sysexits.h."""
+READER_GONE = 141
+"""What a shell reports of a program that ended because nobody reads its output any more."""
+
+_UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
+"""Of the click that this typer comes with, whichever that is: any call that the options do not allow."""
 
 app = typer.Typer(
     name="visiondrift",
@@ -34,15 +47,41 @@ def version() -> None:
 
 
 def main() -> None:
-    """Run the command line; expected errors become one message and exit status 3."""
+    """Run the command line and end the process with its status."""
     # Evidently phones home unless told not to before it is imported.
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    sys.exit(_status())
+
+
+def _status() -> int:
     try:
-        app()
-    except VisionDriftError as error:
-        Console(stderr=True).print(f"visiondrift: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(BAD_INPUT)
-    except BrokenPipeError:
-        # The reader of a pipe has gone (`| head`): nothing is wrong, and nobody is left to be told.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        status = app(standalone_mode=False)
+        sys.stdout.flush()
+    except _UsageError as error:
+        error.show()  # type: ignore[attr-defined]
+        return BAD_INPUT
+    except (VisionDriftError, OSError) as error:
+        return _reader_gone() if isinstance(error, BrokenPipeError) else _refuse(error)
+    except SystemExit as error:
+        # Rich and typer make a status of their own of a broken pipe.
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        return _reader_gone()
+    except Exception:  # noqa: BLE001  a crash would end with status 1, which says drift
+        traceback.print_exc()
+        return DEFECT
+    return status if isinstance(status, int) else 0
+
+
+def _refuse(error: VisionDriftError | OSError) -> int:
+    text = str(error)
+    if isinstance(error, OSError) and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    Console(stderr=True).print(f"visiondrift: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
+    return BAD_INPUT
+
+
+def _reader_gone() -> int:
+    # Python flushes once more at its end, and would complain then.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return READER_GONE

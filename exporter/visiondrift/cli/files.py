@@ -4,27 +4,29 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption, chosen_model
-from visiondrift.config import Config, SliceThresholds, ThresholdsConfig, load_config
+from visiondrift.cli.tables import console, table_of
+from visiondrift.config import Config, ThresholdsConfig, load_config
 from visiondrift.config.monitoring import MonitorDefaults, WatchedModel, WindowConfig
 from visiondrift.config.starting import STARTING_THRESHOLDS
 from visiondrift.config.units import parse_duration
 from visiondrift.drift.evaluation import PreparedReference, Settings, evaluate_window
 from visiondrift.drift.judge import WindowEvaluation, worst
-from visiondrift.errors import BadInput
+from visiondrift.errors import BadInput, EmbedderUnavailable
 from visiondrift.log import WindowQuery
 from visiondrift.parquet import read_sample, write_sample
 from visiondrift.prediction import Sample, slice_name
-from visiondrift.publish.document import window_document
-from visiondrift.reference import open_reference
+from visiondrift.publish.document import models_document
+from visiondrift.publish.snapshot import Evaluation, ModelState, ReferenceState
+from visiondrift.reference import Manifest, open_reference
 from visiondrift.signals import ALL_SLICES, BY_NAME
 
 app = typer.Typer()
@@ -46,25 +48,35 @@ def evaluate(
     output: Annotated[Literal["table", "json", "tsv"], typer.Option("-o", "--output")] = "table",
 ) -> None:
     """Compare a window with a reference, both from files. Exits 0 ok, 1 drift, 2 cannot tell, 3 bad input."""
-    settings = load_config(config) if config else None
-    watched = chosen_model(settings, model) if settings else None
-    found = open_reference(reference, classes=watched.classes or None if watched else None)
+    if model is not None and config is None:
+        raise BadInput("--model: it chooses among the models of a configuration; give --config with it")
+    begun = time.monotonic()
+    loaded = load_config(config) if config else None
+    watched = chosen_model(loaded, model) if loaded else None
+    thresholds = loaded.thresholds if loaded else STARTING_THRESHOLDS
+    embedder = made_with(loaded, watched) if loaded and watched else None
+    found = open_reference(reference, embedder=embedder, classes=(watched.classes or None) if watched else None)
     classes = watched.classes if watched and watched.classes else found.manifest.classes
-    sample = read_sample(window, classes=classes or None).with_unit_embeddings()
-    labels = watched.slices if watched else tuple(sorted(sample.slices))
-    score_settings = _score_settings(watched, classes, labels)
-    evaluations = list(
+    sample = read_sample(window, classes=classes or None).of_unit_length()
+    settings = _score_settings(watched, classes, watched.slices if watched else tuple(sorted(sample.slices)))
+    windows = tuple(
         _evaluations(
-            PreparedReference.from_sample(found.sample.with_unit_embeddings(), score_settings),
+            PreparedReference.from_sample(found.sample.of_unit_length(), settings),
             sample,
-            score_settings,
-            min_samples or _least(watched),
-            settings.thresholds if settings else STARTING_THRESHOLDS,
-            watched.name if watched else "",
+            settings,
+            min_samples=min_samples or _least(watched),
+            thresholds=thresholds,
+            model=watched.name if watched else "",
         )
     )
-    _print(evaluations, output, reference=found.manifest.name, window=str(window))
-    raise typer.Exit(_status(evaluations))
+    if output == "json":
+        state = _state(watched, thresholds, found.manifest, windows, seconds=time.monotonic() - begun)
+        typer.echo(json.dumps(models_document([state]), indent=2, ensure_ascii=False))
+    elif output == "tsv":
+        typer.echo("\n".join("\t".join(row) for row in (_COLUMNS, *_rows(windows))))
+    else:
+        _print_table(windows, f"{window} against {found.manifest.name}")
+    raise typer.Exit(_status(windows))
 
 
 @app.command()
@@ -100,6 +112,9 @@ def from_log(config: Config, model: WatchedModel, version: str | None, since: st
     if not path.is_file():
         raise BadInput(f"{path}: there is no prediction log yet; `visiondrift serve` makes it, --state says where")
     now = time.time()
+    first, last = moment(since, now), moment(until, now) if until else now + 1
+    if first >= last:
+        raise BadInput(f"--since {since} is not before --until {until or 'now'}; accepted is an earlier --since")
     log = SqliteLog(path)
     try:
         streams = [stream for stream in log.census().streams if stream.model == model.name]
@@ -114,8 +129,8 @@ def from_log(config: Config, model: WatchedModel, version: str | None, since: st
             model=model.name,
             version=version or versions[0],
             embedder=model.embedding.name if model.embedding else embedder.identity,
-            since=moment(since, now),
-            until=moment(until, now) if until else now + 1,
+            since=first,
+            until=last,
             classes=model.classes,
             dimension=model.embedding.dimension if model.embedding else embedder.dimension,
             limit=_EVERYTHING,
@@ -126,6 +141,18 @@ def from_log(config: Config, model: WatchedModel, version: str | None, since: st
     if not len(sample):
         raise BadInput(f"{path} has no events of {model.name} {query.version} in that time; try an earlier --since")
     return sample
+
+
+def made_with(config: Config, model: WatchedModel) -> str | None:
+    """What makes a model's embeddings, and so must have made its reference; None where it cannot be told here."""
+    from visiondrift.service import embedder_of
+
+    if model.embedding:
+        return model.embedding.name
+    try:
+        return embedder_of(config).identity
+    except EmbedderUnavailable:  # its files are on another machine; the scores do not need them
+        return None
 
 
 def moment(text: str, now: float) -> float:
@@ -164,38 +191,62 @@ def _evaluations(
     reference: PreparedReference,
     sample: Sample,
     settings: Settings,
+    *,
     min_samples: int,
     thresholds: ThresholdsConfig,
     model: str,
 ) -> Iterator[WindowEvaluation]:
     names = [ALL_SLICES, *(slice_name(label, v) for label in settings.slices for v in sample.slice_values(label))]
     for name in names:
-        resolved: SliceThresholds = thresholds.resolve(model, name)
-        yield evaluate_window(
+        evaluation = evaluate_window(
             reference,
             sample.of_slice(name),
             slice_=name,
             window="file",
             min_samples=min_samples,
             settings=settings,
-            thresholds=resolved,
+            thresholds=thresholds.resolve(model, name),
         )
+        # A file holds what was accepted: of what was refused it cannot tell, not even that it was nothing.
+        known = tuple(judgement for judgement in evaluation.judgements if judgement.signal != "invalid_ratio")
+        yield replace(evaluation, judgements=known)
 
 
-def _status(evaluations: list[WindowEvaluation]) -> int:
-    verdict = worst(evaluation.verdict for evaluation in evaluations)
+def _state(
+    watched: WatchedModel | None,
+    thresholds: ThresholdsConfig,
+    manifest: Manifest,
+    windows: tuple[WindowEvaluation, ...],
+    *,
+    seconds: float,
+) -> ModelState:
+    """What the service would publish of such an evaluation. Without a configuration the model has no name."""
+    name = watched.name if watched else ""
+    defaults = MonitorDefaults()
+    return ModelState(
+        name=name,
+        owner=thresholds.owner(name),
+        evaluate_every=watched.evaluate_every if watched else defaults.evaluate_every,
+        input_stopped_after=watched.input_stopped_after if watched else defaults.input_stopped_after,
+        reference=ReferenceState(manifest.name, manifest.rows, manifest.created_seconds),
+        evaluations=(Evaluation(name, "", time.time(), seconds, windows),),
+    )
+
+
+def _status(windows: Sequence[WindowEvaluation]) -> int:
+    verdict = worst(window.verdict for window in windows)
     if verdict in {"warning", "critical"}:
         return DRIFT
-    everything = evaluations[0].judgements
-    return CANNOT_TELL if any(judgement.verdict == "insufficient" for judgement in everything) else OK
+    together = windows[0].judgements
+    return CANNOT_TELL if any(judgement.verdict == "insufficient" for judgement in together) else OK
 
 
-def _rows(evaluations: list[WindowEvaluation]) -> Iterator[tuple[str, ...]]:
-    for evaluation in evaluations:
-        for judgement in evaluation.judgements:
+def _rows(windows: Sequence[WindowEvaluation]) -> Iterator[tuple[str, ...]]:
+    for window in windows:
+        for judgement in window.judgements:
             threshold = judgement.threshold
             yield (
-                evaluation.slice,
+                window.slice,
                 judgement.signal,
                 *(_number(value) for value in (judgement.score, threshold.warning, threshold.critical)),
                 judgement.verdict,
@@ -208,34 +259,15 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _print(evaluations: list[WindowEvaluation], output: str, *, reference: str, window: str) -> None:
-    if output == "json":
-        document = {
-            "reference": reference,
-            "window": window,
-            "verdict": worst(evaluation.verdict for evaluation in evaluations),
-            "windows": [window_document(evaluation) for evaluation in evaluations],
-        }
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-    elif output == "tsv":
-        typer.echo("\t".join(_COLUMNS))
-        for row in _rows(evaluations):
-            typer.echo("\t".join(row))
-    else:
-        _print_table(evaluations, reference, window)
-
-
-def _print_table(evaluations: list[WindowEvaluation], reference: str, window: str) -> None:
+def _print_table(windows: Sequence[WindowEvaluation], title: str) -> None:
     colours = {"ok": "green", "warning": "yellow", "critical": "red", "insufficient": "bright_black"}
-    table = Table(title=f"{window} against {reference}", title_justify="left")
-    for name in _COLUMNS[:-1]:
-        table.add_column(name, justify="left" if name in {"slice", "signal", "verdict"} else "right")
-    for evaluation in evaluations:
-        for row in _rows([evaluation]):
-            table.add_row(row[0], BY_NAME[row[1]].title, *row[2:5], f"[{colours[row[5]]}]{row[5]}[/]", row[6])
+    table = table_of(*_COLUMNS[:-1], numbers=("score", "warning", "critical", "verdict", "samples"), title=title)
+    for window in windows:
+        for slice_, signal, score, warning, critical, verdict, samples, _ in _rows([window]):
+            coloured = f"[{colours[verdict]}]{verdict}[/]"
+            table.add_row(escape(slice_), BY_NAME[signal].title, score, warning, critical, coloured, samples)
         table.add_section()
-    console = Console(highlight=False)
-    console.print(table)
-    reasons = {row[-1]: None for row in _rows(evaluations) if row[-1]}
-    for why in reasons:
-        console.print(f"insufficient: {why}", soft_wrap=True)
+    out = console()
+    out.print(table)
+    for why in dict.fromkeys(row[-1] for row in _rows(windows) if row[-1]):
+        out.print(f"insufficient: {why}", soft_wrap=True, markup=False)

@@ -1,27 +1,29 @@
 """``reference build | list | show``: what normal looked like, made from images, a file, or the log."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption, chosen_model
 from visiondrift.cli.files import from_log, with_state
+from visiondrift.cli.tables import console, table_of
 from visiondrift.config import Config, load_config
+from visiondrift.config.monitoring import IntakeConfig
 from visiondrift.errors import BadInput
 from visiondrift.parquet import read_sample
 from visiondrift.prediction import Sample
-from visiondrift.reference import list_references, read_manifest, save_reference
+from visiondrift.reference import check_place, list_references, read_manifest, save_reference
 
 app = typer.Typer(help="Build, list and show references.", no_args_is_help=True)
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_LISTED = ("name", "rows", "columns", "embedder", "classes", "slices", "created")
 
 
 @app.command()
@@ -48,43 +50,44 @@ def build(
     if sum((images is not None, parquet is not None, log)) != 1:
         raise BadInput("reference build: give exactly one of --images FOLDER, --parquet FILE and --from-log")
     loaded = with_state(load_config(config), state)
-    identity = _identity(loaded, model)
+    directory = loaded.path(loaded.monitoring.reference_data) / name
+    check_place(directory, overwrite=overwrite)
     if images is not None:
-        sample, source = _from_images(loaded, images, slice_label), f"images in {images.name}"
+        identity = _identity_of_images(loaded, model)
+        sample, source = _from_images(loaded, images, slice_label), f"images in {images.resolve().name}"
     elif parquet is not None:
-        sample, source = read_sample(parquet).with_unit_embeddings(), f"file {parquet.name}"
-        identity = embedder or identity
+        identity = embedder or _identity(loaded, model)
+        sample, source = read_sample(parquet).of_unit_length(), f"file {parquet.name}"
     else:
         watched = chosen_model(loaded, model)
+        identity = _identity(loaded, watched.name)
         sample, source = from_log(loaded, watched, version, since, until), f"log of {watched.name} since {since}"
-    directory = loaded.path(loaded.monitoring.reference_data) / name
     manifest = save_reference(directory, sample, embedder=identity, source=source, now=time.time(), overwrite=overwrite)
-    typer.echo(f"{directory}: {manifest.rows:,} rows of {manifest.dimension} columns, made with {identity}")
+    made_with = f", made with {manifest.embedder}" if manifest.dimension else ""
+    typer.echo(f"{directory}: {manifest.rows:,} rows of {manifest.dimension} columns{made_with}")
 
 
 @app.command("list")
 def list_(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Every reference under reference_data, with what it is or what is wrong with it."""
     loaded = load_config(config)
-    table = Table()
-    for column in ("name", "rows", "columns", "embedder", "classes", "slices", "created"):
-        table.add_column(column)
+    table = table_of(*_LISTED, numbers=("rows", "columns", "classes", "created"))
     for listed in list_references(loaded.path(loaded.monitoring.reference_data)):
         manifest = listed.manifest
         if manifest is None:
-            table.add_row(listed.name, "", "", f"[red]{listed.problem}[/]", "", "", "")
+            table.add_row(listed.name, "", "", f"[red]{escape(listed.problem)}[/]", "", "", "")
             continue
         slices = "; ".join(f"{label}: {', '.join(values)}" for label, values in manifest.slices.items())
         table.add_row(
             listed.name,
             f"{manifest.rows:,}",
             str(manifest.dimension),
-            manifest.embedder,
+            escape(manifest.embedder),
             str(len(manifest.classes)),
-            slices,
+            escape(slices),
             manifest.created,
         )
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 @app.command()
@@ -97,50 +100,67 @@ def show(
 
 
 def _identity(config: Config, model: str | None) -> str:
+    """What made the embeddings of a file or a log: the model's own word for it, or the configured CLIP."""
     from visiondrift.service import embedder_of
 
-    if model is not None:
-        watched = chosen_model(config, model)
-        if watched.embedding:
-            return watched.embedding.name
+    if model is None and all(watched.embedding is None for watched in config.models):
+        return embedder_of(config).identity
+    if model is None and len(config.models) > 1:
+        names = ", ".join(watched.name for watched in config.models)
+        raise BadInput(f"--model or --embedder: say what made the embeddings; the models are {names}")
+    watched = chosen_model(config, model)
+    return watched.embedding.name if watched.embedding else embedder_of(config).identity
+
+
+def _identity_of_images(config: Config, model: str | None) -> str:
+    """The configured CLIP, which is what embeds the images here."""
+    from visiondrift.service import embedder_of
+
+    watched = chosen_model(config, model) if model or len(config.models) == 1 else None
+    if watched and watched.embedding:
+        raise BadInput(
+            f"--images: {watched.name} sends embeddings of its own ({watched.embedding.name}), which cannot be made "
+            "here; accepted are --parquet FILE and --from-log"
+        )
     return embedder_of(config).identity
 
 
 def _from_images(config: Config, folder: Path, label: str | None) -> Sample:
-    from visiondrift.intake.decode import decode_image
-    from visiondrift.intake.refusal import Refused
     from visiondrift.service import embedder_of
 
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: it is no folder; accepted is a folder of images")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
     if not files:
         raise BadInput(f"{folder}: no image found; accepted are files that end in {', '.join(_SUFFIXES)}")
-    bounds = config.monitoring.intake
-
-    def decoded() -> Iterator[Image.Image]:
-        for file in files:
-            try:
-                yield decode_image(
-                    file.read_bytes(), max_bytes=bounds.max_image_bytes, max_pixels=bounds.max_image_pixels
-                )
-            except Refused as error:
-                raise BadInput(f"{file}: {error}") from error
-
     embedder = embedder_of(config)
     try:
-        embeddings = embedder.embed(decoded())
+        embeddings = embedder.embed(_decoded(files, config.monitoring.intake))
     finally:
         embedder.close()
+    within = [file.relative_to(folder) for file in files]
     times = np.array([file.stat().st_mtime for file in files])
-    order = np.argsort(times, kind="stable")
-    folders = np.array([file.relative_to(folder).parts[0] for file in files], dtype=object)
-    nothing = np.full(len(files), np.nan)
+    # An image outside of every sub-folder belongs to no slice.
+    values = np.array([path.parts[0] if len(path.parts) > 1 else "" for path in within], dtype=object)
     return Sample(
         times=times,
-        ids=np.array([str(file.relative_to(folder)) for file in files], dtype=object),
-        slices={label: folders} if label else {},
+        ids=np.array([path.as_posix() for path in within], dtype=object),
+        slices={label: values} if label else {},
         classes=(),
         embeddings=embeddings,
         confidences=np.zeros((len(files), 0), dtype=np.float32),
         predicted=np.full(len(files), -1, dtype=np.int32),
-        latency_ms=nothing,
-    ).take(order)
+        latency_ms=np.full(len(files), np.nan),
+    ).take(np.argsort(times, kind="stable"))
+
+
+def _decoded(files: Iterable[Path], bounds: IntakeConfig) -> Iterator[Image.Image]:
+    """One image at a time: a folder of them does not fit into memory. Raises BadInput with the file's name."""
+    from visiondrift.intake.decode import decode_image
+    from visiondrift.intake.refusal import Refused
+
+    for file in files:
+        try:
+            yield decode_image(file.read_bytes(), max_bytes=bounds.max_image_bytes, max_pixels=bounds.max_image_pixels)
+        except Refused as error:
+            raise BadInput(f"{file}: {error}") from error

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption
+from visiondrift.config import load_config
 from visiondrift.config.units import parse_duration
 from visiondrift.errors import BadInput
 
@@ -32,25 +33,28 @@ def serve(
     runbook_url: Annotated[str | None, typer.Option(envvar="VISIONDRIFT_RUNBOOK_URL")] = None,
 ) -> None:
     """Run the exporter: take predictions, evaluate on schedule, publish metrics, pages and reports."""
-    if int(os.environ.get("WEB_CONCURRENCY", "1")) > 1:
-        raise BadInput("WEB_CONCURRENCY is above 1: metrics and schedule live in one process; unset it")
+    workers = os.environ.get("WEB_CONCURRENCY", "1")
+    if workers != "1":
+        raise BadInput(f"WEB_CONCURRENCY is {workers!r}: metrics and schedule live in one process; unset it, or set 1")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    from visiondrift.api.server import run
+    # It says at length what our one line says: where the exporter listens.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    from visiondrift.api.server import listen, run
     from visiondrift.service import Overrides, Service
 
-    service = Service(
-        config,
-        Overrides(
-            host=host,
-            port=port,
-            state=state,
-            exporter_url=exporter_url,
-            grafana_url=grafana_url,
-            prometheus_url=prometheus_url,
-            runbook_url=runbook_url,
-        ),
+    overrides = Overrides(
+        host=host,
+        port=port,
+        state=state,
+        exporter_url=exporter_url,
+        grafana_url=grafana_url,
+        prometheus_url=prometheus_url,
+        runbook_url=runbook_url,
     )
-    run(service)
+    server = overrides.apply(load_config(config)).monitoring.server
+    # The port comes first: whoever has it may well be an exporter on the same state folder.
+    with listen(server.host, server.port) as listener:
+        run(Service(config, overrides), listener)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from visiondrift.config import load_config
 from visiondrift.demo import classifier, digits
 from visiondrift.demo.stream import MODEL, VERSION, Stream
 from visiondrift.errors import VisionDriftError
@@ -31,6 +33,7 @@ WINDOW = "1m"
 Conditions = Mapping[str, tuple[str, float]]
 """Camera -> (condition, strength); clear where absent."""
 
+_HOST = "127.0.0.1"
 _READY_SECONDS = 60.0
 _SHOW_EVERY_SECONDS = 5.0
 _HEALTHY_SECONDS = 75.0
@@ -73,9 +76,10 @@ def play(*, config: Path, scenario: str, keep: bool, console: Console, port: int
     With ``keep`` the exporter stays up until Ctrl-C. Raises VisionDriftError where something does not start.
     """
     console.print("[bold]VisionDrift demo[/]: three cameras read handwritten digits.")
-    with _exporter(config, port, console) as url:
+    token = load_config(config).read_token()
+    with _exporter(config, _free_port(port, console), console) as url:
         console.print("Training the model under watch (its half of the digits is never in the stream) ...")
-        stream = Stream(url, classifier.train())
+        stream = Stream(url, classifier.train(), token=token)
         try:
             stage = _Stage(stream, url, console)
             _story(stage, SCENARIOS[scenario])
@@ -216,13 +220,15 @@ def _coloured(verdict: str) -> str:
 def _exporter(config: Path, port: int, console: Console) -> Iterator[str]:
     """A real exporter process on its embedded defaults, its state in a folder that goes with it."""
     state = Path(tempfile.mkdtemp(prefix="visiondrift-demo-"))
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{_HOST}:{port}"
     console.print(f"Starting the exporter at {url} ...")
     log = state / "exporter.log"
     command = [sys.executable, "-m", "visiondrift", "serve", "--config", str(config), "--state", str(state)]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
-            [*command, "--port", str(port), "--exporter-url", url], stdout=output, stderr=subprocess.STDOUT
+            [*command, "--host", _HOST, "--port", str(port), "--exporter-url", url],
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
         _wait_until_ready(process, url, log)
@@ -234,6 +240,18 @@ def _exporter(config: Path, port: int, console: Console) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
         shutil.rmtree(state, ignore_errors=True)
+
+
+def _free_port(wanted: int, console: Console) -> int:
+    """The port that was asked for where nobody listens at it: the demo must not play to somebody else's exporter."""
+    try:
+        with socket.create_server((_HOST, wanted)) as found:
+            return int(found.getsockname()[1])
+    except OSError as error:
+        with socket.create_server((_HOST, 0)) as found:
+            port = int(found.getsockname()[1])
+    console.print(f"Port {wanted} cannot be had ({error.strerror}): the demo's exporter takes {port} instead.")
+    return port
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:

@@ -1,5 +1,6 @@
 """The one JSON form of an evaluation: what ``/v1/evaluations`` answers, ``evaluate -o json`` prints, reports carry."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from visiondrift.drift.judge import Judgement, WindowEvaluation
@@ -61,6 +62,11 @@ def _model_document(state: ModelState) -> dict[str, Any]:
     }
 
 
+def models_document(models: Iterable[ModelState]) -> dict[str, Any]:
+    """Everything that is known of ``models``."""
+    return {"models": [_model_document(state) for state in models]}
+
+
 def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
     """Everything that is known now, by model."""
-    return {"models": [_model_document(state) for state in snapshot.models]}
+    return models_document(snapshot.models)
