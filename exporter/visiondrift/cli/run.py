@@ -36,9 +36,9 @@ def serve(
     workers = os.environ.get("WEB_CONCURRENCY", "1")
     if workers != "1":
         raise BadInput(f"WEB_CONCURRENCY is {workers!r}: metrics and schedule live in one process; unset it, or set 1")
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # It says at length what our one line says: where the exporter listens.
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # Of the libraries only what is wrong: uvicorn and open_clip tell of every step.
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("visiondrift").setLevel(logging.INFO)
     from visiondrift.api.server import listen, run
     from visiondrift.service import Overrides, Service
 

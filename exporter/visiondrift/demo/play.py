@@ -248,9 +248,10 @@ def _free_port(wanted: int, console: Console) -> int:
         with socket.create_server((_HOST, wanted)) as found:
             return int(found.getsockname()[1])
     except OSError as error:
-        with socket.create_server((_HOST, 0)) as found:
-            port = int(found.getsockname()[1])
-    console.print(f"Port {wanted} cannot be had ({error.strerror}): the demo's exporter takes {port} instead.")
+        reason = error.strerror
+    with socket.create_server((_HOST, 0)) as found:
+        port = int(found.getsockname()[1])
+    console.print(f"Port {wanted} cannot be had ({reason}): the demo's exporter takes {port} instead.")
     return port
 
 
