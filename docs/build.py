@@ -59,6 +59,11 @@ def _code(text: str) -> str:
     return f"`{text}`"
 
 
+def _prose(text: str) -> str:
+    """A sentence of the code, with its names set as code."""
+    return re.sub(r"(?<![`\w])[a-z]+(?:_[a-z]+)+(?![`\w])", lambda found: _code(found[0]), text[0].upper() + text[1:])
+
+
 def _alerts() -> dict[str, str]:
     """Signal -> the alert whose expression begins with its recorded score."""
     groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
@@ -74,9 +79,8 @@ def signals(config: Config) -> str:
         sign = "≥" if signal.bad_when == "high" else "≤"
         level = starting[signal.name]
         alert = alerts[signal.name]
-        meaning = signal.meaning[0].upper() + signal.meaning[1:]
         levels = f"{sign} {level.warning:g}", f"{sign} {level.critical:g}"
-        return _code(signal.name), meaning, *levels, f"[{alert}](docs/runbook.md#{alert.lower()})"
+        return _code(signal.name), _prose(signal.meaning), *levels, f"[{alert}](docs/runbook.md#{alert.lower()})"
 
     return _table(("signal", "what it measures", "warning", "critical", "alert"), map(row, SIGNALS))
 
@@ -95,7 +99,7 @@ def metrics(_: Config) -> str:
         ("visiondrift_SIGNAL", "gauge", "*scope*", "The score of a signal. Absent while the window may not speak."),
         ("visiondrift_SIGNAL_threshold", "gauge", _labels((*SCOPE, *sibling)), "The level at which a severity begins."),
         *(
-            (PREFIX + gauge.name, "gauge", _labels(gauge.labels), gauge.help)
+            (PREFIX + gauge.name, "gauge", _labels(gauge.labels), _prose(gauge.help))
             for gauge in SNAPSHOT_GAUGES
             if gauge.name not in scored
         ),
@@ -104,7 +108,7 @@ def metrics(_: Config) -> str:
                 PREFIX + live.name + ("_total" if live.kind == "counter" else ""),
                 live.kind,
                 _labels(live.labels),
-                live.help,
+                _prose(live.help),
             )
             for live in LIVE_METRICS
         ),

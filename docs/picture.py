@@ -14,12 +14,12 @@ import time
 import urllib.request
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageChops
 from selenium import webdriver
-from selenium.webdriver.common.by import By
 
 DOCS = Path(__file__).resolve().parent
 WIDTH, HIGHEST = 1200, 1400
+MARGIN = 20
 COLOURS = 64
 PATIENCE_SECONDS = 170.0
 SPARKLINES_SECONDS = 12.0
@@ -53,12 +53,13 @@ def photograph(url: str, file: Path) -> None:
     try:
         browser.get(url)
         browser.get_screenshot_as_file(str(file))
-        main = browser.find_element(By.TAG_NAME, "main").rect
     finally:
         browser.quit()
     with Image.open(file) as taken:
-        height = min(taken.height, int(main["y"] + main["height"]))
-        taken.convert("RGB").crop((0, 0, taken.width, height)).quantize(COLOURS).save(file, optimize=True)
+        page = taken.convert("RGB")
+    ground = Image.new("RGB", page.size, page.getpixel((0, page.height - 1)))
+    bottom = ImageChops.difference(page, ground).getbbox()[3] + MARGIN
+    page.crop((0, 0, page.width, bottom)).quantize(COLOURS).save(file, optimize=True)
 
 
 def main() -> int:

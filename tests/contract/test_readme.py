@@ -161,12 +161,17 @@ def pattern(expected: str) -> str:
     return "".join(lines)
 
 
+def matches(block: Block, printed: str) -> bool:
+    return block.expected is None or re.fullmatch(pattern(block.expected), printed.rstrip() + "\n") is not None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("block", runnable(), ids=lambda block: f"line-{block.line}")
 def test_an_example_runs_and_prints_what_the_page_says(block: Block, desk: Path, exporter: Exporter):
     printed = run(block, desk, exporter.url)
-    if block.expected is not None:
-        assert re.fullmatch(pattern(block.expected), printed.rstrip() + "\n"), printed
+    if "sleep " in block.text and not matches(block, printed):
+        printed = run(block, desk, exporter.url)  # a busy machine may take longer than a reader's
+    assert matches(block, printed), printed
 
 
 @pytest.mark.parametrize("kind", ["monitoring.yml", "thresholds.yml"])
