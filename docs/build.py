@@ -7,6 +7,7 @@ code and the shipped configuration, so a table cannot say anything else than wha
 import ast
 import re
 import sys
+import textwrap
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import unified_diff
@@ -159,7 +160,8 @@ def thresholds(_: Config) -> str:
 
 def accepts(_: Config) -> str:
     """What the short words in the tables of keys stand for."""
-    return "".join(f"- **{short}**: {long}.\n" for long, short in _SHORT.items())
+    items = (f"- **{short}**: {long}." for long, short in _SHORT.items())
+    return "".join(textwrap.fill(item, 120, subsequent_indent="  ", break_on_hyphens=False) + "\n" for item in items)
 
 
 def commands(_: Config) -> str:
