@@ -119,19 +119,6 @@ class Sample:
             latency_ms=self.latency_ms[rows],
         )
 
-    def with_unit_embeddings(self) -> "Sample":
-        """The same events, every embedding scaled to length 1, as intake keeps them; missing ones stay missing.
-
-        Files hold embeddings as a network gave them. Compared with a log, their lengths alone would be drift in
-        every column.
-        """
-        # In float64 the square of any float32 neither overflows nor vanishes; all zeros become NaN, which is missing.
-        if self.dimension == 0:
-            return self
-        lengths = np.linalg.norm(self.embeddings.astype(np.float64), axis=1, keepdims=True)
-        with np.errstate(invalid="ignore"):
-            return replace(self, embeddings=np.asarray(self.embeddings / lengths, dtype=np.float32))
-
     def of_unit_length(self) -> "Sample":
         """The same with every embedding scaled to length 1, as intake keeps them: what comes from a file may not be."""
         if self.dimension == 0:

@@ -34,8 +34,8 @@ OTHER = "other"
 # Every so many frames of a clip, so that each half has well over a hundred, and all of it takes seconds.
 CLIPS = {
     "parking": ("car-detection.mp4", 1),
-    "lobby": ("one-by-one-person-detection.mp4", 2),
-    "shelf": ("bottle-detection.mp4", 3),
+    "lobby": ("one-by-one-person-detection.mp4", 3),
+    "shelf": ("bottle-detection.mp4", 4),
 }
 
 

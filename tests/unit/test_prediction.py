@@ -20,20 +20,25 @@ def sample_of_rows(rows: list[list[float]]) -> Sample:
 
 
 def test_embeddings_keep_their_direction_and_get_length_one() -> None:
-    found = sample_of_rows([[3, 4], [-30, 40], [0.6, 0.8]]).with_unit_embeddings()
+    found = sample_of_rows([[3, 4], [-30, 40], [0.6, 0.8]]).of_unit_length()
     np.testing.assert_allclose(found.embeddings, [[0.6, 0.8], [-0.6, 0.8], [0.6, 0.8]], rtol=1e-6)
     assert found.embeddings.dtype == np.float32
 
 
 def test_the_longest_and_the_shortest_that_a_float32_holds_get_length_one() -> None:
-    found = sample_of_rows([[3e38, 3e38], [1e-38, 1e-38]]).with_unit_embeddings()
+    found = sample_of_rows([[3e38, 3e38], [1e-38, 1e-38]]).of_unit_length()
     np.testing.assert_allclose(found.embeddings, np.full((2, 2), 0.5**0.5), rtol=1e-6)
 
 
-def test_a_missing_embedding_stays_missing_and_one_without_direction_becomes_it() -> None:
-    found = sample_of_rows([[np.nan, np.nan], [0, 0], [2, 0]]).with_unit_embeddings()
-    assert list(found.has_embedding) == [False, False, True]
+def test_a_missing_embedding_stays_missing() -> None:
+    found = sample_of_rows([[np.nan, np.nan], [2, 0]]).of_unit_length()
+    assert list(found.has_embedding) == [False, True]
+
+
+def test_embeddings_of_length_one_are_left_as_they_are_to_the_last_bit() -> None:
+    sample = sample_of_rows([[0.6, 0.8], [np.nan, np.nan]])
+    assert sample.of_unit_length() is sample
 
 
 def test_a_sample_without_embeddings_is_left_as_it_is() -> None:
-    assert sample_of_rows([[], []]).with_unit_embeddings().dimension == 0
+    assert sample_of_rows([[], []]).of_unit_length().dimension == 0
