@@ -207,6 +207,7 @@ def test_interleaved_stretches_of_a_clip_raise_no_alarm_at_the_shipped_levels(
     """A reference that has seen what the window sees: every other second of the same minute."""
     status, found = at_shipped_levels(
         tmp_path,
+        Vocabulary.of(clips),
         {camera: clips[camera].blocks(1.0, odd=False) for camera in ("lobby", "shelf")},
         {camera: clips[camera].blocks(1.0, odd=True) for camera in ("lobby", "shelf")},
     )
@@ -223,6 +224,7 @@ def test_halves_of_a_clip_raise_no_alarm_at_the_shipped_levels(clips: dict[str, 
     """The one promise, on the hardest healthy video: half a minute compared with the half minute before it."""
     status, _ = at_shipped_levels(
         tmp_path,
+        Vocabulary.of(clips),
         {camera: frames.first_half() for camera, frames in clips.items()},
         {camera: frames.second_half() for camera, frames in clips.items()},
     )
@@ -230,9 +232,8 @@ def test_halves_of_a_clip_raise_no_alarm_at_the_shipped_levels(clips: dict[str, 
 
 
 def at_shipped_levels(
-    directory: Path, normal: dict[str, Frames], now: dict[str, Frames]
+    directory: Path, vocabulary: Vocabulary, normal: dict[str, Frames], now: dict[str, Frames]
 ) -> tuple[int, dict[str, dict[str, Any]]]:
-    vocabulary = Vocabulary.of(normal | now)
     reference = write_file(directory / "normal.parquet", normal, vocabulary)
     window = write_file(directory / "now.parquet", now, vocabulary)
     return evaluate(reference, window, "--min-samples", str(MIN_SAMPLES))
