@@ -200,8 +200,9 @@ class Service:
         self.ingest.close()
         for thread in self._threads:
             thread.join(timeout=20)
-        self.embedder.close()
         self.log.close()
+        # Last, because it waits for a model that may just be loading: by now there is nothing left to lose.
+        self.embedder.close()
 
     def adopt(self, fresh: Config) -> None:
         """Take over a new configuration; sections that only a restart can change are pointed out."""

@@ -1,7 +1,9 @@
 """A service behind its HTTP face, as one process: started before the first request, stopped after the last."""
 
+import errno
 import ipaddress
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -56,8 +58,10 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_BACKLOG
         )
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        # By its number, where it has a known one: the text that Python adds to it names the address once more.
+        number = error.errno or 0
+        reason = os.strerror(number) if number in errno.errorcode else str(error)
         raise BadInput(
             f"cannot listen at {host} port {port}: {reason}; accepted is an address of this machine and a port that "
             "nobody else listens at (server.host and server.port in monitoring.yml, or --host and --port)"

@@ -224,6 +224,8 @@ def _exporter(config: Path, port: int, console: Console) -> Iterator[str]:
     console.print(f"Starting the exporter at {url} ...")
     log = state / "exporter.log"
     command = [sys.executable, "-m", "visiondrift", "serve", "--config", str(config), "--state", str(state)]
+    # Without this a SIGTERM would end the demo on the spot, and its exporter would go on without it for ever.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
             [*command, "--host", _HOST, "--port", str(port), "--exporter-url", url],
@@ -248,7 +250,7 @@ def _free_port(wanted: int, console: Console) -> int:
         with socket.create_server((_HOST, wanted)) as found:
             return int(found.getsockname()[1])
     except OSError as error:
-        reason = error.strerror
+        reason = os.strerror(error.errno or 0)
     with socket.create_server((_HOST, 0)) as found:
         port = int(found.getsockname()[1])
     console.print(f"Port {wanted} cannot be had ({reason}): the demo's exporter takes {port} instead.")

@@ -1,0 +1,616 @@
+"""The command line: what each command says, and the status it ends with. 0, 1 and 2 are answers; 3 is the caller's."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import yaml
+
+from exporter_process import ROOT, demo_config, demo_events, running_exporter, until
+from intake_parts import picture
+from monitor_parts import CLASSES, CLIP, DIMENSION, NOON, events, model, rows
+from visiondrift import __version__
+from visiondrift.cli import main
+from visiondrift.config import load_config
+from visiondrift.demo.play import _free_port
+from visiondrift.errors import ConfigError
+from visiondrift.log.sqlite import SqliteLog
+from visiondrift.parquet import read_sample, write_sample
+from visiondrift.prediction import Sample
+from visiondrift.reference import load_reference, read_manifest, save_reference
+
+VISIONDRIFT = [sys.executable, "-m", "visiondrift"]
+GOLDENS = ROOT / "tests" / "goldens" / "config"
+EMBEDDING_SIGNALS = ("embedding_drift", "clip_similarity")
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended, and what it said on either output."""
+
+    status: int
+    out: str
+    err: str
+
+
+Say = Callable[..., Said]
+
+
+@pytest.fixture
+def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
+    """Runs a command line in this process, through the program's own entry."""
+
+    def run(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["visiondrift", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Said(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+def process(*arguments: object, **how: Any) -> "subprocess.CompletedProcess[str]":
+    env = os.environ | {"DO_NOT_TRACK": "1"} | how.pop("env", {})
+    command = [*VISIONDRIFT, *map(str, arguments)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=env, **how)
+
+
+def sliced(sample: Sample, *cameras: str) -> Sample:
+    """The sample with its rows dealt out to cameras, and a second between them."""
+    names = np.array([cameras[row % len(cameras)] for row in range(len(sample))], dtype=object)
+    return replace(sample, slices={"camera": names}, times=NOON + np.arange(len(sample), dtype=np.float64))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """reference.parquet, good.parquet and moved.parquet: two cameras, of which in the last one moved."""
+    good, moved = sliced(rows(400, seed=2), "left", "right"), sliced(rows(400, seed=2, drifted=True), "left", "right")
+    left = good.slices["camera"] == "left"
+    write_sample(tmp_path / "reference.parquet", sliced(rows(600, seed=1), "left", "right"))
+    write_sample(tmp_path / "good.parquet", good)
+    write_sample(
+        tmp_path / "moved.parquet",
+        replace(
+            good,
+            embeddings=np.where(left[:, None], good.embeddings, moved.embeddings),
+            confidences=np.where(left[:, None], good.confidences, moved.confidences),
+            predicted=np.where(left, good.predicted, moved.predicted),
+        ),
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A folder with a good configuration: the model pets, which sends embeddings of its own."""
+    return configured(tmp_path / "config")
+
+
+def configured(folder: Path, *models: dict[str, Any], **sections: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    monitoring = {
+        "embedder": {"model": f"local-dir:{ROOT}/exporter/models/digits-clip"},
+        "reference_data": str(folder.parent / "references"),
+        "log": {"path": str(folder.parent / "state" / "predictions.sqlite")},
+        "models": list(models) or [model()],
+        **sections,
+    }
+    (folder / "monitoring.yml").write_text(yaml.safe_dump(monitoring), encoding="utf-8")
+    levels = {"embedding_drift": {"warning": 0.3, "critical": 0.5}}
+    (folder / "thresholds.yml").write_text(yaml.safe_dump({"defaults": {"signals": levels}}), encoding="utf-8")
+    return folder
+
+
+# Starting
+
+
+def test_help_and_check_config_load_no_heavy_library() -> None:
+    """torch, Evidently, pandas, SciPy's statistics, FastAPI: seconds that these commands have no use for."""
+    program = (
+        "import sys; sys.argv = ['visiondrift', *sys.argv[1:]]\n"
+        "from visiondrift.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as ended:\n    assert not ended.code, ended.code\n"
+        "heavy = {'torch', 'open_clip', 'evidently', 'pandas', 'sklearn', 'fastapi', 'uvicorn', 'sqlite3', 'httpx'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    for arguments in (["--help"], ["evaluate", "--help"], ["check-config", "--config", str(ROOT / "exporter/config")]):
+        done = subprocess.run([sys.executable, "-c", program, *arguments], check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_help_costs_less_than_two_cpu_seconds() -> None:
+    before = os.times()
+    assert process("--help").returncode == 0
+    after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 2
+
+
+def test_version_is_the_package_s(say: Say) -> None:
+    assert say("version") == Said(0, f"visiondrift {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", "--refrence", "x", "--window", "y"], "No such option: --refrence"),
+        (["evaluate", "--window", "y"], "Missing option '--reference'"),
+        (["evaluate", "--reference", "x", "--window", "y", "-o", "xml"], "Invalid value for '-o'"),
+        (["evaluate", "--reference", "x", "--window", "y", "--min-samples", "1"], "Invalid value for '--min-samples'"),
+        (["serve", "--port", "http"], "Invalid value for '--port'"),
+        (["evalute"], "No such command 'evalute'"),
+    ],
+)
+def test_a_call_that_the_options_do_not_allow_is_bad_input_not_a_verdict(
+    say: Say, arguments: list[str], words: str
+) -> None:
+    said = say(*arguments)
+    assert said.status == 3
+    assert "Usage: visiondrift" in said.err
+    assert words in said.err
+
+
+def test_a_crash_does_not_end_like_a_verdict(say: Say, monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("visiondrift.cli.files.evaluate_window", broken)
+    said = say("evaluate", "--reference", files / "reference.parquet", "--window", files / "good.parquet")
+    assert said.status == 70
+    assert "ZeroDivisionError: a defect" in said.err
+
+
+# evaluate
+
+
+def compare(say: Say, files: Path, window: str, *more: object) -> Said:
+    return say("evaluate", "--reference", files / "reference.parquet", "--window", files / window, *more)
+
+
+def test_a_window_like_the_reference_is_ok(say: Say, files: Path) -> None:
+    said = compare(say, files, "good.parquet", "--min-samples", 100)
+    assert (said.status, said.err) == (0, "")
+    assert "Embedding drift" in said.out
+    assert "camera=right" in said.out
+
+
+def test_one_camera_that_moved_is_drift(say: Say, files: Path) -> None:
+    said = compare(say, files, "moved.parquet", "--min-samples", 100, "-o", "tsv")
+    assert said.status == 1
+    lines = list(csv.DictReader(io.StringIO(said.out), delimiter="\t"))
+    assert {line["slice"] for line in lines if line["verdict"] == "critical"} == {"all", "camera=right"}
+    assert all(line["verdict"] == "ok" for line in lines if line["slice"] == "camera=left")
+
+
+def test_too_few_rows_cannot_tell_and_say_how_many_are_needed(say: Say, files: Path) -> None:
+    said = compare(say, files, "good.parquet", "--min-samples", 500)
+    assert said.status == 2
+    assert "insufficient: the window has 400 events with embedding, and 500 are needed\n" in said.out
+
+
+def test_a_camera_of_few_rows_does_not_keep_the_whole_from_being_ok(say: Say, files: Path) -> None:
+    assert compare(say, files, "good.parquet", "--min-samples", 300).status == 0
+
+
+@pytest.mark.parametrize("missing", ["reference", "window"])
+def test_a_missing_file_is_named(say: Say, files: Path, missing: str) -> None:
+    given = {"reference": files / "reference.parquet", "window": files / "good.parquet"} | {
+        missing: files / "no.parquet"
+    }
+    said = say("evaluate", "--reference", given["reference"], "--window", given["window"])
+    assert said.status == 3
+    assert said.err.startswith(f"visiondrift: {files}/no.parquet: there is no such file; accepted is")
+
+
+def test_a_file_that_is_no_parquet_is_bad_input(say: Say, files: Path) -> None:
+    (files / "good.parquet").write_text("time,camera\n", encoding="utf-8")
+    said = compare(say, files, "good.parquet")
+    assert said.status == 3
+    assert "good.parquet" in said.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up its rights for a moment")
+def test_a_file_that_may_not_be_read_is_bad_input(say: Say, files: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for file in ("reference.parquet", "good.parquet"):
+            shutil.copy(files / file, folder)
+        (folder / "good.parquet").chmod(0)
+        os.seteuid(65534)
+        try:
+            said = compare(say, folder, "good.parquet")
+        finally:
+            os.seteuid(0)
+    assert said.status == 3
+    assert "good.parquet" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_embeddings_of_different_length_are_refused_with_both_named(say: Say, files: Path) -> None:
+    write_sample(files / "good.parquet", sliced(rows(300, dimension=DIMENSION + 1), "left"))
+    said = compare(say, files, "good.parquet")
+    assert said.status == 3
+    assert f"the reference's embeddings have {DIMENSION} columns, the window's {DIMENSION + 1}" in said.err
+
+
+def test_the_length_of_embeddings_in_files_is_no_drift(say: Say, files: Path) -> None:
+    """Intake keeps directions; a file may hold what CLIP gave, of any length."""
+    good = read_sample(files / "good.parquet")
+    write_sample(files / "good.parquet", replace(good, embeddings=good.embeddings * np.float32(37)))
+    assert compare(say, files, "good.parquet").status == 0
+
+
+def test_json_has_the_shape_of_the_service_s_evaluations(say: Say, files: Path) -> None:
+    said = compare(say, files, "moved.parquet", "-o", "json")
+    assert said.status == 1
+    document = json.loads(said.out)
+    state = document["models"][0]
+    assert set(state) == {"model", "owner", "verdict", "problem", "reference", "evaluations"}
+    assert state["verdict"] == "critical"
+    assert state["reference"] == {"name": "reference", "rows": 600, "problem": ""}
+    evaluation = state["evaluations"][0]
+    assert set(evaluation) == {"model", "version", "at", "seconds", "verdict", "windows"}
+    assert evaluation["at"] == pytest.approx(time.time(), abs=60)
+    assert [window["slice"] for window in evaluation["windows"]] == ["all", "camera=left", "camera=right"]
+    assert set(evaluation["windows"][0]["signals"][0]) == {
+        "signal", "score", "warning", "critical", "verdict", "samples", "why",
+    }  # fmt: skip
+
+
+def test_tsv_has_one_line_for_each_signal_of_each_slice(say: Say, files: Path) -> None:
+    said = compare(say, files, "good.parquet", "-o", "tsv")
+    lines = [line.split("\t") for line in said.out.splitlines()]
+    assert lines[0] == ["slice", "signal", "score", "warning", "critical", "verdict", "samples", "why"]
+    assert {len(line) for line in lines} == {8}
+    assert [line[1] for line in lines[1:] if line[0] == "all"] == [
+        "embedding_drift",
+        "clip_similarity",
+        "prediction_drift",
+        "confidence_drift",
+        "confidence_drop",
+        "low_confidence_rise",
+        "missing_ratio",
+    ]
+    assert lines[1][2:7] == [lines[1][2], "0.3000", "0.5000", "ok", "400"]
+
+
+def test_of_refused_events_a_file_says_nothing(say: Say, files: Path) -> None:
+    assert "invalid_ratio" not in compare(say, files, "good.parquet", "-o", "tsv").out
+
+
+@pytest.mark.parametrize("output", ["table", "json", "tsv"])
+def test_a_reader_that_goes_away_is_no_traceback_and_no_verdict(files: Path, output: str) -> None:
+    command = [*VISIONDRIFT, "evaluate", "--reference", files / "reference.parquet", "--window", files / "good.parquet"]
+    done = subprocess.Popen(
+        [*map(str, command), "-o", output], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert done.stdout is not None
+    done.stdout.close()
+    _, words = done.communicate()
+    assert (done.returncode, words) == (141, "")
+
+
+def test_a_table_in_a_pipe_is_whole(say: Say, files: Path) -> None:
+    name = "camera=" + "a-very-long-name-of-a-camera-" * 4
+    write_sample(files / "good.parquet", sliced(rows(300), name.removeprefix("camera=")))
+    said = compare(say, files, "good.parquet")
+    assert name in said.out
+    assert "…" not in said.out
+
+
+def test_thresholds_and_settings_come_from_the_configuration(say: Say, files: Path, config: Path) -> None:
+    said = compare(say, files, "good.parquet", "--config", config, "-o", "tsv")
+    assert said.status == 0
+    lines = {line[1]: line for line in (text.split("\t") for text in said.out.splitlines())}
+    assert lines["embedding_drift"][3:5] == ["0.3000", "0.5000"]
+    assert lines["clip_similarity"][3:5] == ["", ""]
+
+
+def test_with_a_configuration_a_reference_of_another_embedder_is_refused(say: Say, files: Path, config: Path) -> None:
+    save_reference(files / "other", rows(300), embedder="ViT-B-32/openai", source="a test", now=NOON)
+    said = say("evaluate", "--reference", files / "other", "--window", files / "good.parquet", "--config", config)
+    assert said.status == 3
+    assert "ViT-B-32/openai" in said.err
+    assert CLIP in said.err
+
+
+def test_a_model_without_a_configuration_is_refused(say: Say, files: Path) -> None:
+    said = compare(say, files, "good.parquet", "--model", "pets")
+    assert said.status == 3
+    assert "--model: it chooses among the models of a configuration; give --config with it" in said.err
+
+
+def test_of_several_models_one_must_be_named(say: Say, files: Path, tmp_path: Path) -> None:
+    config = configured(tmp_path / "config", model(), model("cars"))
+    said = compare(say, files, "good.parquet", "--config", config)
+    assert said.status == 3
+    assert "name one of pets, cars" in said.err
+    assert compare(say, files, "good.parquet", "--config", config, "--model", "cars").status == 0
+    assert (
+        "there is no model 'bikes'" in compare(say, files, "good.parquet", "--config", config, "--model", "bikes").err
+    )
+
+
+# check-config
+
+
+def test_the_shipped_configuration_is_good(say: Say) -> None:
+    said = say("check-config", "--config", ROOT / "exporter" / "config")
+    assert said.status == 0
+    assert said.out.startswith(f"{ROOT}/exporter/config: good\n  digits-demo: every 5 s over ")
+
+
+def test_a_bad_configuration_says_every_problem_and_ends_with_3(say: Say) -> None:
+    folder = GOLDENS / "problems-in-both-files-at-once"
+    said = say("check-config", "--config", folder)
+    assert (said.status, said.out) == (3, "")
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+    assert said.err.splitlines() == list(caught.value.problems)
+    assert len(said.err.splitlines()) > 2
+    assert "monitoring.yml:" in said.err
+    assert "thresholds.yml:" in said.err
+
+
+def test_a_folder_that_is_not_there_is_said(say: Say, tmp_path: Path) -> None:
+    said = say("check-config", "--config", tmp_path / "no")
+    assert said.status == 3
+    assert "it does not exist; accepted is a directory with monitoring.yml and thresholds.yml" in said.err
+
+
+# reference build, list, show
+
+
+def gallery(folder: Path) -> Path:
+    for number in range(3):
+        for camera in ("left", "right"):
+            (folder / camera).mkdir(parents=True, exist_ok=True)
+            (folder / camera / f"{number}.png").write_bytes(picture((40 + number, 30)))
+    (folder / "loose.jpg").write_bytes(picture(kind="JPEG"))
+    (folder / "notes.txt").write_text("no image", encoding="utf-8")
+    return folder
+
+
+def test_a_reference_from_images_has_the_folders_as_slices(say: Say, tmp_path: Path) -> None:
+    config = configured(tmp_path / "config", model(embedding=None) | {"classes": []})
+    said = say(
+        "reference", "build", "lobby", "--config", config, "--images", gallery(tmp_path / "g"), "--slice", "camera"
+    )
+    assert (said.status, said.err) == (0, "")
+    assert "7 rows of 64 columns, made with digits-clip@" in said.out
+    manifest = read_manifest(tmp_path / "references" / "lobby")
+    assert manifest.slices == {"camera": ("left", "right")}, "an image outside of the folders is of no camera"
+    assert manifest.source == "images in g"
+
+
+def test_images_cannot_stand_in_for_a_client_s_own_embeddings(say: Say, config: Path, tmp_path: Path) -> None:
+    said = say("reference", "build", "lobby", "--config", config, "--images", gallery(tmp_path / "g"))
+    assert said.status == 3
+    assert f"pets sends embeddings of its own ({CLIP}), which cannot be made here" in said.err
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: folder.with_suffix(".png").touch(), "it is no folder"),
+        (lambda folder: folder.mkdir(), "no image found; accepted are files that end in .jpg"),
+        (lambda folder: [folder.mkdir(), (folder / "a.png").write_bytes(b"no")], "a.png: "),
+    ],
+)
+def test_a_folder_without_usable_images_is_refused(
+    say: Say, tmp_path: Path, make: Callable[[Path], object], words: str
+) -> None:
+    config = configured(tmp_path / "config", model(embedding=None))
+    make(tmp_path / "g")
+    said = say("reference", "build", "lobby", "--config", config, "--images", tmp_path / "g")
+    assert said.status == 3
+    assert words in said.err
+
+
+def test_a_reference_from_a_file_bears_the_only_model_s_embedder(say: Say, files: Path, config: Path) -> None:
+    said = say("reference", "build", "pets", "--config", config, "--parquet", files / "reference.parquet")
+    assert said.status == 0
+    reference = load_reference(files / "references" / "pets", embedder=CLIP, dimension=DIMENSION)
+    lengths = np.linalg.norm(reference.sample.embeddings, axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=1e-6)
+
+
+def test_with_several_models_what_made_a_file_must_be_said(say: Say, files: Path, tmp_path: Path) -> None:
+    config = configured(tmp_path / "config", model(), model("cars", embedding=None))
+    build = ("reference", "build", "pets", "--config", config, "--parquet", files / "reference.parquet")
+    assert "--model or --embedder: say what made the embeddings; the models are pets, cars" in say(*build).err
+    assert say(*build, "--embedder", "my-clip-v3").status == 0
+    assert read_manifest(files / "references" / "pets").embedder == "my-clip-v3"
+
+
+def test_a_reference_that_exists_is_kept_unless_told_otherwise(say: Say, files: Path, config: Path) -> None:
+    build = ("reference", "build", "pets", "--config", config, "--parquet", files / "reference.parquet")
+    assert say(*build).status == 0
+    said = say(*build)
+    assert said.status == 3
+    assert "exists; choose another name, or say that it is to be overwritten (--overwrite)" in said.err
+    assert say(*build, "--overwrite").status == 0
+
+
+@pytest.mark.parametrize("more", [(), ("--from-log", "--images", "x")])
+def test_a_reference_has_exactly_one_source(say: Say, config: Path, more: tuple[str, ...]) -> None:
+    said = say("reference", "build", "pets", "--config", config, *more)
+    assert said.status == 3
+    assert "give exactly one of --images FOLDER, --parquet FILE and --from-log" in said.err
+
+
+def test_list_shows_the_good_and_says_what_is_wrong_with_the_rest(say: Say, files: Path, config: Path) -> None:
+    say("reference", "build", "pets", "--config", config, "--parquet", files / "reference.parquet")
+    broken = files / "references" / "broken"
+    broken.mkdir()
+    (broken / "manifest.json").write_text("{", encoding="utf-8")
+    said = say("reference", "list", "--config", config)
+    assert said.status == 0
+    assert "camera: left, right" in said.out
+    assert "manifest.json: it is not JSON" in said.out
+
+
+def test_show_prints_the_manifest(say: Say, files: Path, config: Path) -> None:
+    say("reference", "build", "pets", "--config", config, "--parquet", files / "reference.parquet")
+    said = say("reference", "show", "pets", "--config", config)
+    assert json.loads(said.out)["source"] == "file reference.parquet"
+    assert say("reference", "show", "cats", "--config", config).status == 3
+
+
+# The log as a file
+
+
+@pytest.fixture
+def logged(tmp_path: Path, config: Path) -> Path:
+    """The configuration of a log that holds 50 events of version 1 an hour ago, and 40 of version 2 just now."""
+    (tmp_path / "state").mkdir()
+    log = SqliteLog(tmp_path / "state" / "predictions.sqlite")
+    now = time.time()
+    log.append(events(50, until=now - 3600), [], now=now)
+    log.append(events(40, until=now, version="2", camera="right"), [], now=now)
+    log.close()
+    return config
+
+
+def test_export_writes_the_newest_version_where_none_is_named(say: Say, logged: Path, tmp_path: Path) -> None:
+    said = say("export", tmp_path / "out.parquet", "--config", logged)
+    assert said == Said(0, f"{tmp_path}/out.parquet: 40 events\n", "")
+    sample = read_sample(tmp_path / "out.parquet")
+    assert sample.classes == CLASSES
+    assert sample.slice_values("camera") == ("right",)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--version", "9"), "no events of model pets version 9; it has 2, 1"),
+        (("--version", "1", "--since", "10m"), "no events of pets 1 in that time; try an earlier --since"),
+        (("--since", "yesterday"), "'yesterday' is no time; accepted is RFC 3339 such as"),
+        (("--since", "1h", "--until", "2h"), "--since 1h is not before --until 2h"),
+        (("--since", "7x"), "7x"),
+    ],
+)
+def test_export_says_why_there_is_nothing_to_write(
+    say: Say, logged: Path, tmp_path: Path, more: tuple[str, ...], words: str
+) -> None:
+    said = say("export", tmp_path / "out.parquet", "--config", logged, *more)
+    assert said.status == 3
+    assert words in said.err
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_export_without_a_log_says_where_it_would_be(say: Say, config: Path, tmp_path: Path) -> None:
+    said = say("export", tmp_path / "out.parquet", "--config", config, "--state", tmp_path / "elsewhere")
+    assert said.status == 3
+    assert f"{tmp_path}/elsewhere/predictions.sqlite: there is no prediction log yet" in said.err
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_export_to_where_nothing_can_be_written_is_bad_input(say: Say, logged: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    said = say("export", tmp_path / "file" / "out.parquet", "--config", logged)
+    assert said.status == 3
+    assert str(tmp_path / "file") in said.err
+
+
+def test_a_reference_from_the_log_holds_the_chosen_version(say: Say, logged: Path, tmp_path: Path) -> None:
+    build = ("reference", "build", "pets", "--config", logged, "--from-log", "--version", "1", "--since", "2h")
+    assert say(*build).status == 0
+    manifest = read_manifest(tmp_path / "references" / "pets")
+    assert (manifest.rows, manifest.embedder, manifest.source) == (50, CLIP, "log of pets since 2h")
+
+
+def test_what_export_writes_evaluates_to_the_service_s_numbers(tmp_path: Path) -> None:
+    """The whole way: events into a running exporter, its verdicts, the log as a file, the same verdicts of the file."""
+    config = demo_config(tmp_path / "config")
+    text = (config / "monitoring.yml").read_text(encoding="utf-8").replace("evaluate_every: 5s", "evaluate_every: 1s")
+    (config / "monitoring.yml").write_text(text, encoding="utf-8")
+    with running_exporter(tmp_path, config=config) as exporter:
+        now = time.time()
+        sent = [*demo_events("left", 200, now=now), *demo_events("right", 200, now=now, damaged=True)]
+        exporter.post(sent)
+        until(lambda: exporter.windows().get("all", {}).get("samples") == len(sent), what="an evaluation of all events")
+        served = exporter.windows()
+        out = tmp_path / "window.parquet"
+        said = process("export", out, "--config", config, "--state", exporter.state, "--since", "10m")
+        assert said.returncode == 0, said.stderr
+    said = process(
+        "evaluate", "--reference", ROOT / "reference_data" / "digits-demo", "--window", out, "--config", config,
+        "-o", "json",
+    )  # fmt: skip
+    assert said.returncode == 1, said.stderr
+    windows = json.loads(said.stdout)["models"][0]["evaluations"][0]["windows"]
+    assert {window["slice"] for window in windows} == set(served)
+    for window in windows:
+        of_service = {signal["signal"]: signal for signal in served[window["slice"]]["signals"]}
+        of_service.pop("invalid_ratio", None)
+        assert set(window) == set(served[window["slice"]])
+        assert {signal["signal"] for signal in window["signals"]} == set(of_service)
+        for signal in window["signals"]:
+            assert signal == of_service[signal["signal"]] | {
+                "score": pytest.approx(of_service[signal["signal"]]["score"])
+            }
+        assert window["class_drift"] == pytest.approx(served[window["slice"]]["class_drift"])
+
+
+# health and demo
+
+
+def test_health_of_nobody_is_1_and_of_no_address_3(say: Say) -> None:
+    said = say("health", "--url", "http://127.0.0.1:9")
+    assert said.status == 1
+    assert "http://127.0.0.1:9 does not answer" in said.err
+    assert say("health", "--url", "file:///etc/passwd").status == 3
+
+
+def test_the_demo_takes_a_free_port_where_the_wanted_one_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        port = _free_port(taken, Console(width=200))
+    assert port != taken
+    said = f"Port {taken} cannot be had (Address already in use): the demo's exporter takes {port} instead."
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_demo_plays_to_an_exporter_of_its_own_and_takes_it_along_when_it_ends(tmp_path: Path) -> None:
+    """Another exporter has the port: it must not see a single event, and nothing of the demo may stay behind."""
+    with running_exporter(tmp_path) as other:
+        port = other.url.rpartition(":")[2]
+        command = [*VISIONDRIFT, "demo", "--scenario", "healthy", "--port", port, "--config", str(other.config)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+            said: list[str] = []
+            reader = threading.Thread(target=lambda: said.extend(demo.stdout or ()), daemon=True)
+            reader.start()
+            until(lambda: any("frames" in line for line in said), seconds=90, what="frames of the demo")
+            demo.terminate()
+            assert demo.wait(60) == 143
+            reader.join(10)
+        words = "".join(said)
+        assert f"Port {port} cannot be had (Address already in use)" in words
+        own = re.search(r"exporter at (http://127.0.0.1:\d+)", words)
+        assert own is not None
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{own[1]}/healthz", timeout=2)
+        metrics = other.get("/metrics").text
+        assert 'visiondrift_events_received_total{model="digits-demo"} 0.0' in metrics
