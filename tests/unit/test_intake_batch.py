@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from intake_parts import NOW, event, picture
 from visiondrift.errors import BadInput
-from visiondrift.intake.batch import BadBody, TooManyEvents, rows_of_arrow, rows_of_form, rows_of_json
+from visiondrift.intake.arrow import rows_of_arrow
+from visiondrift.intake.batch import BadBody, TooManyEvents, rows_of_json
+from visiondrift.intake.form import rows_of_form
 from visiondrift.intake.refusal import Refused
 
 ALMOST = ('{"events": {}}', '{"events": []}', '{"event": [1]}', '{"events": [1], "x": 1}')

@@ -17,7 +17,9 @@ from visiondrift.api.bodies import Bodies
 from visiondrift.api.events import ErrorBody, Outcome
 from visiondrift.api.failures import Failure
 from visiondrift.api.services import Services
-from visiondrift.intake.batch import Row, rows_of_arrow, rows_of_form, rows_of_json
+from visiondrift.intake.arrow import rows_of_arrow
+from visiondrift.intake.batch import Row, rows_of_json
+from visiondrift.intake.form import rows_of_form
 from visiondrift.intake.receive import Receipt
 from visiondrift.prediction import Rejection
 
@@ -70,7 +72,7 @@ def intake_routes(services: Services) -> APIRouter:
         "/v1/predictions", summary="Send predictions", response_model=Outcome, responses=RESPONSES, status_code=200
     )
     async def post_predictions(request: Request) -> JSONResponse:
-        """A batch of events, as JSON or as an Arrow IPC stream.
+        """A batch of events, as JSON or as an Arrow IPC stream (not compressed).
 
         The valid events of a batch are kept; the others come back by index, with field and reason. An answer of 200
         means that the kept events are durable. Sending the same id again changes nothing.

@@ -118,6 +118,9 @@ def metadata(value: object) -> Mapping[str, Any]:
     """A JSON object of bounded size; JSON text of one is taken too (as Arrow has no free maps)."""
     if value is None:
         return {}
+    if isinstance(value, str) and len(value) > MAX_METADATA_BYTES:
+        message = f"metadata has {len(value)} characters of JSON; accepted are at most {MAX_METADATA_BYTES} bytes"
+        raise Refused("metadata", "bad_value", message)
     try:
         found = json.loads(value) if isinstance(value, str) else value
         if isinstance(found, Mapping):
