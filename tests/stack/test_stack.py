@@ -1,0 +1,289 @@
+"""The shipped stack end to end: a camera goes dark, and what a person reads in Slack about it.
+
+The tests are one story told in order, because its waits are the product's own (``for: 1m``, ``keep_firing_for: 5m``,
+Slack once a minute): each waits for the state that it speaks of, and the later ones find most of that behind them. Two
+stacks play it at once: in ``stack`` the camera recovers, in ``outage`` the exporter dies while it is dark.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.parse
+import urllib.request
+
+import grafana_queries
+import pytest
+from compose_stack import MODEL, Message, Stack, wait_for
+from ingest_under_kill import Sender
+from thresholds_edit import edited, with_slice
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
+
+DAMAGED, HEALTHY = "camera=right", ("camera=left", "camera=centre")
+HARDENED = ("exporter", "prometheus", "alertmanager", "demo")
+DRIFT_WITHIN_S = 300  # window 1m, scrapes, for 1m, group_wait; measured 130
+DOWN_WITHIN_S = 240  # for 1m, scrapes, group_wait; measured 100
+OVER_WITHIN_S = 900  # window 1m, max over 3m, keep_firing_for 5m, group_interval 1m
+SLACK_ROUND_S = 90  # more than a group_interval
+EDIT_SEEN_WITHIN_S = 45  # exporter polls each second, scrape 15 s, rules 15 s
+
+
+# ---- the services -------------------------------------------------------------------------------------------------
+
+
+def test_every_service_says_it_is_healthy(stack: Stack) -> None:
+    for service in stack.services:
+        wait_for(lambda service=service: stack.health(service) == "healthy", f"{service} to be healthy", seconds=120)
+
+
+@pytest.mark.parametrize("service", HARDENED)
+def test_containers_can_change_nothing_and_are_nobody(stack: Stack, service: str) -> None:
+    container = stack.container(service)
+    host = container.attrs["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert host["Memory"] > 0
+    assert container.attrs["Config"]["User"].split(":")[0] not in {"", "0", "root"}
+
+
+def test_ports_are_published_on_loopback_only(stack: Stack) -> None:
+    for service in stack.services:
+        published = [entry for entries in stack.container(service).ports.values() for entry in entries or []]
+        assert {entry["HostIp"] for entry in published} == {"127.0.0.1"}, service
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/metrics", "/healthz", "/readyz", "/runbook"])
+def test_the_exporter_answers(stack: Stack, path: str) -> None:
+    assert stack.get("exporter", path)
+
+
+def test_prometheus_reaches_every_service(stack: Stack) -> None:
+    def down() -> set[str]:
+        targets = json.loads(stack.get("prometheus", "/api/v1/targets"))["data"]["activeTargets"]
+        return {target["labels"]["job"] for target in targets if target["health"] != "up"}
+
+    expected = set() if "grafana" in stack.services else {"grafana"}
+    wait_for(lambda: down() == expected, "every target to be up", seconds=60)
+
+
+def test_every_rule_is_evaluated_without_an_error(stack: Stack) -> None:
+    def rules() -> list[dict[str, str]]:
+        groups = json.loads(stack.get("prometheus", "/api/v1/rules"))["data"]["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+    wait_for(lambda: all(rule["health"] != "unknown" for rule in rules()), "all rules to be evaluated", seconds=60)
+    assert len(rules()) > 30
+    assert [rule for rule in rules() if rule["health"] != "ok"] == []
+
+
+def test_alertmanager_runs_on_the_shipped_configuration(stack: Stack, notes: list[str]) -> None:
+    status = json.loads(stack.get("alertmanager", "/api/v2/status"))
+    assert "slack_api_url_file: /etc/alertmanager/secrets/slack_api_url" in status["config"]["original"]
+    build = json.loads(stack.get("prometheus", "/api/v1/status/buildinfo"))["data"]
+    notes.append(f"Prometheus {build['version']}, Alertmanager {status['versionInfo']['version']}")
+
+
+# ---- a camera goes dark ------------------------------------------------------------------------------------------
+
+
+TOLD = f"CRITICAL: Embedding drift on {MODEL}, {DAMAGED}"
+
+
+def test_a_dark_camera_is_told_in_slack(stack: Stack, notes: list[str]) -> None:
+    """The message says what, where, what was seen and expected, in which time, and whose it is."""
+    wait_for(lambda: stack.messages(about=TOLD), "a message about the dark camera", seconds=DRIFT_WITHIN_S + 90)
+    first, message = stack.messages(about=DAMAGED)[0], stack.messages(about=TOLD)[0]
+    dark = stack.went_dark_at()
+    notes.append(
+        f"camera dark to Slack: first message {first.at - dark:.0f} s, first critical one {message.at - dark:.0f} s"
+    )
+    notes.extend(["", "Slack, firing:", message.title, message.text, ""])
+    assert message.color == "danger"
+    told = message.words
+    assert re.search(r"^Observed: \*.*\(1m window, \d+ (images|events)\)\*$", told, re.MULTILINE)
+    assert re.search(r"^Expected: .*\(critical threshold\)$", told, re.MULTILINE)
+    assert re.search(r"^When: the last 1m, until \d\d:\d\d UTC$", told, re.MULTILINE)
+    assert f"Where: {MODEL} version 1, {DAMAGED}" in told
+    assert "Owner: vision-team" in told
+
+
+def test_only_the_dark_camera_is_named(stack: Stack) -> None:
+    """Neither a healthy camera nor, beside the one that is to blame, all of them together."""
+    told = "\n".join(message.words for message in stack.messages(about=MODEL))
+    assert DAMAGED in told
+    for healthy in HEALTHY:
+        assert healthy not in told
+    assert "all slices together" not in told
+
+
+def test_the_links_of_a_message_lead_somewhere(stack: Stack) -> None:
+    """Runbook and report open on the exporter, the runbook at this alert's own section; the query in Prometheus."""
+    message = stack.messages(about=TOLD)[0]
+    for name in ("Runbook", "Report"):
+        assert message.links[name].startswith(stack.url("exporter"))
+    runbook = urllib.parse.urlsplit(message.links["Runbook"])
+    assert f'id="{runbook.fragment}"' in stack.get("exporter", runbook.path)
+    with urllib.request.urlopen(message.links["Report"], timeout=10) as answer:
+        assert re.fullmatch(r"/reports/[^/]+\.html", urllib.parse.urlsplit(answer.url).path)
+    with urllib.request.urlopen(answer.url.replace(".html", ".json"), timeout=10) as answer:
+        about = json.load(answer)
+    assert (about["model"], about["slice"], about["window"]) == (MODEL, DAMAGED, "1m")
+    query = urllib.parse.parse_qs(urllib.parse.urlsplit(message.links["Query"]).query)["g0.expr"][0]
+    assert stack.query(query)
+    assert message.links["Dashboard"].startswith(f"{stack.url('grafana')}/d/visiondrift-model?var-model={MODEL}")
+    assert message.links["Silence"].startswith(f"{stack.url('alertmanager')}/#/silences/new?filter=")
+
+
+@pytest.mark.parametrize("name", grafana_queries.NAMES)
+def test_every_panel_shows_this_stack_something(stack: Stack, name: str) -> None:
+    """Each panel has a query that returns data while the camera is dark."""
+    values = {"model": MODEL, "version": "1", "slice": DAMAGED, "window": "1m"}
+    shown: dict[str, bool] = {}
+    for panel, expr in grafana_queries.panel_queries(grafana_queries.load(name), values, rate_interval="1m"):
+        shown[panel] = shown.get(panel, False) or bool(stack.query(expr))
+    assert [panel for panel, anything in shown.items() if not anything] == []
+
+
+# ---- the exporter dies in one stack, the camera recovers in the other; then what happens meanwhile -------------------
+
+
+@pytest.fixture(scope="module")
+def stopped_at(outage: Stack) -> float:
+    """When the exporter of ``outage`` was stopped: with its drift told in Slack and still there."""
+    wait_for(lambda: outage.messages(about=TOLD), "the drift to be told", seconds=DRIFT_WITHIN_S)
+    outage.compose("stop", "exporter")
+    return time.time()
+
+
+@pytest.fixture(scope="module")
+def recovered_at(stack: Stack, stopped_at: float) -> float:
+    """When the camera of ``stack`` was clear again (``stopped_at``: so that both long waits begin together)."""
+    assert stopped_at
+    stack.play("healthy")
+    return time.time()
+
+
+def test_an_edited_threshold_reaches_prometheus_without_a_restart(stack: Stack, recovered_at: float) -> None:
+    """Saved the way editors do (a new file takes the place of the old), seen as the new height of the line."""
+    assert recovered_at
+    started = stack.container("exporter").attrs["State"]["StartedAt"]
+    line = 'visiondrift_clip_similarity_threshold{slice="camera=left",severity="warning"}'
+    with edited(stack.root, with_slice("camera=left", "clip_similarity", warning=0.9999)):
+        wait_for(
+            lambda: [series for series in stack.query(line) if float(series["value"][1]) == 0.9999],
+            "the edited threshold in Prometheus",
+            seconds=EDIT_SEEN_WITHIN_S,
+        )
+        pending = {"alertname": "VisionDriftLowSimilarity", "slice": "camera=left", "severity": "warning"}
+        wait_for(lambda: stack.alerts(**pending), "the alert that follows from it", seconds=EDIT_SEEN_WITHIN_S)
+        wait_for(lambda: stack.messages(about="camera=left"), "the message that follows", seconds=180)
+    assert stack.container("exporter").attrs["State"]["StartedAt"] == started
+
+
+def test_a_broken_edit_leaves_the_last_good_thresholds_in_force(stack: Stack) -> None:
+    line = 'visiondrift_clip_similarity_threshold{severity="warning"}'
+
+    def accepted() -> bool:
+        return "visiondrift_config_last_reload_successful 1.0" in stack.get("exporter", "/metrics")
+
+    wait_for(accepted, "the restored thresholds", seconds=15)
+    before = sorted(series["value"][1] for series in stack.query(line))
+    with edited(stack.root, lambda text: text + "\n  oops: ["):
+        wait_for(lambda: not accepted(), "the exporter to refuse it", seconds=15)
+        assert "thresholds.yml" in stack.get("exporter", "/"), "the landing page says which file"
+        time.sleep(20)  # a scrape
+        assert sorted(series["value"][1] for series in stack.query(line)) == before
+    wait_for(accepted, "the exporter to accept the repaired file", seconds=15)
+
+
+def test_a_killed_exporter_has_every_event_it_acknowledged(stack: Stack, notes: list[str]) -> None:
+    """docker kill in the middle of an ingest, three times: each acknowledged id comes back as a duplicate."""
+    acknowledged: list[str] = []
+    for _ in range(3):
+        with Sender(stack.url("exporter")) as sender:
+            wait_for(lambda: sender.acknowledged, "events to be acknowledged", seconds=30, every=0.1)
+            time.sleep(2)
+            stack.container("exporter").kill()
+        acknowledged += sender.acknowledged
+        stack.container("exporter").start()
+        wait_for(lambda: stack.health("exporter") == "healthy", "the exporter to be back", seconds=120)
+    answers = sender.again(acknowledged)
+    assert answers == {"stored": 0, "duplicates": len(acknowledged)}
+    notes.append(f"docker kill: {len(acknowledged)} acknowledged events, all of them in the log afterwards")
+
+
+def test_the_log_of_a_killed_exporter_can_be_exported(stack: Stack) -> None:
+    """The command that the runbook names, inside the container, on the log that was just killed over."""
+    told = stack.compose(
+        "exec", "-T", "exporter", "visiondrift", "export", "/tmp/log.parquet", "--version", Sender.VERSION
+    )
+    assert re.search(r"[1-9][\d,]* events", told)
+
+
+def test_a_stopped_exporter_is_told(outage: Stack, stopped_at: float, notes: list[str]) -> None:
+    wait_for(lambda: outage.messages(about="exporter is down", since=stopped_at), "the message", seconds=DOWN_WITHIN_S)
+    message = outage.messages(about="exporter is down", since=stopped_at)[0]
+    notes.extend(["", f"Slack, exporter stopped ({message.at - stopped_at:.0f} s later):", message.title, message.text])
+    assert "CRITICAL" in message.title
+
+
+def told_as_over(stack: Stack, *, since: float) -> list[Message]:
+    """Messages that say of anything about the model that it is over."""
+    return [message for message in stack.messages(about=MODEL, since=since) if "RESOLVED" in message.words]
+
+
+def test_a_stopped_exporter_ends_no_drift(outage: Stack, stopped_at: float) -> None:
+    """Prometheus forgets the scores, its alerts end, and still nobody is told that the camera is well again."""
+    wait_for(lambda: not outage.alerts(component="data"), "Prometheus to forget the drift", seconds=OVER_WITHIN_S)
+    assert outage.alerts(alertname="VisionDriftExporterDown", alertstate="firing")
+    time.sleep(SLACK_ROUND_S)
+    assert told_as_over(outage, since=stopped_at) == []
+
+
+@pytest.fixture(scope="module")
+def returned_at(outage: Stack, stopped_at: float) -> float:
+    """When the exporter of ``outage`` was back, the camera still dark."""
+    assert stopped_at
+    outage.compose("start", "exporter")
+    wait_for(lambda: outage.health("exporter") == "healthy", "the exporter to be back", seconds=120)
+    outage.play("dark", healthy_for="1s")
+    return time.time()
+
+
+def test_a_recovered_camera_is_told_as_resolved(
+    stack: Stack, recovered_at: float, returned_at: float, notes: list[str]
+) -> None:
+    assert returned_at, "so that the next test's wait has begun"
+
+    def over() -> list[Message]:
+        told = stack.messages(about=DAMAGED, since=recovered_at)
+        return [message for message in told if message.title.startswith("✅ RESOLVED")]
+
+    wait_for(over, "the end of the drift in Slack", seconds=OVER_WITHIN_S)
+    message = over()[-1]
+    notes.extend(
+        ["", f"Slack, resolved ({message.at - recovered_at:.0f} s after recovery):", message.title, message.text]
+    )
+    assert message.color == "good"
+    assert re.match(rf"✅ RESOLVED: .* on {MODEL}, {DAMAGED}", message.title)
+    assert f"Where: {MODEL} version 1, {DAMAGED}" in message.text
+    for healthy in HEALTHY:
+        assert healthy not in message.words
+
+
+def test_a_drift_that_outlasts_the_outage_is_not_told_as_over(outage: Stack, returned_at: float) -> None:
+    """Prometheus had forgotten it. It is seen anew before the exporter's alert ends and lets the others through."""
+    back = "RESOLVED: The VisionDrift exporter is down"
+    wait_for(lambda: outage.messages(about=back, since=returned_at), "the end of the outage in Slack", seconds=400)
+    assert outage.alerts(component="data", slice=DAMAGED, alertstate="firing")
+    time.sleep(SLACK_ROUND_S)
+    assert told_as_over(outage, since=returned_at) == []
+
+
+def test_no_message_was_one_that_slack_refuses(stacks: tuple[Stack, Stack]) -> None:
+    """The stand-in answers those with 400 and keeps what it objected to; ``messages`` holds that to be nothing."""
+    for each in stacks:
+        assert each.messages()
