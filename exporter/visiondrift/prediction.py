@@ -6,7 +6,7 @@ from these two classes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,31 @@ Slices = tuple[tuple[str, str], ...]
 """Slice labels of one event, sorted by name: ``(("camera", "platform-2"),)``."""
 
 _UNIT_ROUNDING = 1e-5
+
+Reason = Literal[
+    "missing_field",
+    "bad_time",
+    "unknown_model",
+    "unknown_slice_label",
+    "too_many_slices",
+    "no_input",
+    "bad_image",
+    "image_too_large",
+    "bad_embedding",
+    "dimension_mismatch",
+    "bad_confidences",
+    "unknown_class",
+    "bad_value",
+]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+"""Why an event is refused. Also the values of a metric's label, so the set never grows with what clients send."""
+
+IngestFailure = Literal["disk_full", "queue_full", "log_error", "embedder_error"]
+INGEST_FAILURES: tuple[IngestFailure, ...] = get_args(IngestFailure)
+"""Why a whole request is not stored, through no fault of its events. Also the values of a metric's label."""
+
+UNKNOWN_MODEL = "unknown"
+"""What a model that is not configured is counted as."""
 
 
 def slice_name(label: str, value: str) -> str:
@@ -55,9 +80,9 @@ class Rejection:
     index: int
     id: str | None
     field: str
-    reason: str
+    reason: Reason
     message: str
-    model: str = "unknown"
+    model: str = UNKNOWN_MODEL
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,13 +12,13 @@ from visiondrift.config.load import ConfigWatcher
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.errors import BadInput, ConfigError, EmbedderUnavailable, LogError
 from visiondrift.intake.embedder import LOCAL, Embedder
-from visiondrift.intake.ingest import FailureReason, Ingest
+from visiondrift.intake.ingest import Ingest
 from visiondrift.intake.known import KnownSeries
 from visiondrift.intake.receive import Intake
 from visiondrift.log import Appended, Census
 from visiondrift.log.sqlite import SqliteLog
 from visiondrift.monitor import Monitor
-from visiondrift.prediction import Rejection
+from visiondrift.prediction import IngestFailure, Rejection
 from visiondrift.publish.metrics import Metrics
 from visiondrift.publish.report import ReportStore
 from visiondrift.publish.snapshot import Links, ModelState, Snapshot
@@ -90,7 +90,7 @@ class IntakeCounts:
         self._metrics.observe("embedding_duration_seconds", seconds)
         self._metrics.count("embedding_failures" if failed else "embeddings", 1 if failed else images)
 
-    def failed(self, reason: FailureReason) -> None:
+    def failed(self, reason: IngestFailure) -> None:
         """A request that could not be stored."""
         self._metrics.count("ingest_failures", reason=reason)
 

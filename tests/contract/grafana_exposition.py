@@ -7,7 +7,8 @@ import itertools
 import time
 from collections.abc import Iterator
 
-from visiondrift.publish.metrics import INGEST_FAILURES, LIVE_METRICS, catalogue
+from visiondrift.prediction import INGEST_FAILURES
+from visiondrift.publish.metrics import LIVE_METRICS, catalogue
 from visiondrift.signals import BY_NAME, VERDICTS
 
 MODEL = "digits"

@@ -23,9 +23,9 @@ from schemathesis.specs.openapi.checks import (
 from intake_parts import WritePath, configuration, picture, write_path
 from visiondrift.api import events as shapes
 from visiondrift.api.docs import openapi_of
-from visiondrift.intake.refusal import REASONS
 from visiondrift.intake.validate import FIELDS
 from visiondrift.log.memory import MemoryLog
+from visiondrift.prediction import REASONS
 
 CHECKS = (
     not_a_server_error,

@@ -28,7 +28,7 @@ from visiondrift.api.intake_routes import RESPONSES
 from visiondrift.cli import app
 from visiondrift.config import config_keys, load_config
 from visiondrift.demo.digits import CAMERAS
-from visiondrift.intake.refusal import REASONS
+from visiondrift.prediction import REASONS
 from visiondrift.publish.metrics import catalogue
 from visiondrift.signals import VERDICTS
 

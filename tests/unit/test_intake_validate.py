@@ -15,9 +15,8 @@ from intake_parts import DIGITS_CLIP, DIMENSION, NOW, base64_of, configuration, 
 from visiondrift.config import Config
 from visiondrift.errors import EmbedderUnavailable
 from visiondrift.intake.embedder import Embedder
-from visiondrift.intake.refusal import REASONS
 from visiondrift.intake.validate import FIELDS, Candidate, Validator, rules_of
-from visiondrift.prediction import Rejection
+from visiondrift.prediction import REASONS, Rejection
 
 DAY = 86400.0
 
@@ -175,12 +174,6 @@ def test_a_bad_event_is_refused_with_its_field_and_reason(validator: Validator, 
 def test_every_reason_has_an_event_that_earns_it_here_or_in_the_tests_of_intake_as_a_whole() -> None:
     elsewhere = {"too_many_slices"}
     assert {reason for _, reason, _ in REFUSED.values()} | elsewhere == set(REASONS)
-
-
-def test_the_metric_knows_the_same_reasons() -> None:
-    from visiondrift.publish.metrics import REJECTION_REASONS
-
-    assert set(REJECTION_REASONS) == set(REASONS)
 
 
 def test_a_rejection_names_the_event_and_its_model(validator: Validator) -> None:

@@ -8,7 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from visiondrift.config.thresholds import Threshold
 from visiondrift.drift.judge import Judgement, WindowEvaluation
-from visiondrift.publish.metrics import INGEST_FAILURES, REJECTION_REASONS, Metrics, catalogue
+from visiondrift.prediction import INGEST_FAILURES, REASONS
+from visiondrift.publish.metrics import Metrics, catalogue
 from visiondrift.publish.snapshot import Evaluation, Links, ModelState, ReferenceState, Snapshot
 from visiondrift.signals import SIGNALS, VERDICTS
 
@@ -92,7 +93,7 @@ def test_a_signal_without_any_threshold_is_pointed_out(warning, critical, missin
 def test_counters_exist_at_zero_before_anything_happens():
     series = scraped(snapshot_of())
     reasons = {labels["reason"] for labels, value in series["visiondrift_events_rejected_total"] if value == 0.0}
-    assert reasons == set(REJECTION_REASONS)
+    assert reasons == set(REASONS)
     assert {labels["reason"] for labels, _ in series["visiondrift_ingest_failures_total"]} == set(INGEST_FAILURES)
     assert ({"model": "trains"}, 0.0) in series["visiondrift_events_received_total"]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from visiondrift.intake.fields import MAX_ID, MAX_SLICE_VALUE, MAX_TEXT
-from visiondrift.intake.refusal import Reason
+from visiondrift.prediction import Reason
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Label = Annotated[str, Field(min_length=1, max_length=MAX_SLICE_VALUE, pattern=r"^[^\"'`\\=,{}\x00-\x1f]+$")]

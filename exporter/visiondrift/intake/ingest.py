@@ -11,13 +11,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from visiondrift.errors import LogError, LogFull, QueueFull
 from visiondrift.log import Appended, PredictionLog
-from visiondrift.prediction import PredictionEvent, Rejection
-
-FailureReason = Literal["disk_full", "queue_full", "log_error", "embedder_error"]
+from visiondrift.prediction import IngestFailure, PredictionEvent, Rejection
 
 _LARGEST_COMMIT = 5000  # events: bounds a transaction's memory and how long its first request waits
 _RETRY_AFTER = 1.0
@@ -44,7 +42,7 @@ class IngestCounters(Protocol):
         """One request's images were decoded and embedded; ``failed`` where the embedder was at fault."""
         ...
 
-    def failed(self, reason: FailureReason) -> None:
+    def failed(self, reason: IngestFailure) -> None:
         """A request that could not be stored."""
         ...
 

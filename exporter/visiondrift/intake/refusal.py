@@ -1,30 +1,10 @@
-"""Why an event is refused: the bounded set of reason codes, and the exception that carries one to the batch's loop.
-
-A code is also a value of the metric label ``reason``, so the set never grows with what clients send.
-"""
+"""How a refusal travels from the field that is wrong to the batch's loop, and how it may quote what a client sent."""
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Literal, get_args
 
 from visiondrift.errors import BadInput
-
-Reason = Literal[
-    "missing_field",
-    "bad_time",
-    "unknown_model",
-    "unknown_slice_label",
-    "too_many_slices",
-    "no_input",
-    "bad_image",
-    "image_too_large",
-    "bad_embedding",
-    "dimension_mismatch",
-    "bad_confidences",
-    "unknown_class",
-    "bad_value",
-]
-REASONS: tuple[Reason, ...] = get_args(Reason)
+from visiondrift.prediction import Reason
 
 
 class Refused(BadInput):

@@ -16,7 +16,7 @@ from visiondrift.config.units import parse_duration
 from visiondrift.intake import fields, vectors
 from visiondrift.intake.embedder import Embedder
 from visiondrift.intake.refusal import Refused, shown
-from visiondrift.prediction import PredictionEvent, Rejection
+from visiondrift.prediction import UNKNOWN_MODEL, PredictionEvent, Rejection
 
 FIELDS = (
     "id",
@@ -35,8 +35,6 @@ FIELDS = (
 )
 """Every field that an event may have."""
 _KNOWN = frozenset(FIELDS)
-UNKNOWN = "unknown"
-"""What a model that is not configured is counted as: labels never grow with what clients send."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,9 @@ class Validator:
             return rejected(raw, refused, index=index, model=self.model_of(raw))
 
     def model_of(self, raw: object) -> str:
-        """The model that a row names, if it is a configured one, else ``unknown``."""
+        """The model that a row names, if it is a configured one, else ``unknown``: labels stay bounded."""
         name = raw.get("model") if isinstance(raw, Mapping) else None
-        return name if isinstance(name, str) and name in self._rules else UNKNOWN
+        return name if isinstance(name, str) and name in self._rules else UNKNOWN_MODEL
 
     def _candidate(self, raw: Mapping[Any, Any], index: int, now: float) -> Candidate:
         rules = self._rules_for(raw)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.intake.refusal import Reason, Refused, shown
+from visiondrift.intake.refusal import Refused, shown
+from visiondrift.prediction import Reason
 
 _DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 _ROUNDING = 1e-6  # a softmax in float16 or float32 may end this far outside of 0 to 1

@@ -13,28 +13,12 @@ from prometheus_client.registry import Collector
 
 from visiondrift import __version__
 from visiondrift.drift.judge import Judgement, WindowEvaluation
+from visiondrift.prediction import INGEST_FAILURES, REASONS, UNKNOWN_MODEL
 from visiondrift.publish.snapshot import Evaluation, ModelState, Snapshot
 from visiondrift.signals import SEVERITIES, SIGNALS, VERDICTS
 
 PREFIX = "visiondrift_"
 _SCOPE = ("model", "version", "slice", "window")
-
-REJECTION_REASONS = (
-    "missing_field",
-    "bad_time",
-    "unknown_model",
-    "unknown_slice_label",
-    "too_many_slices",
-    "no_input",
-    "bad_image",
-    "image_too_large",
-    "bad_embedding",
-    "dimension_mismatch",
-    "bad_confidences",
-    "unknown_class",
-    "bad_value",
-)
-INGEST_FAILURES = ("disk_full", "queue_full", "log_error", "embedder_error")
 
 Row = tuple[Sequence[str], float]
 
@@ -391,7 +375,7 @@ class Metrics:
             if "model" not in metric.labels:
                 continue
             instrument = self._counters.get(metric.name) or self._histograms[metric.name]
-            for model in wanted | {"unknown"}:
+            for model in wanted | {UNKNOWN_MODEL}:
                 for labels in self._label_sets(metric, model):
                     instrument.labels(*labels)
             for model in self._models - wanted:
@@ -415,10 +399,10 @@ class Metrics:
 
     def _bounded(self, labels: dict[str, str]) -> dict[str, str]:
         model = labels.get("model")
-        return labels if model is None or model in self._models else labels | {"model": "unknown"}
+        return labels if model is None or model in self._models else labels | {"model": UNKNOWN_MODEL}
 
     @staticmethod
     def _label_sets(metric: LiveMetric, model: str) -> list[tuple[str, ...]]:
         if "reason" in metric.labels:
-            return [(model, reason) for reason in REJECTION_REASONS]
+            return [(model, reason) for reason in REASONS]
         return [(model,)]
