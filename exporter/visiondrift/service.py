@@ -11,7 +11,7 @@ from visiondrift.config import Config, load_config
 from visiondrift.config.load import ConfigWatcher
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.errors import BadInput, ConfigError, EmbedderUnavailable, LogError
-from visiondrift.intake.embedder import LOCAL, Embedder
+from visiondrift.intake.embedder import embedder_of
 from visiondrift.intake.ingest import Ingest
 from visiondrift.intake.known import KnownSeries
 from visiondrift.intake.receive import Intake
@@ -186,13 +186,15 @@ class Service:
         return found
 
     def start(self) -> None:
-        """Start the monitor, the configuration watcher and the clean-up; load CLIP beside them."""
+        """Start the monitor, the configuration watcher and the clean-up; load CLIP beside them where it is needed."""
         work = {"monitor": self.monitor.run, "config-watcher": self._watch, "pruner": self._prune}
         for name, run in work.items():
             thread = threading.Thread(target=run, args=(self._stop,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
-        threading.Thread(target=self._load_embedder, name="embedder-loader", daemon=True).start()
+        if any(model.embedding is None for model in self._config.models):
+            # Where every model's client embeds for itself, half a gigabyte and seconds of CPU are saved.
+            threading.Thread(target=self._load_embedder, name="embedder-loader", daemon=True).start()
 
     def stop(self) -> None:
         """Stop in the order of the data: take no more events, write those taken, end the evaluations, close."""
@@ -266,20 +268,3 @@ def _open_reports(config: Config) -> ReportStore:
             f"{directory}: reports cannot be kept there ({error.strerror}); accepted is a folder that this user may "
             "write to (reports.path in monitoring.yml, or --state)"
         ) from error
-
-
-def embedder_of(config: Config) -> Embedder:
-    """The embedder that a configuration names; nothing is loaded yet."""
-    settings = config.monitoring.embedder
-    model, pretrained = settings.model, settings.pretrained
-    if model.startswith(LOCAL):
-        model = LOCAL + str(config.path(Path(model.removeprefix(LOCAL))))
-    if pretrained is not None and config.path(Path(pretrained)).is_file():
-        pretrained = str(config.path(Path(pretrained)))
-    return Embedder(
-        model,
-        pretrained=pretrained,
-        device=settings.device,
-        batch_size=settings.batch_size,
-        threads=settings.threads,
-    )

@@ -105,8 +105,8 @@ def with_state(config: Config, state: Path | None) -> Config:
 
 def from_log(config: Config, model: WatchedModel, version: str | None, since: str, until: str) -> Sample:
     """The events of a model in the log. Raises BadInput where there are none."""
+    from visiondrift.intake.embedder import embedder_of
     from visiondrift.log.sqlite import SqliteLog
-    from visiondrift.service import embedder_of
 
     path = config.path(config.monitoring.log.path)
     if not path.is_file():
@@ -145,7 +145,7 @@ def from_log(config: Config, model: WatchedModel, version: str | None, since: st
 
 def made_with(config: Config, model: WatchedModel) -> str | None:
     """What makes a model's embeddings, and so must have made its reference; None where it cannot be told here."""
-    from visiondrift.service import embedder_of
+    from visiondrift.intake.embedder import embedder_of
 
     if model.embedding:
         return model.embedding.name

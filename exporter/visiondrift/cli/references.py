@@ -101,7 +101,7 @@ def show(
 
 def _identity(config: Config, model: str | None) -> str:
     """What made the embeddings of a file or a log: the model's own word for it, or the configured CLIP."""
-    from visiondrift.service import embedder_of
+    from visiondrift.intake.embedder import embedder_of
 
     if model is None and all(watched.embedding is None for watched in config.models):
         return embedder_of(config).identity
@@ -114,7 +114,7 @@ def _identity(config: Config, model: str | None) -> str:
 
 def _identity_of_images(config: Config, model: str | None) -> str:
     """The configured CLIP, which is what embeds the images here."""
-    from visiondrift.service import embedder_of
+    from visiondrift.intake.embedder import embedder_of
 
     watched = chosen_model(config, model) if model or len(config.models) == 1 else None
     if watched and watched.embedding:
@@ -126,7 +126,7 @@ def _identity_of_images(config: Config, model: str | None) -> str:
 
 
 def _from_images(config: Config, folder: Path, label: str | None) -> Sample:
-    from visiondrift.service import embedder_of
+    from visiondrift.intake.embedder import embedder_of
 
     if not folder.is_dir():
         raise BadInput(f"{folder}: it is no folder; accepted is a folder of images")

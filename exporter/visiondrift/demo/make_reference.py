@@ -15,9 +15,9 @@ from PIL import Image
 from visiondrift.config import load_config
 from visiondrift.demo import classifier, digits
 from visiondrift.demo.stream import MODEL, VERSION
+from visiondrift.intake.embedder import embedder_of
 from visiondrift.prediction import PredictionEvent, sample_of
 from visiondrift.reference import save_reference
-from visiondrift.service import embedder_of
 
 ROUNDS = 2
 _BEGIN = datetime(2026, 11, 2, 8, 0, tzinfo=UTC).timestamp()

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from visiondrift.config import Config
 from visiondrift.errors import EmbedderUnavailable
 
 LOCAL = "local-dir:"
@@ -215,6 +216,23 @@ class Embedder:
             "embedder.pretrained to its path, such as pretrained: /models/checkpoint.safetensors; or set "
             f"embedder.model to {LOCAL}PATH of a directory with {_CONFIG} and the checkpoint"
         )
+
+
+def embedder_of(config: Config) -> Embedder:
+    """The embedder that a configuration names; nothing is loaded yet."""
+    settings = config.monitoring.embedder
+    model, pretrained = settings.model, settings.pretrained
+    if model.startswith(LOCAL):
+        model = LOCAL + str(config.path(Path(model.removeprefix(LOCAL))))
+    if pretrained is not None and config.path(Path(pretrained)).is_file():
+        pretrained = str(config.path(Path(pretrained)))
+    return Embedder(
+        model,
+        pretrained=pretrained,
+        device=settings.device,
+        batch_size=settings.batch_size,
+        threads=settings.threads,
+    )
 
 
 def _batches(tensors: Iterator[Any], size: int) -> Iterator[list[Any]]:
