@@ -63,6 +63,7 @@ class Message:
 class Stack:
     """One running stack. ``root`` is its copy of the checkout, which a test may edit."""
 
+    engine: docker.DockerClient
     project: str
     root: Path
     services: tuple[str, ...]
@@ -89,7 +90,7 @@ class Stack:
     def container(self, service: str) -> Container:
         """The container of a service, as it is now."""
         labels = [f"com.docker.compose.project={self.project}", f"com.docker.compose.service={service}"]
-        (found,) = docker.from_env().containers.list(all=True, filters={"label": labels})
+        (found,) = self.engine.containers.list(all=True, filters={"label": labels})
         return found
 
     def health(self, service: str) -> str:
@@ -143,9 +144,9 @@ class Stack:
 
 
 @contextmanager
-def running(project: str, root: Path, services: tuple[str, ...]) -> Iterator[Stack]:
+def running(engine: docker.DockerClient, project: str, root: Path, services: tuple[str, ...]) -> Iterator[Stack]:
     """Bring the services up beside a Slack stand-in, and take them and their volumes down whatever happens."""
-    stack = Stack(project, root, services, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+    stack = Stack(engine, project, root, services, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
     _down(stack)  # what an interrupted run left behind
     try:
         name = f"{project}-slack"
@@ -162,7 +163,7 @@ def running(project: str, root: Path, services: tuple[str, ...]) -> Iterator[Sta
 def _slack(stack: Stack, name: str) -> int:
     """Start the stand-in on the stack's network: the port on this machine where its messages can be read."""
     script = Path(slack_standin.__file__)
-    container = docker.from_env().containers.run(
+    container = stack.engine.containers.run(
         PYTHON_IMAGE,
         ["python3", "-u", "/stand-in.py"],
         name=name,
@@ -177,7 +178,7 @@ def _slack(stack: Stack, name: str) -> int:
 
 
 def _down(stack: Stack) -> None:
-    for container in docker.from_env().containers.list(all=True, filters={"name": f"^{stack.project}-slack$"}):
+    for container in stack.engine.containers.list(all=True, filters={"name": f"^{stack.project}-slack$"}):
         container.remove(force=True)
     stack.compose("--profile", "demo", "down", "--volumes", "--timeout", "5")
 

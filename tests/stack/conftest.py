@@ -12,12 +12,13 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import docker
 import pytest
 from compose_stack import PORTS, ROOT, STAND_IN_LABEL, Stack, copy_of_checkout, running, wait_for
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import ImageNotFound
 
 SERVICES = ("exporter", "prometheus", "alertmanager")
 _NOTES = pytest.StashKey[list[str]]()
@@ -44,16 +45,15 @@ def notes(pytestconfig: pytest.Config) -> list[str]:
 def _problem_with_engine() -> str:
     if shutil.which("docker") is None:
         return "there is no docker command"
-    try:
-        docker.from_env().ping()
-    except DockerException as error:
-        return f"no Docker engine answers ({error})"
-    done = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-    return "" if done.returncode == 0 else "docker has no compose plug-in"
+    for command, problem in ((["version"], "no Docker engine answers"), (["compose", "version"], "no compose plug-in")):
+        done = subprocess.run(["docker", *command], capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode != 0:
+            return f"{problem}: {done.stderr.strip()}"
+    return ""
 
 
 @pytest.fixture(scope="session")
-def engine(notes: list[str]) -> docker.DockerClient:
+def engine(notes: list[str]) -> Iterator[docker.DockerClient]:
     """A Docker engine. In CI one is made where there is none, and not getting one is a failure, never a skip."""
     wanted = os.environ.get("CI") == "true" or os.environ.get("VISIONDRIFT_STACK") == "1"
     if wanted:
@@ -65,9 +65,9 @@ def engine(notes: list[str]) -> docker.DockerClient:
         if wanted:
             pytest.fail(problem)
         pytest.skip(f"{problem}; VISIONDRIFT_STACK=1 installs what is missing, as root on Debian")
-    client = docker.from_env()
-    notes.append(f"engine {client.version()['Version']}")
-    return client
+    with closing(docker.from_env()) as client:
+        notes.append(f"engine {client.version()['Version']}")
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +75,7 @@ def image(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory,
     """A copy of the checkout, from which the exporter's image was built with the shipped files."""
     checkout = copy_of_checkout(tmp_path_factory.mktemp("built"))
     begun = time.monotonic()
-    stack = Stack("visiondrift-test", checkout, (), PORTS)
+    stack = Stack(engine, "visiondrift-test", checkout, (), PORTS)
     stack.compose("build", "exporter", seconds=900)
     described = engine.images.get(_images(stack)["exporter"])
     notes.append(
@@ -88,7 +88,7 @@ def image(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory,
 @pytest.fixture(scope="session")
 def services(engine: docker.DockerClient, image: Path, notes: list[str]) -> tuple[str, ...]:
     """The services whose images can be had; Grafana is the only one that may be missing, and that is said."""
-    images = _images(Stack("visiondrift-test", image, (), PORTS))
+    images = _images(Stack(engine, "visiondrift-test", image, (), PORTS))
     stand_ins = [images[name] for name in SERVICES[1:] if STAND_IN_LABEL in engine.images.get(images[name]).labels]
     if stand_ins:
         notes.append(f"stand-ins from Debian's packages: {', '.join(stand_ins)} (versions below)")
@@ -107,14 +107,18 @@ def _images(stack: Stack) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def stacks(
-    image: Path, services: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory, notes: list[str]
+    engine: docker.DockerClient,
+    image: Path,
+    services: tuple[str, ...],
+    tmp_path_factory: pytest.TempPathFactory,
+    notes: list[str],
 ) -> Iterator[tuple[Stack, Stack]]:
     """Both stacks, started together; the demo streams to both, and its camera goes dark in both."""
     begun = time.monotonic()
     copies = [copy_of_checkout(tmp_path_factory.mktemp(name)) for name in ("stack", "outage")]
     with (
-        running("visiondrift-test", copies[0], services) as stack,
-        running("visiondrift-test-outage", copies[1], services) as outage,
+        running(engine, "visiondrift-test", copies[0], services) as stack,
+        running(engine, "visiondrift-test-outage", copies[1], services) as outage,
     ):
         for each in (stack, outage):
             wait_for(lambda each=each: each.health("exporter") == "healthy", "a healthy exporter", seconds=120)
