@@ -92,7 +92,7 @@ def running_exporter(directory: Path, *, config: Path | None = None) -> Iterator
     """An exporter on the shipped configuration, or on ``config``, until the block ends."""
     config = config or demo_config(directory / "config")
     state = directory / "state"
-    state.mkdir()
+    state.mkdir(exist_ok=True)  # there already where an earlier exporter's log is taken up again
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "visiondrift", "serve", "--config", str(config), "--state", str(state)]

@@ -127,13 +127,14 @@ def test_an_interval_that_was_shortened_holds_from_the_next_turn_on(world: World
 
 
 def test_edited_thresholds_are_judged_at_the_next_look(world: World) -> None:
+    world.send(events(camera="right", drifted=True))
     world.tick()
-    assert world.verdict() == "ok"
-    world.thresholds = {"defaults": {"signals": {"embedding_drift": {"warning": 0.0, "critical": 1.0}}}}
+    assert world.verdict("camera=right") == "critical"
+    world.thresholds = {"defaults": {"signals": {"embedding_drift": {"warning": 0.3}}}}
     world.configure(model(), **QUIET)
     world.monitor.hurry()
     world.tick(1)
-    assert world.verdict() == "warning"
+    assert world.verdict("camera=right") == "warning"
     world.tick(1)
     assert world.evaluations() == 2, "a hurry is one look, not all that follow"
 
