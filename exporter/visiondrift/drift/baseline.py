@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from visiondrift.drift.categories import class_counts
 from visiondrift.drift.columns import PreparedColumns, prepare_columns
+from visiondrift.drift.independence import Looks, pace_of
 from visiondrift.errors import ReferenceUnusable
 from visiondrift.prediction import Sample
 from visiondrift.signals import ALL_SLICES
@@ -40,10 +41,14 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingBaseline:
-    """The reference's embeddings: columns ready to compare, and their mean (d,) float64."""
+    """The reference's embeddings: columns ready to compare, their mean (d,) float64, and the size of their cloud.
+
+    ``cloud`` is the total variance over the squared length of the mean.
+    """
 
     columns: PreparedColumns
     mean: NDArray[np.float64]
+    cloud: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +85,7 @@ class PreparedReference:
         self._sample = sample
         self._mix_label = mix_label if mix_label in sample.slices else None
         self._fixed: dict[str, Baseline] = {}
+        self._pace = pace_of(sample, self._mix_label)
 
     @classmethod
     def from_sample(cls, sample: Sample, settings: Settings) -> "PreparedReference":
@@ -107,6 +113,10 @@ class PreparedReference:
     def has_confidences(self) -> bool:
         """Whether any event of the reference has confidences; if none has, none are missed in a window."""
         return bool(self._sample.has_confidences.any())
+
+    def looks(self, slice_: str, window: Sample) -> Looks:
+        """Independent looks in the rows that ``window`` is compared with, and in the window."""
+        return Looks(self._pace.looks(self._rows(slice_, window)[0]), self._pace.looks(window))
 
     def rows(self, slice_: str, window: Sample) -> Sample:
         """The events that ``window``, a window of ``slice_``, is compared with."""
@@ -226,7 +236,10 @@ def _prepare(rows: int, name: str, embedded: Sample, confident: Sample, predicte
 
 
 def _embedding(embeddings: NDArray[Any]) -> EmbeddingBaseline:
-    return EmbeddingBaseline(prepare_columns(embeddings), embeddings.mean(axis=0, dtype=np.float64))
+    mean = embeddings.mean(axis=0, dtype=np.float64)
+    squared = float(mean @ mean)
+    variance = float(np.einsum("ij,ij->", embeddings, embeddings, dtype=np.float64)) / len(embeddings) - squared
+    return EmbeddingBaseline(prepare_columns(embeddings), mean, max(0.0, variance) / max(squared, 1e-12))
 
 
 def _confidence(confident: Sample) -> ConfidenceBaseline:

@@ -33,6 +33,14 @@ from visiondrift.drift.categories import (
     shown_classes,
 )
 from visiondrift.drift.columns import drifted_share, wasserstein_normed
+from visiondrift.drift.independence import (
+    BEYOND,
+    BEYOND_WORST,
+    COLUMN_CHANCE,
+    Looks,
+    mix_chance,
+    similarity_chance,
+)
 from visiondrift.drift.judge import ScoreOrReason, WindowEvaluation, judge
 from visiondrift.prediction import Sample
 from visiondrift.signals import ALL_SLICES, SIGNALS
@@ -54,6 +62,7 @@ class _Question:
     baseline: Baseline
     min_samples: int
     settings: Settings
+    looks: Looks
 
     def may_speak(self, samples: int, part: str) -> str:
         """Why there is no score on ``part`` with so many samples; empty where there is one."""
@@ -96,7 +105,8 @@ def evaluate_window(
     """
     sample = align_classes(sample, settings.classes)
     total = len(sample) if total is None else total
-    question = _Question(sample, reference.baseline(slice_, sample), min_samples, settings)
+    looks = reference.looks(slice_, sample)
+    question = _Question(sample, reference.baseline(slice_, sample), min_samples, settings, looks)
     scores: dict[str, ScoreOrReason] = {}
     if reference.has_embeddings or sample.has_embedding.any():
         scores |= _embedding_scores(question)
@@ -111,13 +121,15 @@ def evaluate_window(
     scores["missing_ratio"] = _missing_ratio(question, reference)
     if slice_ == ALL_SLICES:
         scores["invalid_ratio"] = _invalid_ratio(question, rejected, total)
+    judgements = judge({s.name: scores[s.name] for s in SIGNALS if s.name in scores}, thresholds)
+    told = {judgement.signal for judgement in judgements if judgement.score is not None}
     return WindowEvaluation(
         slice=slice_,
         window=window,
         samples=len(sample),
         min_samples=min_samples,
-        judgements=judge({s.name: scores[s.name] for s in SIGNALS if s.name in scores}, thresholds),
-        class_drift=confidence.class_drift if confidence else {},
+        judgements=judgements,
+        class_drift=confidence.class_drift if confidence and "confidence_drift" in told else {},
         class_share=class_share,
         reference_class_share=reference_class_share,
         mean_confidence=confidence.mean if confidence else None,
@@ -127,6 +139,8 @@ def evaluate_window(
         rejected=rejected,
         reference_rows=question.baseline.rows,
         reference_slice=question.baseline.slice,
+        independent_samples=looks.window,
+        reference_independent_samples=looks.reference,
     )
 
 
@@ -138,11 +152,15 @@ def _embedding_scores(question: _Question) -> dict[str, ScoreOrReason]:
     if why or baseline is None:
         return dict.fromkeys(("embedding_drift", "clip_similarity"), ScoreOrReason(None, samples, why))
     embeddings = question.window.embeddings[rows]
-    share = drifted_share(wasserstein_normed(baseline.columns, embeddings), question.settings.column_threshold)
+    looks = question.looks
+    # What a column moves by chance between so few independent frames is no drift of it, whatever the setting.
+    moved = max(question.settings.column_threshold, BEYOND * COLUMN_CHANCE * looks.noise)
+    share = drifted_share(wasserstein_normed(baseline.columns, embeddings), moved)
     similarity = _cosine(embeddings.mean(axis=0, dtype=np.float64), baseline.mean)
+    chance = BEYOND * similarity_chance(baseline.cloud, looks)
     return {
         "embedding_drift": ScoreOrReason(share, samples),
-        "clip_similarity": ScoreOrReason(similarity, samples),
+        "clip_similarity": ScoreOrReason(similarity, samples, chance=chance, neutral=1.0, looks=looks.words),
     }
 
 
@@ -160,7 +178,12 @@ def _prediction_score(question: _Question) -> tuple[ScoreOrReason, Mapping[str, 
     shares, reference_shares = class_shares(counts), class_shares(reference)
     shown = shown_classes(classes, reference_shares, question.settings.max_classes)
     return (
-        ScoreOrReason(distance, samples),
+        ScoreOrReason(
+            distance,
+            samples,
+            chance=BEYOND * mix_chance(len(pooled), question.looks),
+            looks=question.looks.words,
+        ),
         capped_shares(classes, shares, shown),
         capped_shares(classes, reference_shares, shown),
     )
@@ -181,12 +204,29 @@ def _confidence_scores(question: _Question) -> tuple[dict[str, ScoreOrReason], _
         f"no class is frequent enough: the reference needs {MIN_CLASS_REFERENCE} predictions of one, "
         f"and a window of {samples} events must have {MIN_CLASS_EXPECTED} of it to expect"
     )
-    worst = ScoreOrReason(max(drift.values()), samples) if drift else ScoreOrReason(None, samples, nothing)
-    return {
-        "confidence_drift": worst,
-        "confidence_drop": ScoreOrReason(reference_mean - mean, samples),
-        "low_confidence_rise": ScoreOrReason(low - reference_low, samples),
-    }, _Confidence(drift, mean, reference_mean, low)
+    looks = question.looks
+    share = np.clip((low + reference_low) / 2, 1 / samples, 1 - 1 / samples)
+    spreads = {
+        "confidence_drift": COLUMN_CHANCE,
+        "confidence_drop": float(baseline.top.std()),
+        "low_confidence_rise": float(np.sqrt(share * (1 - share))),
+    }
+    values = {
+        "confidence_drift": max(drift.values(), default=None),
+        "confidence_drop": reference_mean - mean,
+        "low_confidence_rise": low - reference_low,
+    }
+    scores = {
+        name: ScoreOrReason(
+            value,
+            samples,
+            "" if value is not None else nothing,
+            chance=BEYOND_WORST * spreads[name] * looks.noise,
+            looks=looks.words,
+        )
+        for name, value in values.items()
+    }
+    return scores, _Confidence(drift, mean, reference_mean, low)
 
 
 def _class_drift(question: _Question, baseline: ConfidenceBaseline, samples: int) -> dict[str, float]:

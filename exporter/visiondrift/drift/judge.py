@@ -30,7 +30,8 @@ class WindowEvaluation:
     ``class_drift`` maps class -> confidence drift; ``class_share`` and ``reference_class_share`` map class -> share
     of predictions, 0-1. The means and ratios are None where the window may not speak. ``total`` events were in the
     window, of which ``samples`` were compared; ``reference_rows`` rows of the slice ``reference_slice`` of the
-    reference were what they were compared with.
+    reference were what they were compared with. Either side amounts to so many independent samples, which is fewer
+    where frames repeat each other.
     """
 
     slice: str
@@ -48,6 +49,8 @@ class WindowEvaluation:
     rejected: int = 0
     reference_rows: int = 0
     reference_slice: str = ALL_SLICES
+    independent_samples: float = 0.0
+    reference_independent_samples: float = 0.0
 
     @property
     def verdict(self) -> VerdictName:
@@ -62,11 +65,18 @@ def judge(scores: Mapping[str, "ScoreOrReason"], thresholds: SliceThresholds) ->
 
 @dataclass(frozen=True)
 class ScoreOrReason:
-    """A score with the number of samples behind it; or None, and the reason why there is none."""
+    """A score with the number of samples behind it; or None, and the reason why there is none.
+
+    ``chance`` is how far from its ``neutral`` value (that of no drift) chance alone may take the score, given how few
+    independent looks it rests on; ``looks`` says how few.
+    """
 
     value: float | None
     samples: int
     why: str = ""
+    chance: float = 0.0
+    neutral: float = 0.0
+    looks: str = ""
 
 
 def _judge_one(name: str, given: ScoreOrReason, threshold: Threshold) -> Judgement:
@@ -78,6 +88,10 @@ def _judge_one(name: str, given: ScoreOrReason, threshold: Threshold) -> Judgeme
         verdict = "critical"
     elif threshold.warning is not None and sign * given.value >= sign * threshold.warning:
         verdict = "warning"
+    if verdict != "ok" and abs(given.value - given.neutral) <= given.chance:
+        # Past the threshold, and yet no evidence: to alarm would be a guess, to call it ok as well.
+        why = f"{given.value:.2f} is past the threshold, but chance alone reaches that with {given.looks}"
+        return Judgement(name, None, threshold, "insufficient", given.samples, why)
     return Judgement(name, given.value, threshold, verdict, given.samples)
 
 
