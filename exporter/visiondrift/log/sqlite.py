@@ -30,6 +30,15 @@ _PAUSE = 0.002
 _NO_ROOM_BYTES = 4 * PAGE_BYTES
 """An input/output error on a file system with less room than this is told as a full disk."""
 
+_DAMAGED = "; the file is damaged: stop the service, move it and its -wal away, restore a copy or start anew"
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "; another program is writing to it and does not end: stop that one",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_READONLY: "; its folder must be writable for the user of the service",
+    sqlite3.SQLITE_CANTOPEN: "; it must be there, in a folder that is writable for the user of the service",
+}
+
 _FOREVER = microseconds(float("inf"))
 
 
@@ -45,8 +54,10 @@ class SqliteLog:
         self._path = path
         self._patience = patience
         self._lock = threading.Lock()
+        self._files = (path, path.with_name(path.name + "-wal"))
         with _told(path):
             self._writer: sqlite3.Connection | None = open_writer(path, max_bytes=max_bytes, patience=patience)
+            self._opened = [_identity(file) for file in self._files]
 
     def append(self, events: Sequence[PredictionEvent], rejections: Sequence[Rejection], *, now: float) -> Appended:
         """Store events durably, in one commit. See ``PredictionLog.append``."""
@@ -69,8 +80,7 @@ class SqliteLog:
                 "SELECT model, version, slices, sum(events), max(newest_us) FROM streams"
                 " GROUP BY model, version, slices ORDER BY min(id)"
             ).fetchall()
-            files = (self._path, self._path.with_name(self._path.name + "-wal"))
-            size = sum(file.stat().st_size for file in files if file.exists())
+            size = sum(file.stat().st_size for file in self._files if file.exists())
         streams = tuple(
             Stream(model, version, tuple(json.loads(slices).items()), rows, newest_us / 1e6)
             for model, version, slices, rows, newest_us in found
@@ -156,9 +166,19 @@ class SqliteLog:
             try:
                 yield connection
                 connection.execute("COMMIT")
+                self._refuse_removed()
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+
+    def _refuse_removed(self) -> None:
+        """SQLite goes on writing into files that somebody has removed: what it takes then is lost with the process."""
+        for file, opened in zip(self._files, self._opened, strict=True):
+            if _identity(file) != opened:
+                raise LogError(
+                    f"{file} was removed or replaced under the running service, so nothing more can be kept;"
+                    " put it back and restart the service, or restart it to begin a new log"
+                )
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -178,15 +198,29 @@ def _told(path: Path) -> Iterator[None]:
                 f"{path}: no room is left for the prediction log ({error}); free some on that file system,"
                 " or let the log keep less"
             ) from error
-        raise LogError(f"{path}: {error}") from error
+        raise LogError(f"{path}: {error}{_ADVICE.get(_code(error), '')}") from error
     except (TypeError, ValueError, OverflowError) as error:
         raise LogError(f"{path}: an event cannot be stored: {error}") from error
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """What tells a file from any other on this machine; None where there is none."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _code(error: sqlite3.Error | OSError) -> int:
+    """SQLite's primary result code; that of a failure of unknown kind for any other error."""
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
 
 
 def _is_full(error: sqlite3.Error | OSError, path: Path) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    code = _code(error)
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
         # The shared-memory file beside the log has no code of its own for a full disk.
         with suppress(OSError):
