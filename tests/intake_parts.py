@@ -140,6 +140,7 @@ def write_path(
         render_metrics=lambda accept: (b"# EOF\n", f"text/plain; version=1.0.0; charset=utf-8; accept={accept}"),
         problems=lambda: problems,
         token=lambda: token,
+        failed=counts.failed,
     )
     parts = WritePath(create_app(services), intake, ingest, counts, problems, services)
     try:

@@ -118,13 +118,18 @@ class Service:
         self.embedder = embedder_of(self._config)
         self.metrics = Metrics(self.snapshot)
         self.metrics.declare(model.name for model in self._config.models)
-        counts = IntakeCounts(self.metrics)
-        self.ingest = Ingest(self.log, counters=counts, clock=clock, capacity=monitoring.intake.queue_events)
+        self.counts = IntakeCounts(self.metrics)
+        self.ingest = Ingest(self.log, counters=self.counts, clock=clock, capacity=monitoring.intake.queue_events)
         known = KnownSeries()
         census = self.log.census()
         known.learn(census.streams)
         self.intake = Intake(
-            config=self.config, embedder=self.embedder, ingest=self.ingest, known=known, counters=counts, clock=clock
+            config=self.config,
+            embedder=self.embedder,
+            ingest=self.ingest,
+            known=known,
+            counters=self.counts,
+            clock=clock,
         )
         self.monitor = Monitor(
             log=self.log,

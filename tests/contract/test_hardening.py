@@ -1,14 +1,22 @@
-"""What an attacker, a careless client and a tired operator get: nothing acknowledged is lost, nothing fails silently."""
+"""What an attacker, a careless client and a tired operator get: nothing acknowledged is lost, nothing silent."""
 
+import asyncio
+import json
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fastapi import Request
+from fastapi.testclient import TestClient
 
-from intake_parts import NOW, stored_event
-from visiondrift.errors import LogError
+from intake_parts import NOW, Counts, configuration, event, stored_event, write_path
+from visiondrift.api.bodies import Bodies
+from visiondrift.api.failures import Failure
+from visiondrift.errors import LogError, QueueFull
+from visiondrift.log.memory import MemoryLog
 from visiondrift.log.sqlite import SqliteLog
 
 
@@ -52,3 +60,95 @@ def test_a_log_that_another_program_holds_says_so(tmp_path: Path) -> None:
             log.append([stored_event(1)], [], now=NOW)
         other.execute("ROLLBACK")
         assert log.append([stored_event(1)], [], now=NOW).stored == 1
+
+
+# ---- pages of other sites -----------------------------------------------------------------------------------------
+
+FOREIGN = {
+    "a page of another site": {"Origin": "http://evil.example"},
+    "a page in a sandbox": {"Origin": "null"},
+    "another port of this machine": {"Origin": "http://localhost:3000"},
+    "a page that does not say its site": {"Sec-Fetch-Site": "cross-site"},
+    "a name that was turned to 127.0.0.1": {"Origin": "http://evil.example:9109", "Host": "evil.example:9109"},
+    "a name that begins like an address": {"Origin": "http://127.0.0.1.evil.example", "Host": "127.0.0.1.evil.example"},
+    "no address at all": {"Origin": "", "Host": ""},
+}
+OWN = {
+    "a program": {},
+    "the page that server.exporter_url names": {"Origin": "http://localhost:9109", "Host": "behind-a-proxy"},
+    "a page by address": {"Origin": "http://192.0.2.7:9109", "Host": "192.0.2.7:9109"},
+    "a page by address, version 6": {"Origin": "http://[::1]:9109", "Host": "[::1]:9109"},
+    "a browser that names no origin": {"Sec-Fetch-Site": "same-origin"},
+}
+
+
+def sent(client: TestClient, path: str, headers: dict[str, str]) -> Any:
+    body = json.dumps({"events": [event(1)]})
+    if path == "/v1/images":
+        # What a page may send anywhere without asking: a form.
+        return client.post(path, files={"events": (None, body, "application/json")}, headers=headers)
+    return client.post(path, content=body, headers={"Content-Type": "application/json", **headers})
+
+
+@pytest.mark.parametrize("path", ["/v1/images", "/v1/predictions"])
+@pytest.mark.parametrize("page", FOREIGN)
+def test_a_page_of_another_site_cannot_send_events(tmp_path: Path, path: str, page: str) -> None:
+    with write_path(configuration(tmp_path), MemoryLog()) as parts, TestClient(parts.app) as client:
+        answer = sent(client, path, FOREIGN[page])
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "foreign_page")
+        assert "server.exporter_url" in answer.json()["error"]["message"]
+        assert parts.counts.events.total() == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/images", "/v1/predictions"])
+@pytest.mark.parametrize("page", OWN)
+def test_programs_and_the_exporters_own_pages_send_as_before(tmp_path: Path, path: str, page: str) -> None:
+    with write_path(configuration(tmp_path), MemoryLog()) as parts, TestClient(parts.app) as client:
+        assert sent(client, path, OWN[page]).json() == {"stored": 1, "duplicates": 0, "rejected": []}
+
+
+# ---- bodies that take room, or time ------------------------------------------------------------------------------
+
+
+def request_of(*pieces: bytes, ends: bool = True) -> Request:
+    """A request whose body comes in pieces, and which then ends or hangs."""
+    left = list(pieces)
+
+    async def receive() -> dict[str, Any]:
+        if left:
+            piece = left.pop(0)
+            return {"type": "http.request", "body": piece, "more_body": bool(left) or not ends}
+        await asyncio.sleep(60)
+        raise AssertionError("nobody waited")
+
+    return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+
+@pytest.mark.parametrize("patience", [{"pause": 0.05}, {"patience": 0.05}])
+def test_a_body_that_stops_arriving_gives_up_its_place(patience: dict[str, float]) -> None:
+    async def scenario() -> None:
+        bodies = Bodies(busy=lambda: None, **patience)
+        with pytest.raises(Failure, match="did not arrive in time") as failure:
+            async with bodies.read(request_of(b"x" * 40, ends=False), limit=10**6):
+                pass
+        assert failure.value.status == 408
+        async with bodies.read(request_of(b"a", b"b"), limit=10) as body:
+            assert body == b"ab"
+
+    asyncio.run(scenario())
+
+
+def test_requests_turned_away_for_want_of_memory_are_counted() -> None:
+    async def scenario(counts: Counts) -> None:
+        bodies = Bodies(busy=lambda: counts.failed("queue_full"))
+        async with AsyncExitStack() as held:
+            for _ in range(4):
+                await held.enter_async_context(bodies.read(request_of(b"x" * 10), limit=10))
+            with pytest.raises(QueueFull):
+                await held.enter_async_context(bodies.read(request_of(b"x"), limit=10))
+        async with bodies.read(request_of(b"x"), limit=10) as body:
+            assert body == b"x"
+
+    counts = Counts()
+    asyncio.run(scenario(counts))
+    assert counts.failures == {"queue_full": 1}

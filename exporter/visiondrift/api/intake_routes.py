@@ -16,6 +16,7 @@ from visiondrift.api.auth import bearer_check
 from visiondrift.api.bodies import Bodies
 from visiondrift.api.events import ErrorBody, Outcome
 from visiondrift.api.failures import Failure
+from visiondrift.api.origin import page_check
 from visiondrift.api.services import Services
 from visiondrift.intake.arrow import rows_of_arrow
 from visiondrift.intake.batch import Row, rows_of_json
@@ -31,6 +32,8 @@ _THREADS = 8
 _RETRY_HEADER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 _ERRORS = {
     401: "The token is missing or wrong.",
+    403: "A web page of another site sent this.",
+    408: "The body did not arrive in time.",
     413: "The body is larger than server.max_body, or has more than intake.max_events events.",
     415: "The content type is another, or the body is compressed.",
     422: "The body cannot be read, or none of its events is valid.",
@@ -50,9 +53,10 @@ Reader = Callable[[bytes, int], list[Row]]
 
 def intake_routes(services: Services) -> APIRouter:
     """POST /v1/predictions and POST /v1/images."""
-    router = APIRouter(tags=["Intake"], dependencies=[Depends(bearer_check(services.token))])
+    own_pages = page_check(lambda: services.config().monitoring.server.exporter_url)
+    router = APIRouter(tags=["Intake"], dependencies=[Depends(own_pages), Depends(bearer_check(services.token))])
     threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="intake")
-    bodies = Bodies()
+    bodies = Bodies(busy=lambda: services.failed("queue_full"))
 
     async def take(request: Request, reader: Reader) -> JSONResponse:
         monitoring = services.config().monitoring

@@ -48,6 +48,7 @@ def app_of(service: Service) -> FastAPI:
         problems=service.problems,
         token=service.token,
         dimension=service.dimension_of,
+        failed=service.counts.failed,
     )
     return create_app(services, routers=[page_routes(pages)], lifespan=lifespan)
 
