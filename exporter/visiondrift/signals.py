@@ -34,7 +34,8 @@ SIGNALS: tuple[Signal, ...] = (
     Signal(
         "embedding_drift",
         "Embedding drift",
-        "share of CLIP columns whose distribution moved by at least column_threshold reference standard deviations",
+        "share of CLIP columns whose distribution moved by at least column_threshold reference standard deviations, "
+        "and by more than chance moves it between so few independent frames",
         0,
         1,
         percent=True,

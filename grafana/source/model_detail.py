@@ -159,7 +159,8 @@ def _samples() -> timeseries.Panel:
     return lines(
         Box(
             "Samples in the window",
-            "Events that the window holds, and the minimum below which it is not judged.",
+            "Events that the window holds, the independent looks that they amount to (fewer where frames repeat each "
+            "other), and the minimum below which the window is not judged.",
             width=8,
             height=8,
             unit="short",
@@ -168,6 +169,7 @@ def _samples() -> timeseries.Panel:
         ),
         [
             Query(per_window("visiondrift_window_samples"), "samples"),
+            Query(per_window("visiondrift_window_independent_samples"), "independent looks"),
             Query(per_window("visiondrift_window_min_samples"), "minimum"),
         ],
         colors={"samples": [fixed_color(style.SCORE)], "minimum": threshold_line(style.INSUFFICIENT)},

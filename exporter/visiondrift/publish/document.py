@@ -27,6 +27,8 @@ def window_document(window: WindowEvaluation) -> dict[str, Any]:
         "window": window.window,
         "samples": window.samples,
         "min_samples": window.min_samples,
+        "independent_samples": window.independent_samples,
+        "reference_independent_samples": window.reference_independent_samples,
         "verdict": window.verdict,
         "signals": [judgement_document(judgement) for judgement in window.judgements],
         "class_share": dict(window.class_share),

@@ -199,6 +199,18 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
     SnapshotGauge(
         "window_min_samples", "Events that the window needs to speak", _SCOPE, _of_window(lambda w: w.min_samples)
     ),
+    SnapshotGauge(
+        "window_independent_samples",
+        "Independent looks that the window's events amount to: fewer than events where frames repeat each other",
+        _SCOPE,
+        _of_window(lambda w: w.independent_samples),
+    ),
+    SnapshotGauge(
+        "reference_independent_samples",
+        "Independent looks that the reference's rows behind the window amount to",
+        _SCOPE,
+        _of_window(lambda w: w.reference_independent_samples),
+    ),
     SnapshotGauge("verdict", "1 for the window's present verdict", (*_SCOPE, "verdict"), _verdict),
     SnapshotGauge(
         "mean_confidence", "Mean top confidence in the window", _SCOPE, _of_window(lambda w: w.mean_confidence)
