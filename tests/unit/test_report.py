@@ -116,7 +116,7 @@ def test_the_json_holds_our_judgements_and_evidentlys_metrics(
     data = json.loads(json.dumps(document.data, allow_nan=False))
     assert (data["model"], data["version"], data["slice"], data["window"]) == ("digits", "1.4.0", "camera=left", "1h")
     assert data["verdict"] == evaluation.verdict == "critical"
-    assert [found["signal"] for found in data["judgements"]] == [found.signal for found in evaluation.judgements]
+    assert [found["signal"] for found in data["signals"]] == [found.signal for found in evaluation.judgements]
     assert data["columns"]["shown"] == [
         "predicted class",
         "top confidence",

@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from visiondrift.drift.baseline import align_classes, filled, predicted_or_top
 from visiondrift.drift.categories import OTHER, class_counts
 from visiondrift.drift.judge import WindowEvaluation
 from visiondrift.prediction import Sample
+from visiondrift.publish.document import window_document
 from visiondrift.publish.report_header import with_header
 from visiondrift.publish.report_store import ReportDocument, ReportStore, StoredReport
 
@@ -180,28 +181,15 @@ def _thresholds(names: list[str], evaluation: WindowEvaluation) -> Mapping[str, 
 
 
 def _about(window: Sample, evaluation: WindowEvaluation, *, model: str, version: str, at: float) -> dict[str, Any]:
-    judgements = [
-        asdict(judgement) | {"threshold": judgement.threshold.model_dump()} for judgement in evaluation.judgements
-    ]
     return {
         "format": _FORMAT,
         "model": model,
         "version": version,
-        "slice": evaluation.slice,
-        "window": evaluation.window,
         "at": at,
         "since": float(window.times[0]) if len(window) else None,
         "until": float(window.times[-1]) if len(window) else None,
-        "samples": evaluation.samples,
-        "total": evaluation.total,
-        "reference": {"rows": evaluation.reference_rows, "slice": evaluation.reference_slice},
         "dimension": window.dimension,
-        "verdict": evaluation.verdict,
-        "judgements": judgements,
-        "class_drift": dict(evaluation.class_drift),
-        "class_share": dict(evaluation.class_share),
-        "reference_class_share": dict(evaluation.reference_class_share),
-    }
+    } | window_document(evaluation)
 
 
 def _empty_page() -> str:
