@@ -43,12 +43,19 @@ _TELL_EVERY = 30
 _REPORTED = ("warning", "critical")
 
 
+_CAMERAS = frozenset(slice_name("camera", camera) for camera in digits.CAMERAS)
+
+
 @dataclass
 class Sightings:
-    """What the exporter said of each slice while the story ran: its last window, and when it was first reported."""
+    """What the exporter said of each slice while the story ran: its last window, and when it was first reported.
+
+    ``too_early`` are the slices reported before anything had happened.
+    """
 
     last: dict[str, dict[str, Any]] = field(default_factory=dict)
     first_reported: dict[str, float] = field(default_factory=dict)
+    too_early: frozenset[str] = frozenset()
 
     def look(self, document: dict[str, Any], now: float) -> None:
         """Take in an answer of ``/v1/evaluations``."""
@@ -56,6 +63,20 @@ class Sightings:
             self.last[window["slice"]] = window
             if window["verdict"] in _REPORTED:
                 self.first_reported.setdefault(window["slice"], now)
+
+    @property
+    def reported(self) -> set[str]:
+        """The cameras that were reported at any time."""
+        return set(self.first_reported) & _CAMERAS
+
+    @property
+    def blind(self) -> set[str]:
+        """The cameras of which nothing could be told at the end."""
+        return {camera for camera in _CAMERAS if self.verdict(camera) == "insufficient"}
+
+    def as_expected(self, condition: str | None) -> bool:
+        """Whether exactly the camera that was damaged was reported, and not before it was."""
+        return self.reported == _expected(condition) and not self.too_early and not self.blind
 
     def verdict(self, slice_: str) -> str:
         """The last verdict of a slice; ``insufficient`` where it was never seen."""
@@ -141,9 +162,10 @@ class _Stage:
 
 def _story(stage: _Stage, condition: str | None) -> None:
     found, console = stage.found, stage.console
-    slices = [slice_name("camera", camera) for camera in digits.CAMERAS]
     console.print("\n[bold]1. All three cameras are well.[/]")
-    if not stage.run({}, seconds=_HEALTHY_SECONDS, until=lambda: all(found.verdict(s) == "ok" for s in slices)):
+    settled = stage.run({}, seconds=_HEALTHY_SECONDS, until=lambda: all(found.verdict(s) == "ok" for s in _CAMERAS))
+    found.too_early = frozenset(found.reported)
+    if not settled:
         return
     if condition is None:
         console.print("\n[bold]2. They stay well[/]: nothing may be reported.")
@@ -160,10 +182,7 @@ def _story(stage: _Stage, condition: str | None) -> None:
 def _tell(found: Sightings, condition: str | None, url: str, console: Console) -> bool:
     console.print()
     console.print(_table(found))
-    expected = {slice_name("camera", DAMAGED_CAMERA)} if condition else set()
-    cameras = {slice_name("camera", camera) for camera in digits.CAMERAS}
-    reported = set(found.first_reported) & cameras
-    blind = {camera for camera in cameras if found.verdict(camera) == "insufficient"}
+    reported, expected = found.reported, _expected(condition)
     for name in sorted(reported):
         console.print(f"[bold]{name}[/] was reported {found.first_reported[name]:.0f} s into its part of the story.")
     for slice_ in sorted(reported):
@@ -172,7 +191,7 @@ def _tell(found: Sightings, condition: str | None, url: str, console: Console) -
             soft_wrap=True,
         )
     console.print(f"Page to open:     {url}/", soft_wrap=True)
-    passed = reported == expected and not blind
+    passed = found.as_expected(condition)
     if passed:
         told = (
             f"camera {DAMAGED_CAMERA} was reported, the healthy ones were not" if condition else "nobody was reported"
@@ -182,9 +201,14 @@ def _tell(found: Sightings, condition: str | None, url: str, console: Console) -
         console.print(
             f"[red]Not as it should be:[/] reported {', '.join(sorted(reported)) or 'nobody'}, "
             f"expected {', '.join(sorted(expected)) or 'nobody'}"
-            + (f"; could not tell about {', '.join(sorted(blind))}" if blind else "")
+            + (f"; reported before anything happened: {', '.join(sorted(found.too_early))}" if found.too_early else "")
+            + (f"; could not tell about {', '.join(sorted(found.blind))}" if found.blind else "")
         )
     return passed
+
+
+def _expected(condition: str | None) -> set[str]:
+    return {slice_name("camera", DAMAGED_CAMERA)} if condition else set()
 
 
 def _table(found: Sightings) -> Table:

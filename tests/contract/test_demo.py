@@ -1,0 +1,56 @@
+"""The demo as a person runs it, and that its exit status can fail."""
+
+import subprocess
+import sys
+
+import pytest
+
+from exporter_process import ROOT
+from visiondrift.demo.play import Sightings
+
+DAMAGED = "camera=right"
+
+
+def seen(**verdicts: str) -> Sightings:
+    """Sightings of the three cameras with these verdicts, ok where left out."""
+    found = Sightings()
+    windows = [
+        {"slice": f"camera={camera}", "verdict": verdicts.get(camera, "ok"), "signals": []}
+        for camera in ("left", "centre", "right")
+    ]
+    found.look({"models": [{"model": "digits-demo", "evaluations": [{"windows": windows}]}]}, 1.0)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "condition", "passes"),
+    [
+        ({"right": "critical"}, "dark", True),
+        ({"right": "warning"}, "dark", True),
+        ({}, "dark", False),
+        ({"right": "critical", "left": "warning"}, "dark", False),
+        ({"left": "critical"}, "dark", False),
+        ({"right": "critical", "left": "insufficient"}, "dark", False),
+        ({}, None, True),
+        ({"right": "critical"}, None, False),
+        ({"centre": "insufficient"}, None, False),
+    ],
+)
+def test_the_demo_passes_only_when_exactly_the_damaged_camera_was_reported(verdicts, condition, passes):
+    assert seen(**verdicts).as_expected(condition) is passes
+
+
+def test_a_camera_reported_before_it_was_damaged_fails_the_demo():
+    found = seen(right="critical")
+    found.too_early = frozenset(found.reported)
+    assert not found.as_expected("dark")
+
+
+@pytest.mark.slow
+def test_the_demo_finds_the_dark_camera_and_only_that_within_three_minutes():
+    command = [sys.executable, "-m", "visiondrift", "demo", "--scenario", "dark", "--port", "0"]
+    played = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert f"{DAMAGED} was reported" in played.stdout
+    assert "camera right was reported, the healthy ones were not" in played.stdout
+    assert "/reports/latest?model=digits-demo&version=1&slice=camera=right&window=1m" in played.stdout
