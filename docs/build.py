@@ -23,7 +23,8 @@ from visiondrift.config.monitoring import Label, Name, Windows
 from visiondrift.config.schema import MONITORING_FILE, THRESHOLDS_FILE
 from visiondrift.config.units import DURATION_WORDS, SIZE_WORDS
 from visiondrift.config.words import Words
-from visiondrift.publish.metrics import LIVE_METRICS, PREFIX, SNAPSHOT_GAUGES
+from visiondrift.publish.gauges import SNAPSHOT_GAUGES
+from visiondrift.publish.metrics import LIVE_METRICS, PREFIX
 from visiondrift.signals import SIGNALS, Signal
 
 ROOT = Path(__file__).resolve().parent.parent

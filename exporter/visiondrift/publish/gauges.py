@@ -1,0 +1,296 @@
+"""Decides what of the picture of now is a metric: each gauge by name, with its labels and its rows in a snapshot."""
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+
+from visiondrift import __version__
+from visiondrift.drift.judge import Judgement, WindowEvaluation
+from visiondrift.publish.snapshot import Evaluation, ModelState, Snapshot
+from visiondrift.signals import SEVERITIES, SIGNALS, VERDICTS
+
+_SCOPE = ("model", "version", "slice", "window")
+
+Row = tuple[Sequence[str], float]
+
+
+@dataclass(frozen=True)
+class SnapshotGauge:
+    """One gauge: its name without the prefix, what it means, its labels, and its rows in a snapshot."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    rows: Callable[[Snapshot], Iterator[Row]]
+
+
+def _windows(snapshot: Snapshot) -> Iterator[tuple[ModelState, Evaluation, WindowEvaluation, tuple[str, ...]]]:
+    for model in snapshot.models:
+        for evaluation in model.evaluations:
+            for window in evaluation.windows:
+                scope = (evaluation.model, evaluation.version, window.slice, window.window)
+                yield model, evaluation, window, scope
+
+
+def _judgements(snapshot: Snapshot, signal: str) -> Iterator[tuple[ModelState, Judgement, tuple[str, ...]]]:
+    for model, _, window, scope in _windows(snapshot):
+        for judgement in window.judgements:
+            if judgement.signal == signal:
+                yield model, judgement, scope
+
+
+def _score(signal: str) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for _, judgement, scope in _judgements(snapshot, signal):
+            if judgement.score is not None:
+                yield scope, judgement.score
+
+    return rows
+
+
+def _class_drift(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        for name, value in window.class_drift.items():
+            yield (*scope, name), value
+
+
+def _threshold(signal: str) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for model, judgement, scope in _judgements(snapshot, signal):
+            for severity in SEVERITIES:
+                level = judgement.threshold.level(severity)
+                if level is not None:
+                    yield (*scope, severity, model.owner), level
+
+    return rows
+
+
+def _threshold_missing(snapshot: Snapshot) -> Iterator[Row]:
+    lacking: dict[tuple[str, str], bool] = {}
+    for _, _, window, scope in _windows(snapshot):
+        for judgement in window.judgements:
+            key = (scope[0], judgement.signal)
+            without = judgement.threshold.warning is None and judgement.threshold.critical is None
+            lacking[key] = lacking.get(key, False) or without
+    for key, value in lacking.items():
+        yield key, float(value)
+
+
+def _verdict(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        for verdict in VERDICTS:
+            yield (*scope, verdict), float(window.verdict == verdict)
+
+
+def _shares(of: Callable[[WindowEvaluation], Iterable[tuple[str, float]]]) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for _, _, window, scope in _windows(snapshot):
+            for name, share in of(window):
+                yield (*scope, name), share
+
+    return rows
+
+
+def _of_window(value: Callable[[WindowEvaluation], float | None]) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for _, _, window, scope in _windows(snapshot):
+            number = value(window)
+            if number is not None:
+                yield scope, number
+
+    return rows
+
+
+def _last_success(snapshot: Snapshot) -> Iterator[Row]:
+    for model in snapshot.models:
+        for version, time in model.evaluated.items():
+            yield (model.name, version), time
+
+
+def _of_model(
+    value: Callable[[ModelState], float], labels: Callable[[ModelState], Sequence[str]]
+) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for model in snapshot.models:
+            yield labels(model), value(model)
+
+    return rows
+
+
+def _newest(snapshot: Snapshot) -> Iterator[Row]:
+    for model in snapshot.models:
+        for (version, slice_), time in model.newest.items():
+            yield (model.name, version, slice_), time
+
+
+def _report_times(snapshot: Snapshot) -> Iterator[Row]:
+    for model in snapshot.models:
+        for scope, time in model.reports.items():
+            yield (model.name, *scope), time
+
+
+def _single(value: Callable[[Snapshot], float]) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        yield (), value(snapshot)
+
+    return rows
+
+
+def _links(snapshot: Snapshot) -> Iterator[Row]:
+    yield (snapshot.links.exporter_url, snapshot.links.grafana_url, snapshot.links.runbook_url), 1.0
+
+
+def _build(_: Snapshot) -> Iterator[Row]:
+    yield (__version__, platform.python_version(), installed_version("evidently")), 1.0
+
+
+def _reference_usable(model: ModelState) -> float:
+    return float(not model.reference.problem)
+
+
+def _by_model(model: ModelState) -> Sequence[str]:
+    return (model.name,)
+
+
+def _by_owner(model: ModelState) -> Sequence[str]:
+    return (model.name, model.owner)
+
+
+def _by_reference(model: ModelState) -> Sequence[str]:
+    return (model.name, model.reference.name)
+
+
+def _signal_gauges() -> Iterator[SnapshotGauge]:
+    for signal in SIGNALS:
+        if signal.name == "confidence_drift":
+            yield SnapshotGauge(signal.name, f"{signal.title}, by class", (*_SCOPE, "class"), _class_drift)
+        else:
+            yield SnapshotGauge(signal.name, f"{signal.title}: {signal.meaning}", _SCOPE, _score(signal.name))
+        yield SnapshotGauge(
+            f"{signal.name}_threshold",
+            f"{signal.title}: the level at which a severity begins ({signal.bad_when} is bad)",
+            (*_SCOPE, "severity", "model_owner"),
+            _threshold(signal.name),
+        )
+
+
+SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
+    *_signal_gauges(),
+    SnapshotGauge("window_samples", "Events in the window", _SCOPE, _of_window(lambda w: w.samples)),
+    SnapshotGauge(
+        "window_min_samples", "Events that the window needs to speak", _SCOPE, _of_window(lambda w: w.min_samples)
+    ),
+    SnapshotGauge(
+        "window_independent_samples",
+        "Independent looks that the window's events amount to: fewer than events where frames repeat each other",
+        _SCOPE,
+        _of_window(lambda w: w.independent_samples),
+    ),
+    SnapshotGauge(
+        "reference_independent_samples",
+        "Independent looks that the reference's rows behind the window amount to",
+        _SCOPE,
+        _of_window(lambda w: w.reference_independent_samples),
+    ),
+    SnapshotGauge("verdict", "1 for the window's present verdict", (*_SCOPE, "verdict"), _verdict),
+    SnapshotGauge(
+        "mean_confidence", "Mean top confidence in the window", _SCOPE, _of_window(lambda w: w.mean_confidence)
+    ),
+    SnapshotGauge(
+        "reference_mean_confidence",
+        "Mean top confidence in the reference",
+        _SCOPE,
+        _of_window(lambda w: w.reference_mean_confidence),
+    ),
+    SnapshotGauge(
+        "low_confidence_ratio",
+        "Share of events with a top confidence below low_confidence_below",
+        _SCOPE,
+        _of_window(lambda w: w.low_confidence_ratio),
+    ),
+    SnapshotGauge(
+        "class_share",
+        "Share of predictions by class in the window",
+        (*_SCOPE, "class"),
+        _shares(lambda w: w.class_share.items()),
+    ),
+    SnapshotGauge(
+        "reference_class_share",
+        "Share of predictions by class in the reference",
+        (*_SCOPE, "class"),
+        _shares(lambda w: w.reference_class_share.items()),
+    ),
+    SnapshotGauge(
+        "evaluation_last_success_timestamp_seconds",
+        "When the model was last evaluated",
+        ("model", "version"),
+        _last_success,
+    ),
+    SnapshotGauge(
+        "evaluation_interval_seconds",
+        "How often the model is to be evaluated",
+        ("model",),
+        _of_model(lambda m: m.evaluate_every, _by_model),
+    ),
+    SnapshotGauge("last_event_timestamp_seconds", "Time of the newest event", ("model", "version", "slice"), _newest),
+    SnapshotGauge(
+        "input_stopped_after_seconds",
+        "Silence after which the input counts as stopped",
+        ("model", "model_owner"),
+        _of_model(lambda m: m.input_stopped_after, _by_owner),
+    ),
+    SnapshotGauge(
+        "reference_rows",
+        "Rows of the reference",
+        ("model", "reference"),
+        _of_model(lambda m: m.reference.rows, _by_reference),
+    ),
+    SnapshotGauge(
+        "reference_created_timestamp_seconds",
+        "When the reference was built",
+        ("model", "reference"),
+        _of_model(lambda m: m.reference.created, _by_reference),
+    ),
+    SnapshotGauge(
+        "reference_usable",
+        "1 where the reference can be used, 0 where it is missing, damaged or made with another embedder",
+        ("model", "reference"),
+        _of_model(_reference_usable, _by_reference),
+    ),
+    SnapshotGauge(
+        "signal_threshold_missing",
+        "1 where a signal has neither a warning nor a critical threshold, and so can never alert",
+        ("model", "signal"),
+        _threshold_missing,
+    ),
+    SnapshotGauge("report_last_timestamp_seconds", "When the newest report was written", _SCOPE, _report_times),
+    SnapshotGauge("log_events", "Events in the prediction log", (), _single(lambda s: s.log_events)),
+    SnapshotGauge("log_size_bytes", "Size of the prediction log on disk", (), _single(lambda s: s.log_size_bytes)),
+    SnapshotGauge("ingest_queue_events", "Events that wait for the log", (), _single(lambda s: s.queue_events)),
+    SnapshotGauge(
+        "ingest_queue_capacity_events", "Events that may wait for the log", (), _single(lambda s: s.queue_capacity)
+    ),
+    SnapshotGauge(
+        "config_last_reload_successful",
+        "1 where the configuration on disk is the one in force, 0 where it was rejected",
+        (),
+        _single(lambda s: float(not s.config_problem)),
+    ),
+    SnapshotGauge(
+        "config_last_reload_success_timestamp_seconds",
+        "When the configuration in force was read",
+        (),
+        _single(lambda s: s.config_loaded_at),
+    ),
+    SnapshotGauge(
+        "monitor_last_tick_timestamp_seconds",
+        "When the monitor last looked at its schedule",
+        (),
+        _single(lambda s: s.tick_at),
+    ),
+    SnapshotGauge(
+        "links_info", "Addresses that alerts and pages link to", ("exporter_url", "grafana_url", "runbook_url"), _links
+    ),
+    SnapshotGauge("build_info", "Versions of what runs", ("version", "python", "evidently"), _build),
+)
