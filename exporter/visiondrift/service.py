@@ -9,13 +9,14 @@ from pathlib import Path
 
 from visiondrift.config import Config, load_config
 from visiondrift.config.load import ConfigWatcher
-from visiondrift.config.monitoring import WatchedModel
+from visiondrift.config.monitoring import MonitoringConfig, WatchedModel
 from visiondrift.errors import BadInput, ConfigError, EmbedderUnavailable, LogError
 from visiondrift.intake.embedder import embedder_of
 from visiondrift.intake.ingest import Ingest
 from visiondrift.intake.known import KnownSeries
 from visiondrift.intake.receive import Intake
 from visiondrift.log import Appended, Census
+from visiondrift.log.retention import Retention
 from visiondrift.log.sqlite import SqliteLog
 from visiondrift.monitor import Monitor
 from visiondrift.prediction import IngestFailure, Rejection
@@ -110,6 +111,7 @@ class Service:
         self._config = overrides.apply(load_config(directory))
         self._config_loaded_at = clock()
         self._config_problem = ""
+        self._awaits_restart: tuple[str, ...] = ()
         monitoring = self._started_with = self._config.monitoring
         token = self._config.read_token()
         self.token: Callable[[], str | None] = lambda: token
@@ -163,6 +165,7 @@ class Service:
             log_size_bytes=census.size_bytes,
             config_loaded_at=self._config_loaded_at,
             config_problem=self._config_problem,
+            awaits_restart=self._awaits_restart,
             tick_at=tick_at,
             queue_events=self.ingest.waiting,
             queue_capacity=self.ingest.capacity,
@@ -212,14 +215,12 @@ class Service:
         self.embedder.close()
 
     def adopt(self, fresh: Config) -> None:
-        """Take over a new configuration; sections that only a restart can change are pointed out."""
+        """Take over a new configuration; what of it only a restart can change is pointed out, until there is one."""
         fresh = self._overrides.apply(fresh)
-        for section, names in FIXED_AT_START.items():
-            now, then = getattr(fresh.monitoring, section), getattr(self._started_with, section)
-            for name in names:
-                if getattr(now, name) != getattr(then, name):
-                    logger.warning("%s.%s in monitoring.yml has changed: it takes effect at a restart", section, name)
         self._config = fresh
+        self._awaits_restart = _fixed_differences(self._started_with, fresh.monitoring)
+        for name in self._awaits_restart:
+            logger.warning("%s in monitoring.yml has changed: it takes effect at a restart", name)
         self._config_problem = ""
         self._config_loaded_at = self.clock()
         self.metrics.declare(model.name for model in fresh.models)
@@ -248,10 +249,11 @@ class Service:
                 logger.exception("Watching the configuration failed; it goes on")
 
     def _prune(self, stop: threading.Event) -> None:
+        retention = Retention(clock=self.clock, stopwatch=time.monotonic)
         while not stop.wait(PRUNE_EVERY_SECONDS):
             try:
                 kept = self._config.monitoring.log
-                dropped = self.log.prune(older_than=self.clock() - kept.keep, max_bytes=kept.max_size)
+                dropped = self.log.prune(older_than=retention.oldest_kept(kept.keep), max_bytes=kept.max_size)
                 if dropped:
                     logger.info("Dropped %d events from the log that were past log.keep or log.max_size", dropped)
             except Exception:
@@ -273,3 +275,13 @@ def _open_reports(config: Config) -> ReportStore:
             f"{directory}: reports cannot be kept there ({error.strerror}); accepted is a folder that this user may "
             "write to (reports.path in monitoring.yml, or --state)"
         ) from error
+
+
+def _fixed_differences(then: MonitoringConfig, now: MonitoringConfig) -> tuple[str, ...]:
+    """The keys of FIXED_AT_START that differ, as ``section.key``."""
+    return tuple(
+        f"{section}.{name}"
+        for section, names in FIXED_AT_START.items()
+        for name in names
+        if getattr(getattr(now, section), name) != getattr(getattr(then, section), name)
+    )

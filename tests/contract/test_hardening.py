@@ -12,12 +12,17 @@ import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 
+from exporter_process import demo_config
 from intake_parts import NOW, Counts, configuration, event, stored_event, write_path
 from visiondrift.api.bodies import Bodies
 from visiondrift.api.failures import Failure
+from visiondrift.api.server import app_of
+from visiondrift.config import load_config
 from visiondrift.errors import LogError, QueueFull
 from visiondrift.log.memory import MemoryLog
+from visiondrift.log.retention import LEAP_SECONDS, Retention
 from visiondrift.log.sqlite import SqliteLog
+from visiondrift.service import Overrides, Service
 
 
 def removed(file: Path) -> None:
@@ -152,3 +157,78 @@ def test_requests_turned_away_for_want_of_memory_are_counted() -> None:
     counts = Counts()
     asyncio.run(scenario(counts))
     assert counts.failures == {"queue_full": 1}
+
+
+# ---- clocks ---------------------------------------------------------------------------------------------------------
+
+
+class Clocks:
+    """A clock on the wall that can be set, and a stopwatch that cannot."""
+
+    def __init__(self) -> None:
+        self.wall, self.run = NOW, 50.0
+
+    def go_on(self, seconds: float) -> None:
+        self.wall += seconds
+        self.run += seconds
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+def retention(clocks: Clocks) -> Retention:
+    return Retention(clock=lambda: clocks.wall, stopwatch=lambda: clocks.run)
+
+
+def test_a_clock_that_is_wrong_for_a_minute_costs_no_event(clocks: Clocks, retention: Retention) -> None:
+    clocks.wall += 365 * 86400
+    assert retention.oldest_kept(3600) == NOW - 3600
+    clocks.go_on(60)
+    assert retention.oldest_kept(3600) == NOW + 60 - 3600
+    clocks.wall -= 365 * 86400
+    assert retention.oldest_kept(3600) == NOW + 60 - 3600
+
+
+def test_a_clock_that_stands_by_its_leap_is_believed(clocks: Clocks, retention: Retention) -> None:
+    clocks.wall += 86400
+    retention.oldest_kept(0)
+    clocks.go_on(LEAP_SECONDS + 1)
+    assert retention.oldest_kept(0) == clocks.wall
+    clocks.go_on(60)
+    assert retention.oldest_kept(0) == clocks.wall
+
+
+@pytest.mark.parametrize("step", [-86400.0, -1.0, 1.0, 1800.0])
+def test_a_clock_that_is_corrected_is_followed_at_once(clocks: Clocks, retention: Retention, step: float) -> None:
+    clocks.wall += step
+    assert retention.oldest_kept(0) == clocks.wall
+
+
+# ---- configuration ----------------------------------------------------------------------------------------------
+
+
+def test_an_edit_that_needs_a_restart_says_so_until_it_is_taken_back(tmp_path: Path) -> None:
+    folder = demo_config(tmp_path / "config")
+    file = folder / "monitoring.yml"
+    before = file.read_text(encoding="utf-8")
+    service = Service(folder, Overrides(state=tmp_path / "state"))
+    client = TestClient(app_of(service))  # without starting it
+
+    def adopted(text: str) -> tuple[bool, str]:
+        file.write_text(text, encoding="utf-8")
+        service.adopt(load_config(folder))
+        return "visiondrift_config_restart_needed 1.0" in client.get("/metrics").text, client.get("/").text
+
+    try:
+        for _ in range(2):  # an edit of something else does not make it forgotten
+            needed, page = adopted(before.replace("digits-clip", "another-clip") + "\nintake: {queue_events: 7}\n")
+            assert needed
+            assert "read at start only: embedder.model, intake.queue_events." in page
+        needed, page = adopted(before)
+        assert not needed
+        assert "Restart" not in page
+    finally:
+        service.stop()

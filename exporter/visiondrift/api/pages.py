@@ -75,6 +75,7 @@ class Pages:
             refresh=REFRESH_SECONDS,
             models=[_model(state, snapshot.links, now) for state in snapshot.models],
             config_problem=snapshot.config_problem,
+            awaits_restart=", ".join(snapshot.awaits_restart),
         )
 
     def reports(self, links: Links, reports: Sequence[StoredReport], *, now: float) -> str:

@@ -278,6 +278,12 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
         _single(lambda s: float(not s.config_problem)),
     ),
     SnapshotGauge(
+        "config_restart_needed",
+        "1 where monitoring.yml has changed in something that takes effect at a restart only",
+        (),
+        _single(lambda s: float(bool(s.awaits_restart))),
+    ),
+    SnapshotGauge(
         "config_last_reload_success_timestamp_seconds",
         "When the configuration in force was read",
         (),

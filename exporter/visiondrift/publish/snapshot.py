@@ -91,7 +91,11 @@ class Links:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The whole picture. ``config_problem`` holds the rejected configuration's errors ("" where it was accepted)."""
+    """The whole picture.
+
+    ``config_problem`` holds the rejected configuration's errors ("" where it was accepted); ``awaits_restart`` the keys
+    of ``monitoring.yml`` that have changed and are read at start only.
+    """
 
     links: Links
     models: tuple[ModelState, ...] = ()
@@ -99,6 +103,7 @@ class Snapshot:
     log_size_bytes: int = 0
     config_loaded_at: float = 0.0
     config_problem: str = ""
+    awaits_restart: tuple[str, ...] = ()
     tick_at: float = 0.0
     queue_events: int = 0
     queue_capacity: int = 0
