@@ -99,9 +99,7 @@ def alertmanager(tmp_path: Path, slack: Slack) -> Iterator[Alertmanager]:
     home = tmp_path / "alertmanager"
     shutil.copytree(ROOT / "alertmanager", home)
     config = (home / "alertmanager.yml").read_text("utf-8").replace("/etc/alertmanager/secrets", str(home / "secrets"))
-    config = config.replace("group_wait: 15s", "group_wait: 1s").replace(
-        "group_interval: 1m", "group_interval: 500ms"
-    )
+    config = config.replace("group_wait: 15s", "group_wait: 1s").replace("group_interval: 1m", "group_interval: 500ms")
     (home / "alertmanager.yml").write_text(config, "utf-8")
     (home / "secrets" / "slack_api_url").write_text(slack.url + "/critical-and-warning\n", "utf-8")
     (home / "secrets" / "slack_api_url_example_team").write_text(slack.url + "/example-team\n", "utf-8")
