@@ -154,6 +154,17 @@ def test_a_report_that_fails_is_counted_silences_nothing_and_is_tried_again(worl
     assert world.reported() == [("all", "critical")]
 
 
+def test_a_report_that_fails_is_not_tried_again_at_once(world: World) -> None:
+    world.configure(model(**{**LONG, "evaluate_every": "5s"}, slices=[]), reports={"when": "always"})
+    bad(world)
+    world.reports.directory.rmdir()
+    for _ in range(4):
+        world.tick(5)
+    assert world.tally.counts["report_failures", ""] == 1
+    world.tick(60)
+    assert world.tally.counts["report_failures", ""] == 2
+
+
 def test_the_picture_tells_when_the_newest_report_was_written(world: World) -> None:
     bad(world)
     world.tick()

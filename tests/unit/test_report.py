@@ -306,6 +306,16 @@ def test_the_newest_come_first_and_after_a_restart_too(tmp_path: Path) -> None:
     assert store.latest("digits", "2", "all", "1h") is None
 
 
+def test_a_report_whose_page_is_gone_is_not_the_newest(tmp_path: Path) -> None:
+    """An alert links to the newest: to one that can be read, where there is one."""
+    store = ReportStore(tmp_path, keep=5)
+    older, newer = keep(store, 1.7e9), keep(store, 1.7e9 + 1)
+    (tmp_path / f"{newer}.html").unlink()
+    found = store.latest("digits", "", "all", "")
+    assert found is not None
+    assert found.name == older
+
+
 def test_only_the_last_ones_are_kept(tmp_path: Path) -> None:
     store = ReportStore(tmp_path, keep=3)
     names = [keep(store, 1.7e9 + second) for second in range(8)]

@@ -79,10 +79,9 @@ def _report_routes(services: PageServices, pages: Pages) -> APIRouter:
 
     @router.get("/reports/latest", include_in_schema=False)
     def get_latest(model: str = "", version: str = "", slice: str = "all", window: str = "") -> Response:  # noqa: A002
-        for report in services.reports.entries():
-            asked = ((model, report.model), (version, report.version), (slice, report.slice), (window, report.window))
-            if all(given in {"", found} for given, found in asked):
-                return RedirectResponse(f"/reports/{report.name}.html", status_code=302)
+        report = services.reports.latest(model, version, slice, window)
+        if report is not None:
+            return RedirectResponse(f"/reports/{report.name}.html", status_code=302)
         message = (
             f"There is no report on model {model or 'any'}, version {version or 'any'}, slice {slice or 'any'}, "
             f"window {window or 'any'}. One is written when a verdict is a warning or worse, and the last "

@@ -1,7 +1,8 @@
 """Decides which windows get a report, and when: one costs a second, and a lasting drift says the same each time.
 
 A window is due when its verdict has changed since its last report, or when that has become old. More than a few at a
-time are never written; the others stay due, so that each gets its turn at one of the next evaluations.
+time are never written; the others stay due, so that each gets its turn at one of the next evaluations. A report that
+failed is not tried again at once: the disk that is full now will be full in five seconds.
 """
 
 import logging
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 4
 """Reports written after one evaluation of one model."""
+
+PAUSE_AFTER_FAILURE = 60.0
+"""Seconds."""
 
 _Key = tuple[str, str, str, str]
 """model, version, slice, window"""
@@ -87,7 +91,7 @@ class Evidence:
         self._counters = counters
         # Oldest first, so that the newest of each window stays: after a restart nothing is reported anew.
         self._told = {report.key: _Told(report.verdict, report.at) for report in reversed(store.entries())}
-        self._tried: dict[_Key, float] = {}
+        self._failed: dict[_Key, float] = {}
 
     def turn(self, model: str, settings: ReportsConfig, now: float) -> Turn:
         """An evaluation of ``model`` at ``now``, seconds since the epoch."""
@@ -97,20 +101,22 @@ class Evidence:
         """Whether a window with that verdict deserves a report now."""
         if settings.when == "never" or verdict == "insufficient":
             return False
+        has_just_failed = 0 <= now - self._failed.get(key, float("-inf")) < PAUSE_AFTER_FAILURE
         if settings.when == "always":
-            return True
+            return not has_just_failed
         if verdict == "ok":
             # The drift is over: when it comes back, that is news.
             self._told.pop(key, None)
             return False
         told = self._told.get(key)
-        return told is None or told.verdict != verdict or now - told.at >= settings.at_most_every
+        is_news = told is None or told.verdict != verdict or now - told.at >= settings.at_most_every
+        return is_news and not has_just_failed
 
     def rank(self, key: _Key, verdict: str) -> tuple[bool, bool, float]:
         """News first, of these the critical first, of these the one that has waited longest."""
         told = self._told.get(key)
         is_news = told is None or told.verdict != verdict
-        last = max(told.at if told else float("-inf"), self._tried.get(key, float("-inf")))
+        last = max(told.at if told else float("-inf"), self._failed.get(key, float("-inf")))
         return not is_news, verdict != "critical", last
 
     def write(
@@ -118,19 +124,20 @@ class Evidence:
     ) -> None:
         """Build and keep one report. A failure is logged and counted, and the window stays due."""
         model, version, slice_, window_name = key
-        self._tried[key] = at
         try:
             rows = reference.rows(slice_, window)
             document = build_report(rows, window, evaluation, model=model, version=version, at=at)
             self._store.write(document, model=model, version=version, slice_=slice_, window=window_name, at=at)
         except Exception:  # a report is evidence, not the alarm: its failure must not silence anything
+            self._failed[key] = at
             self._counters.count("report_failures")
             logger.exception("The report on %s, version %s, %s over %s failed", *key)
             return
+        self._failed.pop(key, None)
         self._told[key] = _Told(evaluation.verdict, at)
         self._counters.count("reports")
 
     def keep_only(self, wanted: Callable[[_Key], bool]) -> None:
         """Forget the windows that are no longer evaluated: cameras, versions and models come and go."""
         self._told = {key: told for key, told in self._told.items() if wanted(key)}
-        self._tried = {key: at for key, at in self._tried.items() if wanted(key)}
+        self._failed = {key: at for key, at in self._failed.items() if wanted(key)}

@@ -90,9 +90,13 @@ class ReportStore:
             return tuple(_newest_first(self._reports.values()))
 
     def latest(self, model: str, version: str, slice_: str, window: str) -> StoredReport | None:
-        """The newest report on one window; None where there is none."""
+        """The newest report on one window whose page is still there; None where there is none. "" means any."""
         wanted = (model, version, slice_, window)
-        return next((report for report in self.entries() if report.key == wanted), None)
+        for report in self.entries():
+            is_wanted = all(asked in {"", found} for asked, found in zip(wanted, report.key, strict=True))
+            if is_wanted and self._path(report.name, "html").is_file():
+                return report
+        return None
 
     def path(self, name: str, kind: Literal["html", "json"]) -> Path | None:
         """The file of a kept report; None for any name that is not one, so that no name can lead elsewhere."""
