@@ -77,6 +77,8 @@ def image(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory,
     begun = time.monotonic()
     stack = Stack(engine, "visiondrift-test", checkout, (), PORTS)
     stack.compose("build", "exporter", seconds=900)
+    # What an earlier run built under this name has lost it now, and would keep gigabytes.
+    engine.images.prune({"dangling": True, "label": "org.opencontainers.image.title=VisionDrift exporter"})
     described = engine.images.get(_images(stack)["exporter"])
     notes.append(
         f"exporter image {described.attrs['Size'] / 1e9:.2f} GB, built in {time.monotonic() - begun:.0f} s"
