@@ -3,8 +3,11 @@
 import asyncio
 import json
 import sqlite3
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,12 @@ from fastapi.testclient import TestClient
 
 from exporter_process import demo_config
 from intake_parts import NOW, Counts, configuration, event, stored_event, write_path
+from visiondrift.api import create_app
 from visiondrift.api.bodies import Bodies
 from visiondrift.api.failures import Failure
 from visiondrift.api.server import app_of
 from visiondrift.config import load_config
+from visiondrift.config.monitoring import WatchedModel
 from visiondrift.errors import LogError, QueueFull
 from visiondrift.log.memory import MemoryLog
 from visiondrift.log.retention import LEAP_SECONDS, Retention
@@ -157,6 +162,27 @@ def test_requests_turned_away_for_want_of_memory_are_counted() -> None:
     counts = Counts()
     asyncio.run(scenario(counts))
     assert counts.failures == {"queue_full": 1}
+
+
+def test_documentation_that_waits_for_the_embedder_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """The length of a hub model's embeddings is known once it is downloaded, which may take minutes."""
+    asked, loaded = threading.Event(), threading.Event()
+
+    def dimension(_: WatchedModel) -> int:
+        asked.set()
+        assert loaded.wait(20)
+        return 4
+
+    with write_path(configuration(tmp_path), MemoryLog()) as parts:
+        app = create_app(replace(parts.services, dimension=dimension))
+        with TestClient(app) as client, ThreadPoolExecutor() as pool:
+            document = pool.submit(client.get, "/openapi.json")
+            try:
+                assert asked.wait(20)
+                assert pool.submit(client.get, "/healthz").result(5).status_code == 200
+            finally:
+                loaded.set()
+            assert document.result(20).json()["info"]["title"] == "VisionDrift"
 
 
 # ---- clocks ---------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.responses import JSONResponse
 from starlette.types import Lifespan
 
 from visiondrift import __version__
@@ -31,6 +32,7 @@ def create_app(
         # The pages of FastAPI load their scripts from the internet; docs.py has its own.
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
         lifespan=lifespan,
     )
     failures.install(app)
@@ -41,4 +43,10 @@ def create_app(
         return openapi_of(app, services)
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+    # FastAPI's own route would make the document on the event loop; its examples may wait for the embedder.
+    @app.get("/openapi.json", include_in_schema=False)
+    def get_document() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
     return app
