@@ -4,19 +4,22 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+from PIL import Image
 
 from exporter_process import demo_config
-from intake_parts import NOW, Counts, configuration, event, stored_event, write_path
+from intake_parts import DIGITS_CLIP, NOW, Counts, base64_of, configuration, event, picture, stored_event, write_path
 from visiondrift.api import create_app
 from visiondrift.api.bodies import Bodies
 from visiondrift.api.failures import Failure
@@ -24,6 +27,7 @@ from visiondrift.api.server import app_of
 from visiondrift.config import load_config
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.errors import LogError, QueueFull
+from visiondrift.intake.embedder import Embedder
 from visiondrift.log.memory import MemoryLog
 from visiondrift.log.retention import LEAP_SECONDS, Retention
 from visiondrift.log.sqlite import SqliteLog
@@ -162,6 +166,36 @@ def test_requests_turned_away_for_want_of_memory_are_counted() -> None:
     counts = Counts()
     asyncio.run(scenario(counts))
     assert counts.failures == {"queue_full": 1}
+
+
+def test_images_that_take_long_keep_no_embedding_waiting(tmp_path: Path) -> None:
+    """Twenty batches of images wait for an embedder that hangs; a batch of embeddings passes them by."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Hanging(Embedder):
+        def embed(self, images: Iterable[Image.Image]) -> NDArray[np.float32]:
+            asked.set()
+            assert go_on.wait(20)
+            return super().embed(images)
+
+    clip = Hanging(f"local-dir:{DIGITS_CLIP}")
+    images = [
+        {"id": f"i{n}", "time": NOW, "model": "eyes", "version": "1", "image": base64_of(picture())} for n in range(20)
+    ]
+    with (
+        write_path(configuration(tmp_path), MemoryLog(), embedder=clip) as parts,
+        TestClient(parts.app) as client,
+        ThreadPoolExecutor(21) as pool,
+    ):
+        waiting = [pool.submit(client.post, "/v1/predictions", json={"events": [row]}) for row in images]
+        try:
+            assert asked.wait(20)
+            answer = pool.submit(client.post, "/v1/predictions", json={"events": [event(1)]}).result(5)
+            assert answer.json()["stored"] == 1
+        finally:
+            go_on.set()
+        assert {answer.result(20).status_code for answer in waiting} == {200}
+    clip.close()
 
 
 def test_documentation_that_waits_for_the_embedder_keeps_nobody_waiting(tmp_path: Path) -> None:

@@ -55,15 +55,13 @@ def intake_routes(services: Services) -> APIRouter:
     """POST /v1/predictions and POST /v1/images."""
     own_pages = page_check(lambda: services.config().monitoring.server.exporter_url)
     router = APIRouter(tags=["Intake"], dependencies=[Depends(own_pages), Depends(bearer_check(services.token))])
-    threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="intake")
+    workers = _Workers(services)
     bodies = Bodies(busy=lambda: services.failed("queue_full"))
 
     async def take(request: Request, reader: Reader) -> JSONResponse:
         monitoring = services.config().monitoring
         async with bodies.read(request, limit=monitoring.server.max_body) as body:
-            loop = asyncio.get_running_loop()
-            work = loop.run_in_executor(threads, _received, services, reader, body, monitoring.intake.max_events)
-            receipt = await work
+            receipt = await workers.receive(reader, body, monitoring.intake.max_events)
             del body
             appended = await asyncio.wrap_future(receipt.appended)
         rejected = [_told(rejection) for rejection in receipt.rejections]
@@ -102,8 +100,24 @@ def intake_routes(services: Services) -> APIRouter:
     return router
 
 
-def _received(services: Services, reader: Reader, body: bytes, max_events: int) -> Receipt:
-    return services.receive(reader(body, max_events))
+class _Workers:
+    """The threads of intake; batches with images have their own, because embedding one may take minutes."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._quick = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="intake")
+        self._images = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="intake-images")
+
+    async def receive(self, reader: Reader, body: bytes, max_events: int) -> Receipt:
+        loop = asyncio.get_running_loop()
+        rows, has_images = await loop.run_in_executor(self._quick, _read, reader, body, max_events)
+        threads = self._images if has_images else self._quick
+        return await loop.run_in_executor(threads, self._services.receive, rows)
+
+
+def _read(reader: Reader, body: bytes, max_events: int) -> tuple[list[Row], bool]:
+    rows = reader(body, max_events)
+    return rows, any(isinstance(row, dict) and row.get("image") is not None for row in rows)
 
 
 def _json(body: bytes, max_events: int) -> list[Row]:
