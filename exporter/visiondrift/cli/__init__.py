@@ -55,7 +55,7 @@ def main() -> None:
 
 def _status() -> int:
     try:
-        status = app(standalone_mode=False)
+        status = app(standalone_mode=False, prog_name="visiondrift")
         sys.stdout.flush()
     except _UsageError as error:
         error.show()  # type: ignore[attr-defined]

@@ -45,7 +45,8 @@ class Pace:
         for value, rows in _groups(sample, self.label).items():
             seconds = self.seconds.get(value, slowest)
             times = sample.times[rows]
-            total += len(times) if seconds <= 0 else len(np.unique(np.floor(times / seconds)))
+            # Counted from the first row, so that when a window was recorded makes no difference.
+            total += len(times) if seconds <= 0 else len(np.unique((times - times[0]) // seconds))
         return total
 
 
