@@ -31,7 +31,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(ask: Callable[[], _Answer], *, seconds: float = 30.0, what: str = "the expected answer") -> _Answer:
+def until(ask: Callable[[], _Answer], *, seconds: float = 90.0, what: str = "the expected answer") -> _Answer:
     """Ask until the answer is true; the answer. Fails with the last one where it never is."""
     give_up = time.monotonic() + seconds
     while True:
