@@ -143,7 +143,8 @@ class Service:
             clock=clock,
             stopwatch=time.monotonic,
         )
-        self._published: tuple[tuple[ModelState, ...], Census, float] = ((), census, 0.0)
+        # Counted from the start, so that a monitor that never comes to its first look is missed too.
+        self._published: tuple[tuple[ModelState, ...], Census, float] = ((), census, clock())
 
     def config(self) -> Config:
         """The configuration in force."""
