@@ -105,14 +105,19 @@ def slices_of(streams: Sequence[Stream], version: str, model: WatchedModel, *, n
 
 
 def newest_events(streams: Sequence[Stream], model: WatchedModel) -> Mapping[tuple[str, str], float]:
-    """(version, slice) -> time of its newest event; what has been silent for long is there as well."""
+    """(version, slice) -> time of its newest event; what has been silent for long is there as well.
+
+    Newest first, at most as many as may be in use at a time: where names come and go by the minute, each would be a
+    series and an alert of its own for as long as the log remembers it.
+    """
     newest: dict[tuple[str, str], float] = {}
     for stream in streams:
         names = (slice_name(*pair) for pair in stream.slices if pair[0] in model.slices)
         for name in (ALL_SLICES, *names):
             key = (stream.version, name)
             newest[key] = max(newest.get(key, stream.newest), stream.newest)
-    return newest
+    most = model.max_versions * (model.max_slices + 1)
+    return dict(sorted(newest.items(), key=lambda found: -found[1])[:most])
 
 
 def _longest(model: WatchedModel) -> float:

@@ -10,7 +10,7 @@ from monitor_parts import CLASSES, CLIP, DIMENSION, NOON, events, model
 from visiondrift.config.monitoring import WatchedModel, WindowConfig
 from visiondrift.log import Stream, Window, WindowQuery
 from visiondrift.log.sqlite import SqliteLog
-from visiondrift.windows import Moment, read_windows, slices_of, versions_of
+from visiondrift.windows import Moment, newest_events, read_windows, slices_of, versions_of
 
 
 class CountedLog(SqliteLog):
@@ -122,3 +122,11 @@ def test_silent_slices_stay_as_long_as_there_is_room() -> None:
     streams = [stream("1", NOON - 5, "b"), stream("1", NOON - 90_000, "gone")]
     chosen = slices_of(streams, "1", watched(limit=10), now=NOON)
     assert chosen == (None, ("camera", "b"), ("camera", "gone"))
+
+
+def test_names_that_come_and_go_do_not_pile_up_as_newest_events() -> None:
+    """Each would be a series, and an alert about silence, for as long as the log keeps events."""
+    streams = [stream("1", NOON - minute, f"c{minute}") for minute in range(1000)]
+    found = newest_events(streams, watched(limit=10, max_slices=4, max_versions=2))
+    assert len(found) == 2 * (4 + 1)
+    assert found["1", "all"] == found["1", "camera=c0"] == NOON
