@@ -121,6 +121,17 @@ def test_programs_and_the_exporters_own_pages_send_as_before(tmp_path: Path, pat
         assert sent(client, path, OWN[page]).json() == {"stored": 1, "duplicates": 0, "rejected": []}
 
 
+def test_a_token_may_have_letters_of_any_alphabet(tmp_path: Path) -> None:
+    with (
+        write_path(configuration(tmp_path), MemoryLog(), token="schlüssel") as parts,
+        TestClient(parts.app) as client,
+    ):
+        for token, status in (("schlüssel".encode(), 200), ("schlüsse".encode(), 401)):
+            headers = {"Content-Type": "application/json", "Authorization": b"Bearer " + token}
+            answer = client.post("/v1/predictions", content=json.dumps({"events": [event(1)]}), headers=headers)
+            assert answer.status_code == status
+
+
 # ---- bodies that take room, or time ------------------------------------------------------------------------------
 
 

@@ -21,8 +21,9 @@ def bearer_check(token: Callable[[], str | None]) -> Callable[[Credentials], Non
         if expected is None:
             return
         given = credentials.credentials if credentials else ""
-        # Compared in constant time: how long a refusal takes must not tell how much of a guess was right.
-        if not hmac.compare_digest(given.encode(), expected.encode()):
+        # Compared in constant time: how long a refusal takes must not tell how much of a guess was right. And as bytes:
+        # headers are read as Latin-1, whatever the client wrote.
+        if not hmac.compare_digest(given.encode("latin-1"), expected.encode()):
             raise Failure(
                 401,
                 "unauthorized",

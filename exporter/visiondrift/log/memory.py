@@ -1,4 +1,4 @@
-"""The prediction log in a list: for evaluations from files, and for tests. Nothing outlives the process."""
+"""The prediction log in a list: for tests of what stands on a log. Nothing outlives the process."""
 
 import threading
 from collections import Counter
