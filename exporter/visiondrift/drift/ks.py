@@ -2,10 +2,13 @@
 
 Both are those of ``scipy.stats.ks_2samp`` with its defaults, which Evidently's method ``ks`` calls: two-sided, exact
 up to 10,000 rows a side, asymptotic beyond. The statistic is the widest gap between two staircases. Between two of
-its steps a staircase can rise by so much only, so a look at every 16th step says where the widest gap may lie, and
-the few steps there are looked at one by one. Gaps are counted in whole numbers of 1 / (n m), so that none is rounded.
+its steps a staircase can rise by so much only, so a look at every 32nd step says where the widest gap may lie, every
+8th step there says where within, and the few steps left are looked at one by one. Gaps are counted in whole numbers of
+1 / (n m), so that none is rounded.
 """
 
+from dataclasses import dataclass
+from itertools import pairwise
 from math import gcd
 from typing import Any
 
@@ -19,9 +22,9 @@ from visiondrift.drift.ordered import OrderedColumns, PreparedColumns, blocks, o
 EXACT_ROWS = 10_000
 """Rows of the larger sample up to which the p-value is exact; scipy's limit."""
 
-_STRIDE = 16
-_HEIGHTS = 256
-_STEPS = 256
+_STEPS = (32, 8, 1)
+_HEIGHTS_AT_ONCE = 256
+_STEPS_AT_ONCE = 256
 _NEGLIGIBLE = 750.0
 """exp of minus this is zero in float64."""
 
@@ -36,7 +39,7 @@ def ks_statistic(reference: PreparedColumns, window: NDArray[Any] | OrderedColum
     kind = np.result_type(reference.ordered, compared.ordered)
     gaps = [
         _widest_gaps(*(np.asarray(side.ordered[block], dtype=kind) for side in (reference, compared)))
-        for block in blocks(compared.dimension, -(-m // _STRIDE))
+        for block in blocks(compared.dimension, 1 + m // _STEPS[0])
     ]
     return np.concatenate(gaps) // gcd(n, m) / _least_common_multiple(n, m)
 
@@ -57,8 +60,8 @@ def ks_pvalue(statistic: NDArray[np.float64], n: int, m: int) -> NDArray[np.floa
     if n == m:
         chances[above] = _equal_sizes(heights[above], n)
     else:
-        for start in range(0, len(above), _HEIGHTS):
-            some = above[start : start + _HEIGHTS]
+        for start in range(0, len(above), _HEIGHTS_AT_ONCE):
+            some = above[start : start + _HEIGHTS_AT_ONCE]
             chances[some] = _unequal_sizes(heights[some], max(n, m), min(n, m))
     return np.asarray(np.clip(chances, 0, 1)[place])
 
@@ -67,37 +70,76 @@ def _least_common_multiple(n: int, m: int) -> int:
     return n // gcd(n, m) * m
 
 
+@dataclass(frozen=True, eq=False)
+class _Stretches:
+    """Stretches of sorted windows: what lies between the places ``begin`` and ``end`` of a ``column``, each (k,).
+
+    ``at`` values of the reference are at most the window's value at ``begin``, ``before`` less than that at ``end``.
+    """
+
+    column: NDArray[np.intp]
+    begin: NDArray[np.intp]
+    end: NDArray[np.intp]
+    at: NDArray[np.intp]
+    before: NDArray[np.intp]
+
+    def that_may_hide(self, gap: NDArray[np.int64], n: int, m: int) -> "_Stretches":
+        """Those within which there could be a gap beyond the ``gap`` of their column, times n m.
+
+        At most the window rises to just before the end with the reference still where it was at the beginning, or the
+        reference to just before the end with the window one step past the beginning.
+        """
+        most = np.maximum(self.end * n - self.at * m, self.before * m - (self.begin + 1) * n)
+        left = np.flatnonzero(most > gap[self.column])
+        return _Stretches(self.column[left], self.begin[left], self.end[left], self.at[left], self.before[left])
+
+
 def _widest_gaps(reference: NDArray[Any], window: NDArray[Any]) -> NDArray[np.int64]:
     """(d,) the widest gap of each column times n m, of ``reference`` (d, n) and ``window`` (d, m), both ascending.
 
-    The window's staircase is highest above the reference's at one of the window's values (counting that value), and
-    lowest below it just before one.
+    The window's staircase is highest above the reference's at one of its own values (counting that), and lowest below
+    it just before one. At first the whole of every column is one stretch, from before its values to after them.
     """
-    n, m = reference.shape[1], window.shape[1]
-    probes = np.arange(0, m, _STRIDE)
-    probed = np.ascontiguousarray(window[:, probes])
-    at = np.stack([own.searchsorted(values, "right") for own, values in zip(reference, probed, strict=True)])
-    before = np.stack([own.searchsorted(values) for own, values in zip(reference, probed, strict=True)])
-    widest = np.maximum((probes + 1) * n - at * m, before * m - probes * n).max(axis=1)
-    # What the places after a probe, up to the next, can reach: all own steps are taken there and none of the other's.
-    after = np.concatenate([before[:, 1:], np.full((len(before), 1), n)], axis=1)
-    over = np.minimum(probes + _STRIDE, m) * n - at * m > widest[:, None]
-    under = after * m - (probes + 1) * n > widest[:, None]
-    for column in np.flatnonzero(over.any(axis=1) | under.any(axis=1)):
-        for wanted, above in ((over[column], True), (under[column], False)):
-            if wanted.any():
-                gap = _gap_within(reference[column], window[column], probes[wanted], above=above)
-                widest[column] = max(widest[column], gap)
-    return np.asarray(widest, dtype=np.int64)
+    (columns, n), m = reference.shape, window.shape[1]
+    widest, none = np.zeros(columns, dtype=np.int64), np.zeros(columns, dtype=np.intp)
+    hiding = _Stretches(np.arange(columns), none - 1, none + m, none, none + n)
+    length = m + 1
+    for step in _STEPS:
+        inner = hiding.begin[:, None] + np.arange(step, length, step)
+        inner = np.minimum(inner, hiding.end[:, None] - 1)
+        at, before = _ranks(reference, hiding.column, window[hiding.column[:, None], inner])
+        gaps = np.maximum((inner + 1) * n - at * m, before * m - inner * n)
+        np.maximum.at(widest, hiding.column, gaps.max(axis=1, initial=0))
+        parts = _Stretches(
+            np.repeat(hiding.column, inner.shape[1] + 1),
+            np.column_stack([hiding.begin, inner]).ravel(),
+            np.column_stack([inner, hiding.end]).ravel(),
+            np.column_stack([hiding.at, at]).ravel(),
+            np.column_stack([before, hiding.before]).ravel(),
+        )
+        hiding, length = parts.that_may_hide(widest, n, m), step
+    return widest
 
 
-def _gap_within(reference: NDArray[Any], window: NDArray[Any], probes: NDArray[np.intp], *, above: bool) -> int:
-    """How far the window's staircase gets above the reference's, or below it, after these probes, times n m."""
-    n, m = len(reference), len(window)
-    places = np.minimum((probes[:, None] + np.arange(1, _STRIDE)).ravel(), m - 1)
-    if above:
-        return int(((places + 1) * n - reference.searchsorted(window[places], "right") * m).max())
-    return int((reference.searchsorted(window[places]) * m - places * n).max())
+def _ranks(
+    reference: NDArray[Any], column: NDArray[np.intp], values: NDArray[Any]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """How many values of its reference column are at most, and how many less than, each of ``values`` (k, c).
+
+    Row i of ``values`` belongs to ``column[i]``, which ascends.
+    """
+    rows_of = np.searchsorted(column, np.arange(len(reference) + 1))
+    own = [(slice(*ends), row) for ends, row in zip(pairwise(rows_of), reference, strict=True) if ends[0] < ends[1]]
+    at = np.empty(values.shape, dtype=np.intp)
+    for rows, ordered in own:
+        at[rows] = ordered.searchsorted(values[rows], "right")
+    # Where none is at most the value, the index -1 finds the largest, which is no tie either.
+    tied = (reference[column[:, None], at - 1] == values).any(axis=1)
+    before = at.copy()
+    for rows, ordered in own:
+        if tied[rows].any():
+            before[rows] = ordered.searchsorted(values[rows])
+    return at, before
 
 
 def _equal_sizes(heights: NDArray[np.int64], n: int) -> NDArray[np.float64]:
@@ -128,8 +170,8 @@ def _unequal_sizes(heights: NDArray[np.int64], n: int, m: int) -> NDArray[np.flo
     right, up = n // common, m // common
     rise, columns = m / (n + m), np.arange(len(heights))
     left = np.zeros((m + 3, len(heights)))
-    for start in range(1, n + m + 1, _STEPS):
-        steps = np.arange(start, min(start + _STEPS, n + m + 1))[:, None]
+    for start in range(1, n + m + 1, _STEPS_AT_ONCE):
+        steps = np.arange(start, min(start + _STEPS_AT_ONCE, n + m + 1))[:, None]
         lower = np.clip((up * steps - heights) // (up + right), -1, m)
         upper = np.clip(-((-up * steps - heights) // (up + right)), 0, m + 1)
         rims = [(rim + 1, _walk_is_at(rim, steps, rise)) for rim in (lower, upper)]
