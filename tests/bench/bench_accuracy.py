@@ -21,7 +21,7 @@ import numpy as np
 from accuracy_streams import DEVELOPMENT, MADE, OWN, SEVERITIES, Cifar, Digits, Stream, cifar_file, faulty
 from numpy.typing import NDArray
 
-from visiondrift.drift.performance import PerformanceEstimate, estimate_performance
+from visiondrift.drift.performance import MAX_NOVEL_SHARE, PerformanceEstimate, estimate_performance
 from visiondrift.drift.performance_model import Evidence, PerformanceModel, fit_performance
 
 METHODS = ("reference accuracy", "raw confidence", "calibrated (CBPE)", "disagreement", "ours")
@@ -38,6 +38,7 @@ class Trial:
     truth: float
     said: NDArray[np.float64]
     valid: bool
+    novel: bool
     covered: bool
 
     @property
@@ -58,8 +59,9 @@ def trial(model: PerformanceModel, stream: Stream) -> tuple[Trial, PerformanceEs
             estimate.accuracy.value,
         ]
     )
+    novel = estimate.consultation is not None and estimate.consultation.novel_share > MAX_NOVEL_SHARE
     covered = estimate.accuracy.low <= stream.accuracy <= estimate.accuracy.high
-    return Trial(stream.fault, stream.severity, stream.accuracy, said, estimate.valid, covered), estimate
+    return Trial(stream.fault, stream.severity, stream.accuracy, said, estimate.valid, novel, covered), estimate
 
 
 def cifar(windows: int) -> None:
@@ -134,11 +136,15 @@ def refusals(clear: list[Trial], broken: list[Trial]) -> None:
     table(
         ["windows", "refused", "right to refuse", "right to speak", "bad estimates that were refused", "bad, too high"]
     )
-    for name, chosen in (("no fault", clear), ("all faults", broken)):
+    for name, chosen, refused in (
+        ("no fault", clear, [not t.valid for t in clear]),
+        ("all faults", broken, [not t.valid for t in broken]),
+        ("all faults, refusing by novelty instead", broken, [t.novel for t in broken]),
+    ):
         bad = np.array([abs(t.errors[-1]) > TOLERANCE for t in chosen])
         high = np.array([t.errors[-1] > TOLERANCE for t in chosen])
-        refused = np.array([not t.valid for t in chosen])
-        line(name, rate(refused), rate(bad[refused]), rate(~bad[~refused]), rate(refused[bad]), rate(refused[high]))
+        no = np.array(refused)
+        line(name, rate(no), rate(bad[no]), rate(~bad[~no]), rate(no[bad]), rate(no[high]))
     print()
 
 

@@ -127,7 +127,8 @@ def expected_calibration_error(probabilities: NDArray[np.float64], labels: NDArr
 
 def _curve(confidence: NDArray[np.float64], hit: NDArray[np.bool_]) -> Curve:
     """Equal confidences are one point; the corners of the fitted steps are all that is kept."""
-    x, place, weights = np.unique(confidence, return_inverse=True, return_counts=True)
+    # Dividing by a row's sum leaves dust in the last digits, which must not part equal confidences.
+    x, place, weights = np.unique(np.round(confidence, 12), return_inverse=True, return_counts=True)
     means = np.bincount(place.reshape(-1), weights=hit.astype(np.float64)) / weights
     y = np.asarray(isotonic_regression(means, weights=weights.astype(np.float64)).x)
     corner = np.ones(len(x), dtype=bool)

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.drift.cbpe import (
-    Z,
     ClassPerformance,
     ConfidenceEstimate,
     Interval,
+    Z,
     estimate_from_confidences,
     reweighted,
 )
@@ -27,8 +27,13 @@ from visiondrift.drift.second_opinion import Consultation
 MIN_EVENTS = 50
 """Events of a window before its accuracy is estimated."""
 
+MAX_QUARREL = 0.06
+"""How much more often than on the reference the readers may contradict each other before neither is believed."""
+
 MAX_NOVEL_SHARE = 0.5
-"""Of a window, farther from the reference than 99 in 100 of its own rows: beyond it the readers guess."""
+"""Of a window, farther from the reference than 99 in 100 of its own rows; asked where only one reader is heard."""
+
+_QUARREL_ERRORS = 2.33  # standard errors that a quarrel must be from nothing: a small window may show it by chance
 
 MIN_EMBEDDED_SHARE = 0.5
 """Of a window's events that must have an embedding before the readers are asked."""
@@ -134,10 +139,15 @@ def _why_refused(consultation: Consultation | None, shift: LabelShift) -> str:
             "there are no embeddings to ask" if consultation is None else "no reader of the embedding is good enough"
         )
         return f"{shift.why}; and {lacking} for a second opinion"
-    if consultation.novel_share > MAX_NOVEL_SHARE:
+    if consultation.quarrel > max(MAX_QUARREL, _QUARREL_ERRORS * consultation.quarrel_error):
         return (
-            f"{consultation.novel_share:.0%} of the window looks like nothing in the reference, and at most "
-            f"{MAX_NOVEL_SHARE:.0%} may: neither opinion knows such images"
+            f"the readers of the embedding contradict each other on {consultation.quarrel:.0%} more events than on the "
+            f"reference, and at most {MAX_QUARREL:.0%} may be: they do not know such images"
+        )
+    if not consultation.all_heard and consultation.novel_share > MAX_NOVEL_SHARE:
+        return (
+            f"{consultation.novel_share:.0%} of the window looks like nothing in the reference, at most "
+            f"{MAX_NOVEL_SHARE:.0%} may, and only one reader of the embedding is good enough to be asked"
         )
     return ""
 

@@ -4,16 +4,18 @@ The reference's own rows are not kept again: with them and the dictionary of ``t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visiondrift.drift.baseline import filled, predicted_or_top
 from visiondrift.drift.confidence_calibration import Calibrator, fit_calibrator, refit
 from visiondrift.drift.folds import block_index, design_effect, mean_companions
 from visiondrift.drift.label_shift import ClassMixture
 from visiondrift.drift.second_opinion import SecondOpinion, fit_second_opinion, spread
+from visiondrift.prediction import Sample
 
 FORMAT = 1
 
@@ -52,6 +54,21 @@ class Evidence:
         if self.embeddings is None or self.embeddings.shape[1] == 0:
             return np.zeros(len(self), dtype=bool)
         return np.asarray(~np.isnan(self.embeddings[:, 0]))
+
+
+def evidence_of(sample: Sample, *, blocks: NDArray[Any] | None = None) -> Evidence:
+    """The k events of ``sample`` that have confidences, in its order; ``blocks`` (n,) is of all its events.
+
+    Labels of the same events are those at ``sample.has_confidences``.
+    """
+    rows = sample.has_confidences
+    chosen = sample.take(rows)
+    return Evidence(
+        filled(chosen.confidences),
+        predicted_or_top(chosen),
+        chosen.embeddings if chosen.dimension else None,
+        None if blocks is None else blocks[rows],
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,4 +231,4 @@ def _opinion(
         classes=classes,
         seed=seed,
     )
-    return SecondOpinion(fitted.linear, fitted.neighbours, rows[fitted.positions], fitted.records)
+    return replace(fitted, positions=rows[fitted.positions])

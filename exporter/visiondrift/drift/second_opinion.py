@@ -64,11 +64,23 @@ class ReaderOpinion:
 
 @dataclass(frozen=True)
 class Consultation:
-    """All readers on a window; ``novel_share`` is the share of rows farther away than 99 in 100 of the reference."""
+    """All readers on a window; ``novel_share`` is the share of rows farther away than 99 in 100 of the reference.
+
+    ``quarrel`` is how often the readers contradict each other, less how often they do on rows of the reference that
+    neither has seen; ``quarrel_error`` its standard error. Where the readers no longer know what they look at they
+    guess, and guess differently.
+    """
 
     readers: tuple[ReaderOpinion, ...]
     novel_share: float
+    quarrel: float
+    quarrel_error: float
     rows: int
+
+    @property
+    def all_heard(self) -> bool:
+        """Whether every reader is good enough."""
+        return all(reader.heard for reader in self.readers)
 
     @property
     def cautious(self) -> ReaderOpinion | None:
@@ -79,12 +91,16 @@ class Consultation:
 
 @dataclass(frozen=True, eq=False)
 class SecondOpinion:
-    """The fitted readers. ``positions`` (r,) says which rows of the reference the neighbour reader keeps."""
+    """The fitted readers. ``positions`` (r,) says which rows of the reference the neighbour reader keeps.
+
+    ``quarrel`` is the share of these where the readers that have not seen them contradict each other.
+    """
 
     linear: LinearReader
     neighbours: NeighbourReader
     positions: NDArray[np.intp]
     records: tuple[ReaderRecord, ...]
+    quarrel: float
 
     def consult(self, embeddings: Singles, predicted: NDArray[np.int32], *, companionship: float = 1.0) -> Consultation:
         """Read m rows of (m, d) ``embeddings`` that the model has taken for ``predicted`` (m,).
@@ -99,7 +115,12 @@ class SecondOpinion:
             _opinion(record, float((classes != given).mean()), len(given), companionship)
             for record, classes in zip(self.records, seen, strict=True)
         )
-        return Consultation(readers, self.neighbours.novel_share(distances), len(given))
+        quarrel = float((seen[0] != seen[1]).mean())
+        effect = 1.0 + (max(r.design_effect for r in self.records) - 1.0) * companionship
+        error = np.sqrt(max(self.quarrel * (1 - self.quarrel), 1 / len(given)) * effect / len(given))
+        return Consultation(
+            readers, self.neighbours.novel_share(distances), quarrel - self.quarrel, float(error), len(given)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and text; of the neighbours only where they stand in the reference."""
@@ -112,6 +133,7 @@ class SecondOpinion:
                 "novel_beyond": self.neighbours.novel_beyond.tolist(),
             },
             "records": [asdict(record) for record in self.records],
+            "quarrel": self.quarrel,
         }
 
     @classmethod
@@ -126,7 +148,7 @@ class SecondOpinion:
             np.asarray(kept["novel_beyond"], dtype=np.float64),
         )
         records = tuple(ReaderRecord(**record) for record in data["records"])
-        return cls(LinearReader.from_dict(data["linear"]), reader, positions, records)
+        return cls(LinearReader.from_dict(data["linear"]), reader, positions, records, float(data["quarrel"]))
 
 
 def fit_second_opinion(
@@ -160,7 +182,8 @@ def fit_second_opinion(
             right=right[kept],
         ),
     )
-    return SecondOpinion(linear, neighbours, kept, records)
+    quarrel = float((by_linear[kept] != by_neighbours).mean())
+    return SecondOpinion(linear, neighbours, kept, records, quarrel)
 
 
 def spread(rows: int, limit: int) -> NDArray[np.intp]:
