@@ -209,6 +209,20 @@ def test_of_a_sample_the_events_with_confidences_are_the_evidence() -> None:
     np.testing.assert_allclose(evidence.confidences, [[0.9, 0.1], [0, 0.8], [0.3, 0.7]])
 
 
+def test_with_a_thousand_classes_accuracy_is_estimated_and_their_shares_are_not() -> None:
+    rng = np.random.default_rng(30)
+    labels = rng.integers(0, 1000, 2000).astype(np.int32)
+    sure = np.full((2000, 1000), 1e-4) + 0.9 * np.eye(1000)[np.where(rng.random(2000) < 0.9, labels, 0)]
+    evidence = Evidence(sure / sure.sum(axis=1, keepdims=True), sure.argmax(axis=1).astype(np.int32))
+    model = fit_performance(evidence, labels, names=tuple(str(k) for k in range(1000)))
+    estimate = estimate_performance(model, evidence)
+    assert estimate.label_shift is None
+    assert estimate.accuracy is not None
+    assert abs(estimate.accuracy.value - 0.9) < 0.02
+    assert not estimate.valid
+    assert "over 100 classes" in estimate.why
+
+
 def test_measured_accuracy_is_wilsons_interval_over_the_labels_that_came() -> None:
     predicted = np.zeros(100, dtype=np.int32)
     labels = np.where(np.arange(100) < 60, -1, np.arange(100) % 4 == 0).astype(np.int32)

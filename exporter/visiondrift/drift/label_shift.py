@@ -18,6 +18,9 @@ from visiondrift.drift.imagined_windows import ImaginedWindows
 MAX_CONDITION = 100.0
 """Beyond this the classes look too alike to the model for their shares to be told apart."""
 
+MAX_CLASSES = 100
+"""Classes whose shares are estimated together at most: beyond it the labels hardly suffice, and the time does not."""
+
 MIN_CLASS_LABELS = 20
 """Labels of a class before it can be recognised in a mixture."""
 

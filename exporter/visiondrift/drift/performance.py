@@ -20,7 +20,7 @@ from visiondrift.drift.cbpe import (
     reweighted,
 )
 from visiondrift.drift.folds import block_index, design_effect, mean_companions
-from visiondrift.drift.label_shift import LabelShift
+from visiondrift.drift.label_shift import MAX_CLASSES, LabelShift
 from visiondrift.drift.performance_model import Evidence, PerformanceModel
 from visiondrift.drift.second_opinion import Consultation
 
@@ -46,6 +46,7 @@ class PerformanceEstimate:
     """A window's performance as far as it shows without labels. Shares 0-1; intervals hold 90 %.
 
     ``accuracy`` is the lower of ``by_confidence`` and ``by_readers``, and None where nothing could be computed.
+    ``consultation`` is None without embeddings, ``label_shift`` with over a hundred classes.
     Where ``valid`` is False it is not to be acted on, and ``why`` says why.
     """
 
@@ -75,7 +76,9 @@ def estimate_performance(model: PerformanceModel, window: Evidence, *, seed: int
     blocks = None if window.blocks is None else int(block_of.max()) + 1
     companionship = _companionship(model, window, block_of)
     probabilities = model.calibrator.apply(window.confidences)
-    shift = model.mixture.estimate(probabilities, model.names, blocks=blocks, seed=seed)
+    shift = None
+    if len(model.names) <= MAX_CLASSES:
+        shift = model.mixture.estimate(probabilities, model.names, blocks=blocks, seed=seed)
     confident = _by_confidence(model, window, probabilities, shift, companionship)
     consultation = _consult(model, window, companionship)
     reader = consultation.cautious if consultation else None
@@ -131,14 +134,17 @@ def _cautious(by_confidence: Interval, by_readers: Interval | None) -> Interval:
     )
 
 
-def _why_refused(consultation: Consultation | None, shift: LabelShift) -> str:
+def _why_refused(consultation: Consultation | None, shift: LabelShift | None) -> str:
     if consultation is None or consultation.cautious is None:
-        if shift.valid:
+        if shift and shift.valid:
             return ""
+        changed = (
+            shift.why if shift else f"whether more than the shares of over {MAX_CLASSES} classes changed is unknown"
+        )
         lacking = (
             "there are no embeddings to ask" if consultation is None else "no reader of the embedding is good enough"
         )
-        return f"{shift.why}; and {lacking} for a second opinion"
+        return f"{changed}; and {lacking} for a second opinion"
     if consultation.quarrel > max(MAX_QUARREL, _QUARREL_ERRORS * consultation.quarrel_error):
         return (
             f"the readers of the embedding contradict each other on {consultation.quarrel:.0%} more events than on the "
@@ -153,11 +159,11 @@ def _why_refused(consultation: Consultation | None, shift: LabelShift) -> str:
 
 
 def _by_confidence(
-    model: PerformanceModel, window: Evidence, probabilities: Floats, shift: LabelShift, companionship: float
+    model: PerformanceModel, window: Evidence, probabilities: Floats, shift: LabelShift | None, companionship: float
 ) -> ConfidenceEstimate:
     """The confidences' estimate, under the window's own class shares where these moved and can be told."""
     every = [probabilities, *(replica.apply(window.confidences) for replica in model.replicas)]
-    if shift.valid and shift.moved:
+    if shift and shift.valid and shift.moved:
         every = [reweighted(one, shift.ratio()) for one in every]
     effect = 1.0 + (model.design_effect - 1.0) * companionship
     return estimate_from_confidences(every[0], window.predicted, model.names, replicas=every[1:], design_effect=effect)
