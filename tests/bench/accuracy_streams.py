@@ -157,7 +157,9 @@ class Cifar:
         """``rows`` events whose class shares are drawn from a Dirichlet, and these shares; None: no label shift."""
         shares = np.full(10, 0.1) if strength is None else rng.dirichlet(np.full(10, strength))
         wanted = rng.multinomial(rows, shares)
-        chosen = [rng.choice(self._rest[self._labels[self._rest] == k], count) for k, count in enumerate(wanted)]
+        # Without replacement: events drawn twice would tie windows together in a way that no interval knows of.
+        members = [self._rest[self._labels[self._rest] == k] for k in range(10)]
+        chosen = [rng.choice(m, min(n, len(m)), replace=False) for m, n in zip(members, wanted, strict=True)]
         return self._stream("label shift", strength or 0.0, np.concatenate(chosen)), shares
 
     def _stream(self, fault: str, severity: float, rows: NDArray[np.intp]) -> Stream:

@@ -26,6 +26,8 @@ from visiondrift.drift.performance_model import Evidence, PerformanceModel, fit_
 
 METHODS = ("reference accuracy", "raw confidence", "calibrated (CBPE)", "disagreement", "ours")
 TOLERANCE = 0.10
+CIFAR_ROWS = 400
+WINDOWS_A_SPLIT = 4
 NAMES = tuple("0123456789")
 
 
@@ -69,18 +71,22 @@ def cifar(windows: int) -> None:
     if file is None:
         print("CIFAR-10: skipped, cifar10-vgg16-softmax is not there (VISIONDRIFT_SHARED_DATA, else ../shared/data)\n")
         return
-    world = Cifar(file, np.random.default_rng(0))
-    reference = world.reference()
-    model = fit_performance(reference.evidence, reference.labels, names=NAMES)
-    print(f"## CIFAR-10, VGG-16: accuracy {model.accuracy:.3f}, temperature {model.calibrator.temperature:.2f}, ")
-    print(f"{windows} windows of 500 a row, class shares from a Dirichlet of that strength\n")
+    print("## CIFAR-10, VGG-16")
+    print(
+        f"{windows} windows of {CIFAR_ROWS} a row; class shares from a Dirichlet of that strength; halves drawn anew "
+    )
+    print(f"for every {WINDOWS_A_SPLIT} windows\n")
     table(["shares", *METHODS, "in its 90 % interval", "refused"])
     shares_rows = []
     for place, strength in enumerate((None, 1.0, 0.3, 0.1)):
         rng = np.random.default_rng([7, place])
         trials, shares = [], []
-        for _ in range(windows):
-            stream, true = world.window(strength, 500, rng)
+        for number in range(windows):
+            if number % WINDOWS_A_SPLIT == 0:
+                world = Cifar(file, rng)
+                reference = world.reference()
+                model = fit_performance(reference.evidence, reference.labels, names=NAMES)
+            stream, true = world.window(strength, CIFAR_ROWS, rng)
             made, estimate = trial(model, stream)
             trials.append(made)
             shares.append(share_errors(model, stream, true, estimate))

@@ -75,6 +75,28 @@ def test_probabilities_come_out_whatever_confidences_go_in(calibrator: Calibrato
     np.testing.assert_allclose(out.sum(axis=1), 1)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-1, 1))
+def test_the_level_moves_the_predicted_class_and_keeps_probabilities_whole(level: float) -> None:
+    confidences = np.array([[1, 0, 0, 0], [0.4, 0.3, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25]])
+    predicted = np.array([0, 1, 3])
+    plain = Calibrator(1.0).apply(confidences)[np.arange(3), predicted]
+    out = Calibrator(1.0, level=level).of_predicted(confidences, predicted)
+    np.testing.assert_allclose(out.sum(axis=1), 1)
+    assert (out >= 0).all()
+    np.testing.assert_allclose(out[np.arange(3), predicted], np.clip(plain + level, 0, 1), atol=1e-6)
+
+
+def test_on_its_own_reference_a_levelled_calibrator_says_the_true_accuracy() -> None:
+    """Even where no temperature fits: a fifth of all labels are wrong, however sure the model was."""
+    events = world(3000, 30)
+    labels = np.where(np.arange(3000) % 5 == 0, (events.labels + 1) % 4, events.labels)
+    e = events.evidence
+    fitted = fit_temperature(e.confidences, labels).levelled(e.confidences, e.predicted, labels)
+    said = fitted.of_predicted(e.confidences, e.predicted)[np.arange(3000), e.predicted].mean()
+    assert said == pytest.approx((e.predicted == labels).mean(), abs=0.005)
+
+
 def test_calibration_error_is_zero_for_a_sure_and_right_model_and_its_gap_for_a_wrong_one() -> None:
     sure = np.array([[0.9, 0.1]] * 10)
     assert expected_calibration_error(sure, np.array([0] * 9 + [1])) == pytest.approx(0)

@@ -79,7 +79,7 @@ def estimate_performance(model: PerformanceModel, window: Evidence, *, seed: int
     shift = None
     if len(model.names) <= MAX_CLASSES:
         shift = model.mixture.estimate(probabilities, model.names, blocks=blocks, seed=seed)
-    confident = _by_confidence(model, window, probabilities, shift, companionship)
+    confident = _by_confidence(model, window, shift, companionship)
     consultation = _consult(model, window, companionship)
     reader = consultation.cautious if consultation else None
     by_readers = reader.accuracy if reader else None
@@ -159,10 +159,12 @@ def _why_refused(consultation: Consultation | None, shift: LabelShift | None) ->
 
 
 def _by_confidence(
-    model: PerformanceModel, window: Evidence, probabilities: Floats, shift: LabelShift | None, companionship: float
+    model: PerformanceModel, window: Evidence, shift: LabelShift | None, companionship: float
 ) -> ConfidenceEstimate:
     """The confidences' estimate, under the window's own class shares where these moved and can be told."""
-    every = [probabilities, *(replica.apply(window.confidences) for replica in model.replicas)]
+    every = [
+        fitted.of_predicted(window.confidences, window.predicted) for fitted in (model.calibrator, *model.replicas)
+    ]
     if shift and shift.valid and shift.moved:
         every = [reweighted(one, shift.ratio()) for one in every]
     effect = 1.0 + (model.design_effect - 1.0) * companionship

@@ -176,7 +176,7 @@ def fit_performance(
     confidences, predicted, true = reference.confidences[positions], reference.predicted[positions], labels[positions]
     whole = block_index(reference.blocks, len(reference))[positions]
     block_of = np.unique(whole, return_inverse=True)[1].reshape(-1).astype(np.intp)
-    calibrator = fit_calibrator(confidences, true, block_of, seed=seed)
+    calibrator = fit_calibrator(confidences, true, block_of, seed=seed).levelled(confidences, predicted, true)
     probabilities = calibrator.apply(confidences)
     own = probabilities[np.arange(len(true)), predicted]
     right = predicted == true
@@ -185,7 +185,7 @@ def fit_performance(
         reference_rows=len(reference),
         positions=positions,
         calibrator=calibrator,
-        replicas=_replicas(calibrator, confidences, true, block_of, seed),
+        replicas=_replicas(calibrator, confidences, predicted, true, block_of=block_of, seed=seed),
         mixture=ClassMixture(probabilities, true.astype(np.int32), block_of),
         accuracy=float(right.mean()),
         design_effect=design_effect(right - own - float((right - own).mean()), own * (1 - own), block_of),
@@ -195,7 +195,13 @@ def fit_performance(
 
 
 def _replicas(
-    calibrator: Calibrator, confidences: NDArray[Any], labels: NDArray[np.int32], block_of: NDArray[np.intp], seed: int
+    calibrator: Calibrator,
+    confidences: NDArray[Any],
+    predicted: NDArray[np.int32],
+    labels: NDArray[np.int32],
+    *,
+    block_of: NDArray[np.intp],
+    seed: int,
 ) -> tuple[Calibrator, ...]:
     """The calibrator refitted on blocks drawn with replacement."""
     rng = np.random.default_rng(seed)
@@ -205,7 +211,8 @@ def _replicas(
         drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks))
         rows = np.repeat(np.arange(len(labels)), drawn[block_of])
         rows = rows[spread(len(rows), _CALIBRATION_ROWS)]
-        made.append(refit(calibrator, confidences[rows], labels[rows]))
+        fitted = refit(calibrator, confidences[rows], labels[rows])
+        made.append(fitted.levelled(confidences[rows], predicted[rows], labels[rows]))
     return tuple(made)
 
 
