@@ -177,14 +177,14 @@ def correlated() -> tuple[Detector, World]:
     return build_detector(x, labelled_blocks(of_row)), world
 
 
-def test_p_is_uniform_on_windows_of_correlated_frames_that_nothing_has_seen(
+def test_p_promises_no_less_than_it_keeps_on_windows_of_correlated_frames(
     correlated: tuple[Detector, World],
 ) -> None:
-    """Two hundred fresh windows: the p values pass for uniform, and no more than 9 % lie below 5 %."""
+    """Of 200 fresh windows no more lie below any level than it says, and not so few that drift could not be seen."""
     rng = np.random.default_rng(6)
     p = np.array([look(*correlated, 150, rng) for _ in range(200)])
-    assert stats.kstest(p, "uniform").pvalue > 0.01
-    assert np.mean(p <= 0.05) <= 0.09
+    assert stats.kstest(p, "uniform", alternative="greater").pvalue > 0.05
+    assert 0.03 <= np.mean(p <= 0.2) <= 0.25
 
 
 @pytest.mark.parametrize(

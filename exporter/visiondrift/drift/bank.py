@@ -28,11 +28,19 @@ class Centre:
     variance: NDArray[np.float64]
 
 
-def centre_of(blocks: BlockMoments) -> Centre:
-    """Of the blocks of a reference; there must be at least one row."""
-    n = blocks.counts.sum()
-    mean = blocks.totals.sum(axis=0) / n
-    return Centre(mean, np.maximum(blocks.squares.sum(axis=0) / n - mean**2, 0.0))
+def centre_of(held: BlockMoments, fitted: BlockMoments | None = None) -> Centre:
+    """Of the blocks of a reference; there must be at least one held row.
+
+    The mean is of all blocks, the variance of the held ones about it: the axes were chosen by the fitted blocks, which
+    vary more along the leading ones, and less along the others, than anything to come. Means carry no such bias.
+    """
+    n = held.counts.sum()
+    rows, total = n, held.totals.sum(axis=0)
+    if fitted is not None:
+        rows, total = rows + fitted.counts.sum(), total + fitted.totals.sum(axis=0)
+    mean = total / rows
+    about = held.squares.sum(axis=0) / n - 2 * mean * held.totals.sum(axis=0) / n + mean**2
+    return Centre(mean, np.maximum(about, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,15 +75,17 @@ def deviation(moments: Moments, centre: Centre) -> Deviations:
     return deviations(BlockMoments(np.array([moments.count]), moments.total[None, :], moments.squares[None, :]), centre)
 
 
-def bank(basis: Basis, windows: Deviations, *, stretch: float = 1.0) -> NDArray[np.float64]:
+def bank(
+    basis: Basis, windows: Deviations, *, stretch_mean: float = 1.0, stretch_variance: float = 1.0
+) -> NDArray[np.float64]:
     """(W, 8) the statistics of each window, in the order of ``STATISTICS``.
 
     With δ a window's mean deviation, v that of its variances and λ the shrunk variances of the basis: Σδ²/λ over all,
-    the leading 128, 32 and 8 axes; Σδ²; Σ(v/λ)² over all and the leading 32 axes; |Σ v/λ|. ``stretch`` multiplies the
-    deviations: windows drawn from the blocks that made the centre are nearer to it than a new window would be.
+    the leading 128, 32 and 8 axes; Σδ²; Σ(v/λ)² over all and the leading 32 axes; |Σ v/λ|. The stretches multiply δ and
+    v: windows drawn from the blocks that made the centre are nearer to it than a new window would be.
     """
-    rows = np.maximum(windows.counts, 1.0)[:, None] / stretch
-    mean, variance = windows.first / rows, windows.second / rows
+    rows = np.maximum(windows.counts, 1.0)[:, None]
+    mean, variance = windows.first / rows * stretch_mean, windows.second / rows * stretch_variance
     precision = 1.0 / basis.variances
     leading = np.arange(basis.dimension)
     weights = [precision, *(np.where(leading < axes, precision, 0.0) for axes in _LEADING), np.ones(basis.dimension)]

@@ -6,8 +6,10 @@ that answer one question are combined, and the combination gets a null of its ow
 
 Windows are drawn as whole blocks and without replacement: a block that is in a window twice would be its own sibling,
 and in many dimensions two copies of a block outweigh everything. Such a window is nearer to the centre of the blocks
-it came from than a new one would be, by a known factor (``Draw.stretch``), which whoever compares with that centre
-applies.
+it came from than a new one would be, by a known factor (``stretch``), which whoever compares with that centre applies.
+And the chance in the centre itself is drawn once: an unlucky reference cries wolf every week, a lucky one never. A
+second factor (``luck``) takes that chance not at its mean but at its 90th percentile, so that nine references in ten
+keep the promise, and not their average.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from visiondrift.drift.blocks import Blocks
 from visiondrift.drift.tails import Null, cauchy_combination, fit_null, upper_tail
@@ -27,12 +30,16 @@ MIN_WINDOW_BLOCKS = 3
 MIN_HELD_BLOCKS = 20
 """Held blocks that a slice's null must rest on."""
 
-HELD_PER_WINDOW = 4
+HELD_PER_WINDOW = 2
 """Held blocks for each block of a window: beyond, the reference's own chance would be most of the null."""
 
 _GRID_RATIO = 1.6
 _ENOUGH_ROWS = 300
 _CHOICE = 3
+
+UPPER = 1.2816
+"""The normal's 90th percentile, in standard deviations: how unlucky a reference the nulls allow for."""
+_LUCKY = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +58,14 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """Windows of one size of ``target`` (a slice, or all): ``windows`` (W, q) positions of held blocks, no repeats."""
+    """Windows of one size of ``target`` (a slice, or all): ``windows`` (W, q) positions of held blocks, no repeats.
+
+    ``share`` is how much of the target's held blocks a window is; of all its blocks it is half of that.
+    """
 
     target: str
     windows: NDArray[np.intp]
-    stretch: float
+    share: float
 
 
 class Measure(Protocol):
@@ -233,8 +243,26 @@ def draw_windows(
     chosen = np.argpartition(rng.random((_CHOICE * count, len(own))), size - 1, axis=1)[:, :size]
     nearest = np.argsort(np.abs(sizes[chosen].sum(axis=1) - rows), kind="stable")[:count]
     chosen = chosen[np.sort(nearest)]
-    share = size / len(own)
-    return Draw(target, own[chosen], float(np.sqrt((1 + share) / (1 - share))))
+    return Draw(target, own[chosen], size / len(own))
+
+
+def stretch(share: float) -> float:
+    """By how much more a new window is off a centre than one that is this ``share`` of what made the centre.
+
+    With variance s² a block and n blocks in the centre, a window of q of them is off by s²(1/q - 1/n), a new one by
+    s²(1/q + 1/n).
+    """
+    return float(np.sqrt((1 + share) / (1 - share)))
+
+
+def luck(share: float, freedom: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By how much more a squared deviation is off where the centre's own error is at its 90th percentile.
+
+    A sum of squares with many degrees of ``freedom`` has hardly any luck; one with a single one is off by 2.7 times
+    its mean in one reference of ten.
+    """
+    unlucky = special.gammaincinv(freedom / 2, _LUCKY) * 2 / freedom
+    return np.asarray((1 + unlucky * share) / (1 + share))
 
 
 def member_matrix(windows: NDArray[np.intp], blocks: int) -> NDArray[np.float64]:

@@ -87,8 +87,8 @@ class Detector:
         calibration = self.slices[target]
         if not calibration.nulls:
             return calibration.shortage()
-        window, blocks = window_deviation(self.reference, moments)
-        worth = calibration.worth(blocks, float(window.counts[0]))
+        window, blocks, rows_worth = window_deviation(self.reference, moments)
+        worth = calibration.worth(blocks, rows_worth)
         if worth < MIN_WINDOW_BLOCKS - 1e-9:
             return None
         values = bank(self.reference.basis, window)[0]
@@ -113,14 +113,19 @@ def build_detector(
     embeddings: NDArray[Any],
     blocks: Blocks,
     *,
+    times: NDArray[np.float64] | None = None,
     sizes: tuple[int, ...] = (),
     splits: int = 4,
     draws: int = 250,
     novelty: bool = True,
     seed: int = 0,
 ) -> Detector:
-    """Fit and calibrate on a reference's ``embeddings`` (n, d). Raises ValueError where it is too small to part."""
+    """Fit and calibrate on a reference's ``embeddings`` (n, d) in ``blocks``; with ``times`` for the hour of day.
+
+    Raises ValueError where it is too small to be parted.
+    """
     combined = {MOMENTS: STATISTICS} | ({EMBEDDING: SCORES} if novelty else {})
     plan = Plan(sizes=sizes, splits=splits, draws=draws, combined=combined, seed=seed)
-    slices = calibrate([EmbeddingFamily(embeddings, novelty=novelty, seed=seed)], blocks, plan)
-    return Detector(fit_embedding(embeddings, split_of(blocks, seed), seed=seed), slices)
+    family = EmbeddingFamily(embeddings, times=times, novelty=novelty, seed=seed)
+    slices = calibrate([family], blocks, plan)
+    return Detector(fit_embedding(embeddings, split_of(blocks, seed), times=times, seed=seed), slices)
