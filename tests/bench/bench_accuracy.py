@@ -218,8 +218,8 @@ def main() -> None:
         "Cells: mean absolute error ± Monte-Carlo error / its 90th percentile (mean signed error), percentage points.\n"
     )
     if not arguments.development:
-        cifar(40 if arguments.quick else 200)
-    digits(faults, seeds=(0,) if arguments.quick else (0, 1, 2), repeats=2 if arguments.quick else 3)
+        cifar(24 if arguments.quick else 200)
+    digits(faults, seeds=(0,) if arguments.quick else (0, 1, 2), repeats=1 if arguments.quick else 3)
     if not arguments.development:
         cost()
     print(f"\n{time.monotonic() - begun:.0f} s")
