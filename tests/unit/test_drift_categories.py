@@ -1,18 +1,25 @@
 """Class shares, their distance, and what a dashboard is shown of them."""
 
+import os
+import warnings
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
+from scipy.stats import chisquare
 
 from visiondrift.drift.categories import (
     capped_shares,
+    chi_square,
     class_counts,
     class_shares,
     jensen_shannon,
     pool_classes,
     shown_classes,
+    total_variation,
 )
 
 counts = st.lists(st.integers(0, 50), min_size=2, max_size=12).filter(any)
@@ -28,6 +35,47 @@ def test_the_distance_is_scipys_to_base_2(pair: tuple[list[int], list[int]]) -> 
 
 def test_mixes_that_share_nothing_are_at_distance_one() -> None:
     assert jensen_shannon(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 1.0
+
+
+@pytest.fixture(scope="module")
+def evidently() -> SimpleNamespace:
+    os.environ["DO_NOT_TRACK"] = "1"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from evidently.legacy.calculations.stattests import chisquare_stattest, tvd_stattest
+
+        return SimpleNamespace(chi=chisquare_stattest._chi_stat_test, tvd=tvd_stattest._total_variation_distance)
+
+
+@given(pair=st.integers(2, 9).flatmap(lambda k: st.tuples(*[st.lists(st.integers(0, 30), min_size=k, max_size=k)] * 2)))
+@settings(deadline=None)
+def test_chi_square_and_total_variation_are_scipys_and_evidentlys(
+    evidently: SimpleNamespace, pair: tuple[list[int], list[int]]
+) -> None:
+    """Also where a class is on one side alone, and where it is on neither."""
+    from evidently.legacy.core import ColumnType
+    from pandas import Series
+
+    reference, window = (np.array(counts) + np.eye(1, len(counts), dtype=int)[0] for counts in pair)
+    events = [Series(np.repeat(np.arange(len(counts)), counts)) for counts in (reference, window)]
+    statistic, pvalue = chi_square(reference, window)
+    present = (reference + window) > 0
+    with np.errstate(divide="ignore"):
+        expected = reference[present] * window.sum() / reference.sum()
+        assert statistic == pytest.approx(chisquare(window[present], expected).statistic, rel=1e-9)
+        if present.sum() > 1:
+            assert pvalue == pytest.approx(evidently.chi(*events, ColumnType.Categorical, 0.05)[0], rel=1e-9)
+    moved = total_variation(class_shares(reference), class_shares(window))
+    assert moved == pytest.approx(evidently.tvd(*events), abs=1e-12)
+
+
+def test_one_class_alone_cannot_differ() -> None:
+    assert chi_square(np.array([5, 0]), np.array([9, 0])) == (0.0, 1.0)
+
+
+def test_counts_of_nothing_are_no_test() -> None:
+    with pytest.raises(ValueError, match="the window 0; each needs one"):
+        chi_square(np.array([5, 1]), np.array([0, 0]))
 
 
 def test_unknown_classes_are_not_counted() -> None:

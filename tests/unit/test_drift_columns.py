@@ -8,12 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
-from visiondrift.drift.columns import MIN_SPREAD, drifted_share, prepare_columns, wasserstein_normed
+from column_pairs import Pair, both_as_float64, pairs
+from visiondrift.drift.columns import (
+    MIN_SPREAD,
+    drifted_share,
+    mean_shift,
+    prepare_columns,
+    quantile_shift,
+    wasserstein,
+    wasserstein_normed,
+)
 
 
 def oracle(reference: NDArray[Any], window: NDArray[Any]) -> NDArray[np.float64]:
@@ -26,22 +33,12 @@ def oracle(reference: NDArray[Any], window: NDArray[Any]) -> NDArray[np.float64]
     )
 
 
-@st.composite
-def pairs(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[Any]]:
-    """A reference and a window of unequal sizes; few distinct values, so that ties are everywhere."""
-    dtype = draw(st.sampled_from([np.float16, np.float32, np.float64]))
-    columns = draw(st.integers(1, 4))
-    values = draw(st.sampled_from([st.integers(-3, 3).map(float), st.floats(-1000, 1000, width=16)]))
-    reference, window = (
-        draw(arrays(dtype, (draw(st.integers(1, 40)), columns), elements=values, fill=st.just(0.0))) for _ in range(2)
-    )
-    return reference, window
-
-
 @given(pairs())
 @settings(max_examples=200, deadline=None)
-def test_every_column_is_scipys_distance_over_the_references_spread(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
+def test_every_column_is_scipys_distance_over_the_references_spread(pair: Pair) -> None:
     reference, window = pair
+    raw = [wasserstein_distance(a, b) for a, b in both_as_float64(pair)]
+    np.testing.assert_allclose(wasserstein(prepare_columns(reference), window), raw, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(
         wasserstein_normed(prepare_columns(reference), window), oracle(reference, window), rtol=1e-9, atol=1e-9
     )
@@ -115,6 +112,31 @@ def test_chosen_columns_are_those_columns() -> None:
     prepared = prepare_columns(reference)
     chosen = wasserstein_normed(prepared.take([2, 0]), window[:, [2, 0]])
     np.testing.assert_allclose(chosen, wasserstein_normed(prepared, window)[[2, 0]], rtol=1e-12)
+
+
+@given(pairs())
+@settings(max_examples=100, deadline=None)
+def test_shifts_of_mean_and_quantiles_are_numpys_in_reference_standard_deviations(pair: Pair) -> None:
+    reference, window = (matrix.astype(np.float64) for matrix in pair)
+    spread = np.maximum(reference.std(axis=0), MIN_SPREAD)
+    prepared = prepare_columns(pair[0])
+    wanted = (window.mean(axis=0) - reference.mean(axis=0)) / spread
+    np.testing.assert_allclose(mean_shift(prepared, pair[1]), wanted, rtol=1e-9, atol=1e-9)
+    shown = (0.0, 0.05, 0.5, 0.95, 1.0)
+    moved = (np.quantile(window, shown, axis=0) - np.quantile(reference, shown, axis=0)) / spread
+    np.testing.assert_allclose(quantile_shift(prepared, pair[1], shown), moved, rtol=1e-9, atol=1e-9)
+
+
+def test_shifts_have_the_sign_of_the_move() -> None:
+    reference = np.random.default_rng(9).normal(size=(200, 1))
+    prepared = prepare_columns(reference)
+    assert mean_shift(prepared, reference - 1)[0] < 0 < mean_shift(prepared, reference + 1)[0]
+    assert (np.sign(quantile_shift(prepared, reference * 2, (0.05, 0.95)))[:, 0] == [-1, 1]).all()
+
+
+def test_a_quantile_beyond_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="accepted are numbers from 0 to 1"):
+        quantile_shift(prepare_columns(np.zeros((3, 1))), np.zeros((3, 1)), (5.0,))
 
 
 @pytest.fixture(scope="module")

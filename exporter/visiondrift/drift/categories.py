@@ -1,10 +1,11 @@
-"""How the mix of predicted classes moved: shares, their Jensen-Shannon distance, and shares fit for a dashboard."""
+"""How the mix of predicted classes moved: shares, their distances and test, and shares fit for a dashboard."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtrc
 
 OTHER = "other"
 """The name under which classes beyond the shown ones are added up."""
@@ -33,6 +34,33 @@ def jensen_shannon(p: NDArray[Any], q: NDArray[Any]) -> float:
     middle = (p + q) / 2
     divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
     return float(np.sqrt(min(max(divergence, 0.0), 1.0)))
+
+
+def total_variation(p: NDArray[Any], q: NDArray[Any]) -> float:
+    """Total variation distance of two distributions over the same classes: the share, 0-1, that changed class.
+
+    It is what Evidently's method ``TVD`` observes; the score of that is a p-value, by a thousand random permutations
+    of independent events, which the frames of a camera are not.
+    """
+    return float(np.abs(np.asarray(p) - np.asarray(q)).sum() / 2)
+
+
+def chi_square(reference: NDArray[np.int64], window: NDArray[np.int64]) -> tuple[float, float]:
+    """Pearson's statistic, and its p-value, of the counts of a window against the shares of the reference.
+
+    As ``scipy.stats.chisquare`` and Evidently's method ``chisquare`` have it: classes that neither side has are left
+    out, and the reference's shares count as known. A class that only the window has makes the statistic infinite.
+    One class alone cannot differ: 0 and 1, where scipy says NaN. Raises ValueError where a side has no events.
+    """
+    if not (reference.sum() and window.sum()):
+        msg = f"the reference has {reference.sum()} events and the window {window.sum()}; each needs one or more"
+        raise ValueError(msg)
+    present = (reference > 0) | (window > 0)
+    expected = reference[present] * (window.sum() / reference.sum())
+    if not expected.all():
+        return float("inf"), 0.0
+    statistic = float(((window[present] - expected) ** 2 / expected).sum())
+    return statistic, float(chdtrc(len(expected) - 1, statistic)) if len(expected) > 1 else 1.0
 
 
 def pool_classes(

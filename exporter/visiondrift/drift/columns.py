@@ -1,84 +1,67 @@
-"""How far each numeric column moved: the normed Wasserstein distance, all columns at once, reference sorted once.
+"""How far each numeric column moved, in its own unit or in reference standard deviations, all columns at once.
 
-The score is Evidently's ``wasserstein`` method to the last digits (its own code is the oracle in the tests): the first
-Wasserstein distance between the two samples of a column, divided by the reference's standard deviation. Evidently
-takes one column at a time; here one sort of the window and two gathers serve every column.
+The Wasserstein scores are scipy's and Evidently's to the last digits (their own code is the oracle in the tests): the
+first Wasserstein distance between the two samples of a column, raw or divided by the reference's standard deviation.
+They take one column at a time; here the sorted columns are subtracted from each other. Beside the distances, the
+shifts of the mean and of quantiles say in which direction a column went.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_SPREAD = 0.001
-"""The least standard deviation that a distance is divided by; Evidently's own floor, so that a constant column of
-the reference gives a large number and not infinity."""
+from visiondrift.drift.ordered import (
+    MIN_SPREAD,
+    OrderedColumns,
+    PreparedColumns,
+    blocks,
+    order_window,
+    prepare_columns,
+)
 
-_BLOCK_VALUES = 2**19
-"""Values in one block of columns: 4 MiB of float64, so that memory stays bounded however wide the matrix is."""
+__all__ = [
+    "MIN_SPREAD",
+    "SHOWN_QUANTILES",
+    "PreparedColumns",
+    "drifted_share",
+    "mean_shift",
+    "prepare_columns",
+    "quantile_shift",
+    "wasserstein",
+    "wasserstein_normed",
+]
 
-_MATRIX = 2
+SHOWN_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""The quantiles whose shifts tell a move (all alike) from a wider spread (the outer ones apart) and a new tail."""
 
 
-@dataclass(frozen=True, eq=False)
-class PreparedColumns:
-    """A reference matrix of n rows and d columns, ready for any number of windows.
+def wasserstein(reference: PreparedColumns, window: NDArray[Any] | OrderedColumns) -> NDArray[np.float64]:
+    """(d,) first Wasserstein distance of each column of ``window`` (m, d) from the reference, in the column's unit.
 
-    ``ordered`` (d, n) holds each column ascending, float32 or float64 as given; ``spread`` (d,) float64 holds each
-    column's standard deviation (divisor n), at least ``MIN_SPREAD``.
+    It is the area between the two quantile functions. Both are steps, and where they step depends on n and m alone,
+    so one list of widths and positions serves all columns. Equals ``scipy.stats.wasserstein_distance`` of the values
+    as float64. Raises ValueError as ``order_window`` does.
     """
-
-    ordered: NDArray[np.floating[Any]]
-    spread: NDArray[np.float64]
-
-    @property
-    def rows(self) -> int:
-        """Rows of the reference, n."""
-        return int(self.ordered.shape[1])
-
-    @property
-    def dimension(self) -> int:
-        """Columns, d."""
-        return int(self.ordered.shape[0])
-
-    def take(self, columns: list[Any]) -> "PreparedColumns":
-        """The columns at these positions, in that order."""
-        return PreparedColumns(self.ordered[columns], self.spread[columns])
-
-
-def prepare_columns(matrix: NDArray[Any]) -> PreparedColumns:
-    """Sort each column of ``matrix`` (n, d) and take its spread.
-
-    Raises ValueError where the matrix is empty, not two-dimensional, or holds NaN or infinity: rows without values
-    are dropped before they get here.
-    """
-    ordered = _sorted_columns(matrix, "reference")
-    spread = np.empty(len(ordered), dtype=np.float64)
-    for block in _blocks(*ordered.shape):
-        spread[block] = ordered[block].astype(np.float64).std(axis=1)
-    return PreparedColumns(ordered, np.maximum(spread, MIN_SPREAD))
-
-
-def wasserstein_normed(prepared: PreparedColumns, window: NDArray[Any]) -> NDArray[np.float64]:
-    """(d,) normed Wasserstein distance of each column of ``window`` (m, d) from the reference, in reference sd.
-
-    W1 is the area between the two quantile functions. Both are steps, and where they step depends on n and m alone,
-    so one list of widths and positions serves all columns. Raises ValueError as ``prepare_columns`` does, and where
-    the number of columns differs.
-    """
-    ordered = _sorted_columns(window, "window")
-    if len(ordered) != prepared.dimension:
-        msg = f"the window has {len(ordered)} columns, the reference {prepared.dimension}: they must be equal"
-        raise ValueError(msg)
-    widths, from_reference, from_window = _common_steps(prepared.rows, ordered.shape[1])
-    distances = np.empty(len(ordered), dtype=np.float64)
-    for block in _blocks(len(ordered), len(widths)):
-        gaps = prepared.ordered[block].astype(np.float64)[:, from_reference]
-        gaps -= ordered[block].astype(np.float64)[:, from_window]
+    compared = order_window(reference, window)
+    n, m = reference.rows, compared.rows
+    distances = np.empty(compared.dimension, dtype=np.float64)
+    if n == m:
+        for block in blocks(compared.dimension, n):
+            distances[block] = _mean_gap(reference.ordered[block], compared.ordered[block])
+        return distances
+    widths, from_reference, from_window = _common_steps(n, m)
+    for block in blocks(compared.dimension, len(widths)):
+        gaps = reference.block(block).take(from_reference, axis=1)
+        gaps -= compared.block(block).take(from_window, axis=1)
         np.abs(gaps, out=gaps)
         distances[block] = gaps @ widths
-    return distances / prepared.spread
+    return distances
+
+
+def wasserstein_normed(reference: PreparedColumns, window: NDArray[Any] | OrderedColumns) -> NDArray[np.float64]:
+    """(d,) the same in reference standard deviations: the score of Evidently's method ``wasserstein``."""
+    return wasserstein(reference, window) / reference.spread
 
 
 def drifted_share(distances: NDArray[np.float64], column_threshold: float) -> float:
@@ -89,18 +72,31 @@ def drifted_share(distances: NDArray[np.float64], column_threshold: float) -> fl
     return float(np.mean(distances >= column_threshold))
 
 
-def _sorted_columns(matrix: NDArray[Any], name: str) -> NDArray[np.floating[Any]]:
-    if matrix.ndim != _MATRIX or 0 in matrix.shape:
-        msg = f"the {name} has the shape {matrix.shape}; accepted is (rows, columns) with at least one of each"
+def mean_shift(reference: PreparedColumns, window: NDArray[Any] | OrderedColumns) -> NDArray[np.float64]:
+    """(d,) mean of the window minus mean of the reference, in reference standard deviations, signed."""
+    return (order_window(reference, window).mean - reference.mean) / reference.spread
+
+
+def quantile_shift(
+    reference: PreparedColumns,
+    window: NDArray[Any] | OrderedColumns,
+    quantiles: tuple[float, ...] = SHOWN_QUANTILES,
+) -> NDArray[np.float64]:
+    """(len(quantiles), d) quantiles of the window minus those of the reference, in reference sd, signed.
+
+    Quantiles are interpolated linearly, as ``numpy.quantile`` does of itself. Raises ValueError for one beyond 0-1.
+    """
+    if not all(0 <= quantile <= 1 for quantile in quantiles):
+        msg = f"quantiles {quantiles}: accepted are numbers from 0 to 1"
         raise ValueError(msg)
-    kind: type[np.floating[Any]] = np.float32 if matrix.dtype in (np.float16, np.float32) else np.float64
-    columns: NDArray[np.floating[Any]] = np.array(matrix.T, dtype=kind, order="C")
-    columns.sort(axis=1)
-    # NaN sorts last and infinities to both ends, so the ends alone tell.
-    if not (np.isfinite(columns[:, 0]).all() and np.isfinite(columns[:, -1]).all()):
-        msg = f"the {name} holds NaN or infinite values; drop such rows before comparing columns"
-        raise ValueError(msg)
-    return columns
+    compared = order_window(reference, window)
+    return (_quantiles(compared.ordered, quantiles) - _quantiles(reference.ordered, quantiles)) / reference.spread
+
+
+def _mean_gap(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    gaps = np.subtract(a, b, dtype=np.float64)
+    np.abs(gaps, out=gaps)
+    return np.asarray(gaps.mean(axis=1))
 
 
 def _common_steps(n: int, m: int) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
@@ -110,6 +106,9 @@ def _common_steps(n: int, m: int) -> tuple[NDArray[np.float64], NDArray[np.intp]
     return widths, (edges - 1) // m, (edges - 1) // n
 
 
-def _blocks(columns: int, values_per_column: int) -> list[slice]:
-    step = max(1, _BLOCK_VALUES // values_per_column)
-    return [slice(start, start + step) for start in range(0, columns, step)]
+def _quantiles(ordered: NDArray[np.floating[Any]], quantiles: tuple[float, ...]) -> NDArray[np.float64]:
+    position = np.array(quantiles) * (ordered.shape[1] - 1)
+    below = np.floor(position).astype(np.intp)
+    above = np.minimum(below + 1, ordered.shape[1] - 1)
+    low, high = ordered[:, below].astype(np.float64), ordered[:, above].astype(np.float64)
+    return np.asarray((low + (high - low) * (position - below)).T)

@@ -1,0 +1,137 @@
+"""Which rows are one witness: the length of a block, and the block of every row.
+
+Frames of one camera are alike as long as the scene lasts. A block is a slice's stretch of time so long that the next
+one says something new; it is the unit that is counted, drawn and kept, in the reference and in a window alike. Where
+scenes or clips are labelled, the label is the block.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_BLOCKS = 4_000
+"""Blocks of a slice's reference at most; longer blocks are as right as short ones, and cost less."""
+
+ALIKE = 0.05
+"""Autocorrelation below which two moments count as unrelated."""
+
+NEXT_ALIKE = 0.1
+"""Correlation of neighbouring blocks' means above which the blocks are too short."""
+
+_LENGTHS = 2.0
+"""Block length in decorrelation times: what crosses a boundary is then a small part of a block's variance."""
+
+_LAG_RATIO = 1.25
+_MAX_LAGS = 60
+_MAX_ROWS = 20_000
+_FEWEST = 8
+_QUARTILE = 75.0
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """``of_row`` (n,) the block of each row, ``stratum`` (B,) the slice of each block as an index into ``names``."""
+
+    of_row: NDArray[np.intp]
+    stratum: NDArray[np.intp]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.stratum)
+
+    @property
+    def of_row_stratum(self) -> NDArray[np.intp]:
+        """(n,) the slice of each row."""
+        return np.asarray(self.stratum[self.of_row])
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(B,) rows of each block."""
+        return np.bincount(self.of_row, minlength=len(self)).astype(np.int64)
+
+
+def labelled_blocks(labels: NDArray[Any], slices: NDArray[Any] | None = None) -> Blocks:
+    """Blocks by label (n,), such as a scene or clip, within each of ``slices`` (n,)."""
+    names, stratum = _strata(len(labels), slices)
+    place = np.unique(labels, return_inverse=True)[1]
+    pairs, of_row = np.unique(np.stack([stratum, place], axis=1), axis=0, return_inverse=True)
+    return Blocks(of_row.reshape(-1).astype(np.intp), pairs[:, 0].astype(np.intp), names)
+
+
+def timed_blocks(times: NDArray[np.float64], seconds: float, slices: NDArray[Any] | None = None) -> Blocks:
+    """Blocks of ``seconds`` by the clock (n,), within each of ``slices``; the same bins in reference and window."""
+    return labelled_blocks(np.floor(np.asarray(times, dtype=np.float64) / seconds).astype(np.int64), slices)
+
+
+def block_seconds(times: NDArray[np.float64], series: NDArray[Any]) -> float:
+    """How long a block must be for one slice: ``times`` (n,) in seconds, ``series`` (n, p) what may be correlated.
+
+    ``series`` are projections on leading axes and confidences. Twice the time after which they no longer resemble
+    themselves, and doubled as long as the means of neighbouring blocks do; never so long that fewer than eight fit,
+    where it is for the calibration to say that the reference is too short. Raises ValueError with fewer than two rows.
+    """
+    if len(times) < 2:  # noqa: PLR2004
+        msg = f"{len(times)} rows have no autocorrelation; at least 2 are needed"
+        raise ValueError(msg)
+    order = np.argsort(times, kind="stable")[:_MAX_ROWS]
+    at, values = np.asarray(times, dtype=np.float64)[order], np.asarray(series, dtype=np.float64)[order]
+    values = values - values.mean(axis=0)
+    values = values / np.maximum(values.std(axis=0), 1e-12)
+    span = max(float(at[-1] - at[0]), 1e-9)
+    shortest = span / min(len(at), MAX_BLOCKS)
+    apart = decorrelation_seconds(at, values)
+    length = max(shortest, _LENGTHS * apart if apart > shortest else shortest)
+    while length < span / _FEWEST and _neighbours_alike(at, values, length) > NEXT_ALIKE:
+        length *= 2
+    return float(min(length, span / _FEWEST))
+
+
+def decorrelation_seconds(times: NDArray[np.float64], values: NDArray[np.float64]) -> float:
+    """The lag from which ``values`` (n, p), standardised and in order of ``times``, no longer resemble themselves.
+
+    Pairs of rows are gathered by their distance in time, not in rows: bursts and gaps are usual. Of the p series the
+    upper quartile speaks. 0 where already neighbours are unrelated; the whole span where nothing ever is.
+    """
+    n = len(times)
+    steps = np.unique(np.geomspace(1, max(1, n // 3), _MAX_LAGS).astype(int))
+    lags = np.concatenate([times[step:] - times[:-step] for step in steps])
+    usable = lags > 0
+    if not usable.any():
+        return 0.0
+    products = np.concatenate([values[step:] * values[:-step] for step in steps])[usable]
+    lags = lags[usable]
+    place = (np.log(lags / lags.min()) / np.log(_LAG_RATIO)).astype(int)
+    counts = np.bincount(place)
+    sums = np.stack([np.bincount(place, weights=column) for column in products.T], axis=1)
+    distance = np.bincount(place, weights=lags)
+    known = counts >= min(30, counts.max())
+    alike = np.percentile(sums[known] / counts[known, None], _QUARTILE, axis=1)
+    distance = distance[known] / counts[known]
+    # Pairs of a short series repeat each other: what n rows can tell at best is one over the root of n.
+    unrelated = alike < max(ALIKE, 2.0 / np.sqrt(n))
+    unrelated[:-1] &= unrelated[1:]
+    if not unrelated.any():
+        return float(times[-1] - times[0])
+    first = int(np.argmax(unrelated))
+    return 0.0 if first == 0 else float(distance[first])
+
+
+def _neighbours_alike(times: NDArray[np.float64], values: NDArray[np.float64], seconds: float) -> float:
+    """Mean correlation of the means of neighbouring blocks, over the series."""
+    place = np.floor(times / seconds).astype(np.int64)
+    bins, of_row, counts = np.unique(place, return_inverse=True, return_counts=True)
+    means = np.stack([np.bincount(of_row, weights=column) / counts for column in values.T], axis=1)
+    next_to = np.flatnonzero(np.diff(bins) == 1)
+    if len(next_to) < _FEWEST:
+        return 0.0
+    variance = np.maximum((means**2).mean(axis=0), 1e-12)
+    return float(np.mean((means[next_to] * means[next_to + 1]).mean(axis=0) / variance))
+
+
+def _strata(rows: int, slices: NDArray[Any] | None) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    if slices is None:
+        return ("",), np.zeros(rows, dtype=np.intp)
+    names, place = np.unique(np.asarray(slices).astype(str), return_inverse=True)
+    return tuple(str(name) for name in names), place.astype(np.intp)

@@ -1,0 +1,298 @@
+"""What a score is worth: its null, drawn from blocks of the reference that whatever it is compared with has not seen.
+
+One mechanism for every signal. A family of scores is fitted on one part of the reference and measured on windows drawn
+from the other, several times over with other parts; what comes out is three numbers a score and window size. Scores
+that answer one question are combined, and the combination gets a null of its own.
+
+Windows are drawn as whole blocks and without replacement: a block that is in a window twice would be its own sibling,
+and in many dimensions two copies of a block outweigh everything. Such a window is nearer to the centre of the blocks
+it came from than a new one would be, by a known factor (``stretch``), which whoever compares with that centre applies.
+And the chance in the centre itself is drawn once: an unlucky reference cries wolf every week, a lucky one never. A
+second factor (``luck``) takes that chance not at its mean but at its 90th percentile, so that nine references in ten
+keep the promise, and not their average.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from visiondrift.drift.blocks import Blocks
+from visiondrift.drift.tails import Null, cauchy_combination, fit_null, upper_tail
+from visiondrift.signals import ALL_SLICES
+
+MIN_WINDOW_BLOCKS = 3
+"""Blocks that a window must span before it is judged: fewer witnesses have no spread."""
+
+MIN_HELD_BLOCKS = 20
+"""Held blocks that a slice's null must rest on."""
+
+HELD_PER_WINDOW = 2
+"""Held blocks for each block of a window: beyond, the reference's own chance would be most of the null."""
+
+_GRID_RATIO = 1.6
+_ENOUGH_ROWS = 300
+_CHOICE = 3
+
+UPPER = 1.2816
+"""The normal's 90th percentile, in standard deviations: how unlucky a reference the nulls allow for."""
+_LUCKY = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The rows of a reference in two parts that share no block.
+
+    ``fitted`` and ``held`` are row positions; ``blocks`` are the held rows' blocks, numbered anew, and
+    ``fitted_blocks`` those of the fitted.
+    """
+
+    fitted: NDArray[np.intp]
+    fitted_blocks: Blocks
+    held: NDArray[np.intp]
+    blocks: Blocks
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """Windows of one size of ``target`` (a slice, or all): ``windows`` (W, q) positions of held blocks, no repeats.
+
+    ``share`` is how much of the target's held blocks a window is; of all its blocks it is half of that.
+    """
+
+    target: str
+    windows: NDArray[np.intp]
+    share: float
+
+
+class Measure(Protocol):
+    """What measures drawn windows against what was fitted."""
+
+    def __call__(self, draw: Draw) -> NDArray[np.float64]:
+        """(W, S) the scores of every window; high is bad, none is NaN."""
+        ...
+
+
+class Family(Protocol):
+    """Scores that are fitted and measured together."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the S scores are called."""
+        ...
+
+    def fit(self, split: Split) -> Measure:
+        """Fit on ``split.fitted`` and measure windows of ``split.blocks``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """What a slice lacks: it has ``blocks`` blocks in the reference, and ``needed`` are."""
+
+    blocks: int
+    needed: int
+
+    @property
+    def more(self) -> int:
+        """Blocks that the reference lacks."""
+        return max(0, self.needed - self.blocks)
+
+
+@dataclass(frozen=True)
+class SliceCalibration:
+    """The nulls of one slice by name of score; ``blocks`` is how many blocks the slice has in the whole reference.
+
+    ``held`` of these make the centre and the nulls; ``rows`` is the mean number of rows of a block. Without enough
+    blocks ``nulls`` is empty.
+    """
+
+    blocks: int
+    held: int
+    rows: float
+    nulls: Mapping[str, Null] = field(default_factory=dict)
+
+    @property
+    def largest(self) -> float:
+        """The largest window size, in blocks, that has nulls; 0 where there are none."""
+        return max((null.sizes[-1] for null in self.nulls.values()), default=0.0)
+
+    def worth(self, blocks: float, rows: float) -> float:
+        """How many blocks of the reference a window is worth.
+
+        No more than it spans; no more than its rows would fill, as thin traffic says less by the block; and no more
+        than was calibrated: a larger window is nearer to normal than that null says, which errs on the quiet side.
+        """
+        return min(blocks, rows / self.rows, self.largest)
+
+    def shortage(self, blocks: float = MIN_WINDOW_BLOCKS) -> Shortage | None:
+        """What the reference lacks to judge a window of so many blocks for all that it is worth; None for nothing.
+
+        Without a single null no window can be judged; else the shortage is of sharpness alone.
+        """
+        held = max(MIN_HELD_BLOCKS, int(np.ceil(HELD_PER_WINDOW * blocks)))
+        return None if self.held >= held else Shortage(self.blocks, 2 * held)
+
+    def p(self, name: str, score: float, worth: float) -> float:
+        """The chance of such a score or a higher one, in a window worth so many blocks, where nothing has drifted."""
+        return self.nulls[name].at(worth).p(score)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        nulls = {name: null.to_dict() for name, null in self.nulls.items()}
+        return {"blocks": self.blocks, "held": self.held, "rows": self.rows, "nulls": nulls}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "SliceCalibration":
+        """What ``to_dict`` gave. Raises KeyError, ValueError."""
+        nulls = {name: Null.from_dict(null) for name, null in stored["nulls"].items()}
+        return cls(int(stored["blocks"]), int(stored["held"]), float(stored["rows"]), nulls)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to calibrate. ``sizes`` are window sizes in blocks that must be among those drawn.
+
+    ``splits`` times the reference is parted anew, each time with ``draws`` windows a size. ``combined`` names scores
+    that are combined, by the name of the combination.
+    """
+
+    sizes: tuple[int, ...] = ()
+    splits: int = 4
+    draws: int = 250
+    combined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    seed: int = 0
+
+
+def split_of(blocks: Blocks, seed: int) -> Split:
+    """The first of the splits that a plan with this seed makes: the one whose fit is stored and used."""
+    return split_blocks(blocks, np.random.default_rng((seed, 1)))
+
+
+def split_blocks(blocks: Blocks, rng: np.random.Generator) -> Split:
+    """Half of each slice's blocks to fit, the other half held; of an odd number one more is held."""
+    fitted = np.zeros(len(blocks), dtype=bool)
+    for stratum in range(len(blocks.names)):
+        own = np.flatnonzero(blocks.stratum == stratum)
+        fitted[rng.permutation(own)[: len(own) // 2]] = True
+    of_fitted = fitted[blocks.of_row]
+    return Split(np.flatnonzero(of_fitted), _only(blocks, fitted), np.flatnonzero(~of_fitted), _only(blocks, ~fitted))
+
+
+def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[str, SliceCalibration]:
+    """The nulls of every score of ``families``, for all slices together and for each of them by name.
+
+    A slice with fewer than ``MIN_HELD_BLOCKS`` held blocks has none. Equal arguments give equal answers.
+    """
+    rng = np.random.default_rng(plan.seed)
+    splits = [split_of(blocks, plan.seed), *(split_blocks(blocks, rng) for _ in range(plan.splits - 1))]
+    drawn: dict[tuple[str, int], list[NDArray[np.float64]]] = {}
+    for split in splits:
+        measures = [family.fit(split) for family in families]
+        for target, own in targets(split.blocks):
+            for size in window_sizes(len(own), plan.sizes):
+                draw = draw_windows(target, own, size, blocks=split.blocks, draws=plan.draws, rng=rng)
+                scores = np.hstack([measure(draw) for measure in measures])
+                drawn.setdefault((target, size), []).append(scores)
+    names = tuple(name for family in families for name in family.names)
+    held = {target: len(own) for target, own in targets(splits[0].blocks)}
+    return {
+        target: SliceCalibration(
+            blocks=len(own),
+            held=held[target],
+            rows=float(blocks.sizes[own].mean()),
+            nulls=_nulls({size: np.vstack(m) for (of, size), m in drawn.items() if of == target}, names, plan),
+        )
+        for target, own in targets(blocks)
+    }
+
+
+def targets(blocks: Blocks) -> Iterator[tuple[str, NDArray[np.intp]]]:
+    """All slices together, then each slice that has a name, with its blocks' positions."""
+    yield ALL_SLICES, np.arange(len(blocks))
+    for stratum, name in enumerate(blocks.names):
+        if name:
+            yield name, np.flatnonzero(blocks.stratum == stratum)
+
+
+def window_sizes(held: int, asked: Sequence[int]) -> tuple[int, ...]:
+    """The sizes in blocks at which a slice with ``held`` blocks is drawn: a geometric grid and those asked for."""
+    largest = held // HELD_PER_WINDOW
+    if held < MIN_HELD_BLOCKS:
+        return ()
+    steps = int(np.log(largest / MIN_WINDOW_BLOCKS) / np.log(_GRID_RATIO)) + 1
+    grid = np.geomspace(MIN_WINDOW_BLOCKS, largest, max(2, steps))
+    wanted = {size for size in asked if MIN_WINDOW_BLOCKS <= size <= largest}
+    return tuple(sorted({round(size) for size in grid} | wanted))
+
+
+def draw_windows(
+    target: str, own: NDArray[np.intp], size: int, *, blocks: Blocks, draws: int, rng: np.random.Generator
+) -> Draw:
+    """Windows of ``size`` of the blocks ``own``; fewer of very large ones, each of which says more.
+
+    Of three times as many, those are kept whose rows are nearest to what so many blocks usually have: a window is
+    judged by the blocks and rows it has, and is not to be held against the chance of having had fewer.
+    """
+    sizes = blocks.sizes[own]
+    rows = size * float(sizes.mean())
+    count = int(max(min(draws, 60), draws * min(1.0, _ENOUGH_ROWS / rows)))
+    chosen = np.argpartition(rng.random((_CHOICE * count, len(own))), size - 1, axis=1)[:, :size]
+    nearest = np.argsort(np.abs(sizes[chosen].sum(axis=1) - rows), kind="stable")[:count]
+    chosen = chosen[np.sort(nearest)]
+    return Draw(target, own[chosen], size / len(own))
+
+
+def stretch(share: float) -> float:
+    """By how much more a new window is off a centre than one that is this ``share`` of what made the centre.
+
+    With variance s² a block and n blocks in the centre, a window of q of them is off by s²(1/q - 1/n), a new one by
+    s²(1/q + 1/n).
+    """
+    return float(np.sqrt((1 + share) / (1 - share)))
+
+
+def luck(share: float, freedom: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By how much more a squared deviation is off where the centre's own error is at its 90th percentile.
+
+    A sum of squares with many degrees of ``freedom`` has hardly any luck; one with a single one is off by 2.7 times
+    its mean in one reference of ten.
+    """
+    unlucky = special.gammaincinv(freedom / 2, _LUCKY) * 2 / freedom
+    return np.asarray((1 + unlucky * share) / (1 + share))
+
+
+def member_matrix(windows: NDArray[np.intp], blocks: int) -> NDArray[np.float64]:
+    """(W, B) 1 where a block is in a window."""
+    members = np.zeros((len(windows), blocks))
+    np.put_along_axis(members, windows, 1.0, axis=1)
+    return members
+
+
+def combined_score(scores: NDArray[np.float64], nulls: Sequence[Null], blocks: float) -> NDArray[np.float64]:
+    """(W,) -log10 of the Cauchy combination of each window's p; ``scores`` (W, S), a window of so many blocks."""
+    tails = [null.at(blocks) for null in nulls]
+    p = upper_tail(scores, [t.mean for t in tails], [t.sd for t in tails], [t.skew for t in tails])
+    return np.asarray(-np.log10(cauchy_combination(p)))
+
+
+def _nulls(drawn: Mapping[int, NDArray[np.float64]], names: tuple[str, ...], plan: Plan) -> dict[str, Null]:
+    if not drawn:
+        return {}
+    order = sorted(drawn)
+    sizes = tuple(float(size) for size in order)
+    nulls = dict(zip(names, fit_null(sizes, [drawn[size] for size in order]), strict=True))
+    for name, parts in plan.combined.items():
+        columns = [names.index(part) for part in parts]
+        own = [nulls[part] for part in parts]
+        scores = [combined_score(drawn[size][:, columns], own, size)[:, None] for size in order]
+        (nulls[name],) = fit_null(sizes, scores)
+    return nulls
+
+
+def _only(blocks: Blocks, wanted: NDArray[np.bool_]) -> Blocks:
+    number = np.cumsum(wanted) - 1
+    return Blocks(number[blocks.of_row[wanted[blocks.of_row]]].astype(np.intp), blocks.stratum[wanted], blocks.names)

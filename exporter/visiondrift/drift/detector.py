@@ -1,0 +1,131 @@
+"""One window's embeddings, one p: the fitted reference and its calibration used together.
+
+The p is that of the combination of all scores, calibrated as a score itself; each score's own p explains, and never
+alerts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.drift.bank import STATISTICS, bank
+from visiondrift.drift.blocks import Blocks
+from visiondrift.drift.calibration import (
+    MIN_WINDOW_BLOCKS,
+    Plan,
+    Shortage,
+    SliceCalibration,
+    calibrate,
+    combined_score,
+    split_of,
+)
+from visiondrift.drift.embedding import (
+    EMBEDDING,
+    NOVELTY,
+    SCORES,
+    Effect,
+    EmbeddingFamily,
+    EmbeddingReference,
+    WindowRows,
+    effect_of,
+    fit_embedding,
+    measure_rows,
+    window_deviation,
+)
+from visiondrift.drift.moments import Moments
+
+MOMENTS = "moments"
+"""The name of the combination of the eight statistics that moments alone give."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One score and its chance under no drift."""
+
+    score: float
+    p: float
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingEvidence:
+    """What a window's embeddings say. ``p`` is the calibrated chance of all of it together where nothing has drifted.
+
+    ``scores`` explain it; ``worth`` is how many blocks of the reference the window is worth; ``ratios`` (2, m) are
+    positions of rows and how much nearer each is to its like in the window than to the reference.
+    """
+
+    p: float
+    scores: Mapping[str, Scored]
+    effect: Effect
+    worth: float
+    ratios: NDArray[np.float64]
+
+    @property
+    def surprise(self) -> float:
+        """-log10 of p: 2 is one in a hundred windows, 4 one in ten thousand."""
+        return float(-np.log10(self.p))
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """A reference's embeddings, fitted and calibrated; ``slices`` by name, all of them together under ``all``."""
+
+    reference: EmbeddingReference
+    slices: Mapping[str, SliceCalibration]
+
+    def look(
+        self, target: str, moments: Mapping[str, Moments], rows: WindowRows | None
+    ) -> EmbeddingEvidence | Shortage | None:
+        """Judge a window of ``target`` by its ``moments`` by slice, and its ``rows`` for the neighbours.
+
+        Without rows the neighbours are left out of the combination. None where the window itself spans fewer than
+        ``MIN_WINDOW_BLOCKS`` blocks; a Shortage where the reference has too few of the slice to judge any window.
+        """
+        calibration = self.slices[target]
+        if not calibration.nulls:
+            return calibration.shortage()
+        window, blocks, rows_worth = window_deviation(self.reference, moments)
+        worth = calibration.worth(blocks, rows_worth)
+        if worth < MIN_WINDOW_BLOCKS - 1e-9:
+            return None
+        values = bank(self.reference.basis, window)[0]
+        names: tuple[str, ...] = STATISTICS
+        ratios, new = np.zeros((2, 0)), 0.0
+        if rows is not None and NOVELTY in calibration.nulls:
+            novelty, new, ratios = measure_rows(self.reference, rows, round(worth))
+            values, names = np.append(values, novelty), SCORES
+        name = EMBEDDING if len(names) == len(SCORES) else MOMENTS
+        together = float(combined_score(values[None, :], [calibration.nulls[n] for n in names], worth)[0])
+        scores = {n: Scored(float(v), calibration.p(n, float(v), worth)) for n, v in zip(names, values, strict=True)}
+        return EmbeddingEvidence(
+            p=calibration.p(name, together, worth),
+            scores=scores,
+            effect=effect_of(self.reference, window, worth, calibration.held, new),
+            worth=worth,
+            ratios=ratios,
+        )
+
+
+def build_detector(
+    embeddings: NDArray[Any],
+    blocks: Blocks,
+    *,
+    times: NDArray[np.float64] | None = None,
+    sizes: tuple[int, ...] = (),
+    splits: int = 4,
+    draws: int = 250,
+    novelty: bool = True,
+    seed: int = 0,
+) -> Detector:
+    """Fit and calibrate on a reference's ``embeddings`` (n, d) in ``blocks``; with ``times`` for the hour of day.
+
+    Raises ValueError where it is too small to be parted.
+    """
+    combined = {MOMENTS: STATISTICS} | ({EMBEDDING: SCORES} if novelty else {})
+    plan = Plan(sizes=sizes, splits=splits, draws=draws, combined=combined, seed=seed)
+    family = EmbeddingFamily(embeddings, times=times, novelty=novelty, seed=seed)
+    slices = calibrate([family], blocks, plan)
+    return Detector(fit_embedding(embeddings, split_of(blocks, seed), times=times, seed=seed), slices)

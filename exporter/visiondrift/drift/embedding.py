@@ -1,0 +1,279 @@
+"""How embeddings drift: what is fitted of a reference, and what a window scores against it.
+
+``fit_embedding`` makes what is stored; ``EmbeddingFamily`` is the same thing under the calibration, many times over.
+All slices together are compared within each slice, never as one pool: a busier camera is no drift.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.drift.bank import STATISTICS, Centre, Deviations, bank, centre_of, deviation, deviations
+from visiondrift.drift.basis import Basis, fit_basis
+from visiondrift.drift.blocks import Blocks
+from visiondrift.drift.calibration import UPPER, Draw, Split, luck, member_matrix, stretch
+from visiondrift.drift.hours import DayCurves, fit_day
+from visiondrift.drift.moments import BlockMoments, Moments, block_moments
+from visiondrift.drift.novelty import (
+    WINDOW_ROWS,
+    Coreset,
+    build_coreset,
+    evenly,
+    knn_ratio,
+    new_share,
+    squared_distances,
+    to_reference,
+)
+
+NOVELTY = "knn_ratio"
+SCORES = (*STATISTICS, NOVELTY)
+"""The scores of an embedding window, in the order in which they are measured."""
+
+_IS_SQUARE = np.array([name != "mah" for name in STATISTICS])
+EMBEDDING = "embedding"
+"""The name of their combination."""
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingReference:
+    """What windows are compared with: axes, the centre of each slice (by name), and rows to measure novelty against."""
+
+    basis: Basis
+    centres: Mapping[str, Centre]
+    coreset: Coreset
+    day: DayCurves | None = None
+
+    def coordinates(
+        self, embeddings: NDArray[Any], times: NDArray[np.float64] | None = None, slices: NDArray[Any] | None = None
+    ) -> NDArray[np.float32]:
+        """(n, k) of ``embeddings`` (n, d); where the reference knows the day, with times (n,) and slices (n,) too.
+
+        Raises ValueError where these are lacking, or d differs.
+        """
+        if self.day is None:
+            return self.basis.project(embeddings)
+        if times is None or slices is None:
+            msg = "the reference is adjusted for the hour of day: times and slices of the rows are needed"
+            raise ValueError(msg)
+        return self.basis.project(self.day.without(embeddings, times, slices))
+
+
+@dataclass(frozen=True, eq=False)
+class WindowRows:
+    """Some rows of a window with their coordinates (m, k), for what moments cannot tell; ``of_row`` (m,) blocks."""
+
+    coordinates: NDArray[np.float32]
+    of_row: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """How large a drift is, apart from how sure.
+
+    ``mean_moved`` is in sizes of the cloud, with what chance alone would give taken off; ``spread_ratio`` the window's
+    total variance over the reference's; ``new_share`` is a lower bound at 95 %; ``low_variance_share`` the part of the
+    whitened move beyond the 128 leading axes, where content does not reach: imaging or preprocessing.
+    """
+
+    mean_moved: float
+    spread_ratio: float
+    new_share: float
+    low_variance_share: float
+
+
+def fit_embedding(
+    embeddings: NDArray[Any], split: Split, *, times: NDArray[np.float64] | None = None, seed: int = 0
+) -> EmbeddingReference:
+    """From a reference's rows (n, d); with ``times`` (n,) adjusted for the hour of day.
+
+    Raises ValueError where a part has too few rows or blocks.
+    """
+    return _fit(embeddings, split, times, seed)[0]
+
+
+def window_deviation(reference: EmbeddingReference, moments: Mapping[str, Moments]) -> tuple[Deviations, float, float]:
+    """How far a window is from normal, and its effective blocks and rows; ``moments`` by slice, each to its own centre.
+
+    Slices that the reference does not know are left out: that they are new is said elsewhere.
+    """
+    known = [(window, reference.centres[name]) for name, window in moments.items() if name in reference.centres]
+    each = [deviation(window, centre) for window, centre in known]
+    dimension = reference.basis.dimension
+    together = sum((window for window, _ in known), start=Moments.none(dimension))
+    zero = np.zeros((1, dimension))
+    total = Deviations(
+        sum((d.counts for d in each), start=np.zeros(1)),
+        sum((d.first for d in each), start=zero),
+        sum((d.second for d in each), start=zero),
+    )
+    blocks = together.effective_blocks
+    return total, blocks, blocks * together.count / together.blocks if together.blocks else 0.0
+
+
+def measure_rows(
+    reference: EmbeddingReference, rows: WindowRows, blocks: int
+) -> tuple[float, float, NDArray[np.float64]]:
+    """The novelty score, the share that is new at least, and every looked-at row's ratio with its position (2, m).
+
+    At most ``blocks`` blocks are looked at, evenly spread: the more images, the nearer the siblings, and the null was
+    drawn with so many.
+    """
+    present = np.unique(rows.of_row)
+    places = np.flatnonzero(np.isin(rows.of_row, present[evenly(len(present), max(1, blocks))]))
+    places = places[evenly(len(places), WINDOW_ROWS)]
+    coordinates, of_row = rows.coordinates[places, : reference.coreset.rows.shape[1]], rows.of_row[places]
+    distances = to_reference(reference.coreset.rows, coordinates)
+    score, ratios = knn_ratio(distances, squared_distances(coordinates, coordinates), of_row)
+    return score, new_share(reference.coreset, distances, of_row), np.stack([places.astype(np.float64), ratios])
+
+
+def effect_of(reference: EmbeddingReference, window: Deviations, worth: float, held: int, new: float) -> Effect:
+    """Of one window worth so many blocks, against a centre made of ``held``; the excess over chance, never below 0."""
+    basis = reference.basis
+    mean, variance = window.first[0] / window.counts[0], window.second[0] / window.counts[0]
+    moved = mean**2
+    by_chance = basis.spread * (1 / max(worth, 1.0) + 1 / max(2 * held, 1))
+    whitened = moved / basis.variances
+    return Effect(
+        mean_moved=float(np.sqrt(max(0.0, moved.sum() - by_chance) / basis.spread)),
+        spread_ratio=float(max(0.0, 1 + variance.sum() / basis.spread)),
+        new_share=new,
+        low_variance_share=float(whitened[128:].sum() / max(whitened.sum(), 1e-300)),
+    )
+
+
+def drawn_scores(basis: Basis, held: Deviations, draw: Draw) -> NDArray[np.float64]:
+    """(W, 8) of drawn windows, as far out as new windows of an unlucky reference; ``held`` are all blocks' deviations.
+
+    The degrees of freedom of each sum of squares are read from the drawn windows (Satterthwaite 1946). How well the
+    blocks tell its size is read from theirs: the sums' sizes are means over twice as many blocks as are held, as the
+    splits take turns, and are taken at the upper end of their 80 % interval.
+    """
+    windows = held.summed(member_matrix(draw.windows, len(held)))
+    scores = bank(basis, windows, stretch_mean=stretch(draw.share / 2), stretch_variance=stretch(draw.share))
+    squared = np.where(_IS_SQUARE, scores, scores**2)
+    freedom = np.clip(2 * squared.mean(axis=0) ** 2 / np.maximum(squared.var(axis=0), 1e-300), 1.0, 1e4)
+    of_mean = np.array([name.startswith("t_") for name in STATISTICS])
+    further = np.where(of_mean, luck(draw.share / 2, freedom), luck(draw.share, freedom))
+    own = np.unique(draw.windows)
+    alone = bank(basis, Deviations(np.ones(len(own)), held.first[own], held.second[own]))
+    alone = np.where(_IS_SQUARE, alone, alone**2)
+    unsure = alone.std(axis=0) / np.maximum(alone.mean(axis=0), 1e-300) / np.sqrt(2 * len(own))
+    further = further * (1 + UPPER * unsure)
+    return np.asarray(scores * np.where(_IS_SQUARE, further, np.sqrt(further)))
+
+
+class EmbeddingFamily:
+    """The embedding scores for the calibration: fitted on a part of ``embeddings`` (n, d), measured on the other.
+
+    ``novelty=False`` leaves the neighbours out, which are most of the cost; ``times`` (n,) adjust for the hour of day.
+    """
+
+    def __init__(
+        self,
+        embeddings: NDArray[Any],
+        *,
+        times: NDArray[np.float64] | None = None,
+        novelty: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self._embeddings = embeddings
+        self._times = times
+        self._novelty = novelty
+        self._seed = seed
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The eight statistics, and the neighbours'."""
+        return SCORES if self._novelty else STATISTICS
+
+    def fit(self, split: Split) -> "_Measured":
+        """Fit on ``split.fitted``, centre on ``split.held``."""
+        reference, coordinates, moments = _fit(self._embeddings, split, self._times, self._seed)
+        return _Measured(reference, coordinates, moments, split.blocks, novelty=self._novelty)
+
+
+class _Measured:
+    """Drawn windows against one fit."""
+
+    def __init__(
+        self,
+        reference: EmbeddingReference,
+        coordinates: NDArray[np.float32],
+        moments: BlockMoments,
+        blocks: Blocks,
+        *,
+        novelty: bool,
+    ) -> None:
+        self._reference = reference
+        self._deviations = _within(moments, blocks, reference.centres)
+        self._novelty = novelty
+        self._of_row = blocks.of_row
+        self._near = np.ascontiguousarray(coordinates[:, : reference.coreset.rows.shape[1]])
+        self._rows = np.split(np.argsort(blocks.of_row, kind="stable"), np.cumsum(blocks.sizes)[:-1])
+        self._distances = to_reference(reference.coreset.rows, self._near) if novelty else np.zeros(0)
+
+    def __call__(self, draw: Draw) -> NDArray[np.float64]:
+        """(W, 8 or 9) as ``Measure``."""
+        scores = drawn_scores(self._reference.basis, self._deviations, draw)
+        if not self._novelty:
+            return scores
+        ratios = [self._ratio(np.concatenate([self._rows[block] for block in window])) for window in draw.windows]
+        return np.hstack([scores, np.array(ratios)[:, None]])
+
+    def _ratio(self, rows: NDArray[np.intp]) -> float:
+        rows = rows[evenly(len(rows), WINDOW_ROWS)]
+        among = squared_distances(self._near[rows], self._near[rows])
+        return knn_ratio(self._distances[rows], among, self._of_row[rows])[0]
+
+
+def _fit(
+    embeddings: NDArray[Any], split: Split, times: NDArray[np.float64] | None, seed: int
+) -> tuple[EmbeddingReference, NDArray[np.float32], BlockMoments]:
+    """The fit, and the held rows' coordinates and moments."""
+    fitted, held, day = embeddings[split.fitted], embeddings[split.held], None
+    if times is not None:
+        (at, at_held), (slices, slices_held) = (times[split.fitted], times[split.held]), _slices(split)
+        day = fit_day(fitted, at, slices, split.fitted_blocks.of_row)
+        fitted, held = day.without(fitted, at, slices), day.without(held, at_held, slices_held)
+    basis = fit_basis(fitted, split.fitted_blocks.of_row, split.fitted_blocks.of_row_stratum)
+    coordinates = basis.project(held)
+    blocks = split.blocks
+    moments = block_moments(coordinates, blocks.of_row, len(blocks))
+    near, of_fitted = basis.project(fitted), split.fitted_blocks
+    used = block_moments(near, of_fitted.of_row, len(of_fitted))
+    centres = {
+        name: centre_of(moments.take(blocks.stratum == stratum), used.take(of_fitted.stratum == stratum))
+        for stratum, name in enumerate(blocks.names)
+        if (blocks.stratum == stratum).any()
+    }
+    coreset = build_coreset(near, coordinates, blocks.of_row, np.random.default_rng(seed))
+    return EmbeddingReference(basis, centres, coreset, day), coordinates, moments
+
+
+def _slices(split: Split) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    """The names of the slices of the fitted and of the held rows."""
+    names = np.array(split.blocks.names)
+    return names[split.fitted_blocks.of_row_stratum], names[split.blocks.of_row_stratum]
+
+
+def held_deviations(
+    embeddings: NDArray[Any], split: Split, *, times: NDArray[np.float64] | None = None, seed: int = 0
+) -> tuple[EmbeddingReference, Deviations]:
+    """The fit of ``fit_embedding`` and the deviation of each held block from the centre of its own slice."""
+    reference, _, moments = _fit(embeddings, split, times, seed)
+    return reference, _within(moments, split.blocks, reference.centres)
+
+
+def _within(moments: BlockMoments, blocks: Blocks, centres: Mapping[str, Centre]) -> Deviations:
+    """Every block's deviation from the centre of its own slice."""
+    first, second = np.zeros_like(moments.totals), np.zeros_like(moments.squares)
+    for stratum, name in enumerate(blocks.names):
+        own = blocks.stratum == stratum
+        if own.any():
+            part = deviations(moments.take(own), centres[name])
+            first[own], second[own] = part.first, part.second
+    return Deviations(moments.counts, first, second)

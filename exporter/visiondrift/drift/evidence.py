@@ -1,0 +1,59 @@
+"""Evidence that adds up: memories of several lengths of a slice's moments, of which the most surprised one speaks.
+
+A break shows in one tick; half of it shows in none, but in the average of thirty. What is averaged are moments, before
+any score is taken: averaging p values or scores forgets the direction, and the direction is what repeats.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from visiondrift.drift.detector import Detector, EmbeddingEvidence
+from visiondrift.drift.embedding import WindowRows
+from visiondrift.drift.moments import Moments, faded
+
+RATES = (1.0, 0.2, 0.05)
+"""Shares of a memory that one tick replaces: now, some ten ticks, some forty."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered of one target: for each rate the moments of its slices by name."""
+
+    kept: Mapping[float, Mapping[str, Moments]] = field(default_factory=dict)
+
+    def after(self, tick: Mapping[str, Moments]) -> "Memory":
+        """One tick later. ``tick`` holds the blocks that are new, each in one tick alone; a silent slice stays."""
+        return Memory({rate: _faded(self.kept.get(rate, {}), tick, rate) for rate in RATES})
+
+
+@dataclass(frozen=True)
+class Accumulated:
+    """The strongest of the memories: its ``rate`` and evidence, and ``p`` with the choice among them paid for."""
+
+    p: float
+    rate: float
+    evidence: EmbeddingEvidence
+
+
+def accumulated(detector: Detector, target: str, memory: Memory, rows: WindowRows | None = None) -> Accumulated | None:
+    """The p of ``target``'s memories together; None where none may speak.
+
+    ``rows`` are the newest tick's, for the neighbours, which have no memory. The least of k dependent p is worth k
+    times itself at most.
+    """
+    looks = {
+        rate: detector.look(target, moments, rows if rate == 1.0 else None) for rate, moments in memory.kept.items()
+    }
+    speaking = {rate: look for rate, look in looks.items() if isinstance(look, EmbeddingEvidence)}
+    if not speaking:
+        return None
+    rate = min(speaking, key=lambda one: speaking[one].p)
+    return Accumulated(min(1.0, len(speaking) * speaking[rate].p), rate, speaking[rate])
+
+
+def _faded(kept: Mapping[str, Moments], tick: Mapping[str, Moments], rate: float) -> Mapping[str, Moments]:
+    new = {name: moments for name, moments in tick.items() if moments.count}
+    before = {name: moments for name, moments in kept.items() if name not in new}
+    return before | {
+        name: faded(kept[name], moments, rate) if name in kept else moments for name, moments in new.items()
+    }

@@ -1,0 +1,148 @@
+"""Is part of the window something that the reference has never seen: near its own kind and far from the reference.
+
+The statistic is a ratio of densities: an image's distance to the reference over its distance to other images of the
+window. A new kind of image has siblings in the window and none in the reference. Siblings in the same block do not
+count: every scene resembles itself. What the user is told is another number, a share with a guarantee.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CORESET = 2_000
+"""Rows of the reference that a window is measured against."""
+
+WINDOW_ROWS = 1_000
+"""Rows of a window that are looked at; beyond these, evenly spread ones stand for all."""
+
+AXES = 128
+"""Leading axes in which distances are taken."""
+
+_TOP_SHARE = 0.02
+_REFERENCE_NEIGHBOUR = 10
+_SIBLING = 3
+_CONFIDENCE = 0.05
+_FAR = (0.9, 0.98, 0.998)
+
+
+@dataclass(frozen=True, eq=False)
+class Coreset:
+    """``rows`` (c, a) float32 of the reference's fitted part; ``far`` (3,) distances that few others of it pass.
+
+    ``shares`` (3,) upper bounds, valid together at 97.5 %, of the share of normal images beyond each distance.
+    """
+
+    rows: NDArray[np.float32]
+    far: NDArray[np.float64]
+    shares: NDArray[np.float64]
+
+
+def build_coreset(
+    fitted: NDArray[np.float32], held: NDArray[np.float32], of_row: NDArray[np.intp], rng: np.random.Generator
+) -> Coreset:
+    """From the coordinates of the fitted part (n, k); ``held`` (m, k), in blocks ``of_row`` (m,), sets the distances.
+
+    Raises ValueError where either part has fewer than ten rows, or all held rows are one block.
+    """
+    least = min(len(fitted), len(held))
+    if least < _REFERENCE_NEIGHBOUR or len(np.unique(of_row)) < 2:  # noqa: PLR2004
+        msg = f"a coreset needs {_REFERENCE_NEIGHBOUR} rows of both parts and two held blocks; the smaller has {least}"
+        raise ValueError(msg)
+    chosen = fitted if len(fitted) <= CORESET else fitted[np.sort(rng.choice(len(fitted), CORESET, replace=False))]
+    rows = np.ascontiguousarray(chosen[:, :AXES])
+    distance = to_reference(rows, held)
+    # One half of the blocks says which distances are far, the other how many normal images pass them: a bound on a
+    # share holds only for a limit that was chosen without it.
+    choosing = np.unique(of_row, return_inverse=True)[1] % 2 == 0
+    far = np.quantile(distance[choosing], _FAR)
+    share = (distance[~choosing, None] > far).mean(axis=0)
+    bound = np.array([share_above(s, _witnesses(of_row[~choosing]), _CONFIDENCE / 6) for s in share])
+    return Coreset(rows, far, bound)
+
+
+def to_reference(coreset: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(m,) distance of each of ``rows`` (m, k) to its tenth neighbour in the ``coreset`` (c, a)."""
+    squared = squared_distances(rows[:, : coreset.shape[1]], coreset)
+    kth = min(_REFERENCE_NEIGHBOUR, squared.shape[1]) - 1
+    return np.sqrt(np.partition(squared, kth, axis=1)[:, kth].astype(np.float64))
+
+
+def squared_distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, m) squared Euclidean distances of the rows of ``a`` (n, k) and ``b`` (m, k), at least 0."""
+    squared = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None, :] - 2 * (a @ b.T)
+    return np.asarray(np.maximum(squared, 0), dtype=np.float32)
+
+
+def knn_ratio(
+    to_others: NDArray[np.float64], among: NDArray[np.float32], of_row: NDArray[np.intp]
+) -> tuple[float, NDArray[np.float64]]:
+    """The mean of the highest 2 % of ratios, and every row's ratio (m,): the images to show are those of the highest.
+
+    ``to_others`` (m,) are distances to the reference, ``among`` (m, m) squared distances within the window, ``of_row``
+    (m,) the blocks. A ratio counts siblings in other blocks alone; where there are fewer than three, it is 0.
+    """
+    apart = np.where(of_row[:, None] == of_row[None, :], np.float32(np.inf), among)
+    if apart.shape[1] < _SIBLING:
+        return 0.0, np.zeros(len(to_others))
+    siblings = np.sqrt(np.partition(apart, _SIBLING - 1, axis=1)[:, _SIBLING - 1].astype(np.float64))
+    ratios = np.where(np.isfinite(siblings), to_others / np.maximum(siblings, 1e-9), 0.0)
+    top = max(1, round(_TOP_SHARE * len(ratios)))
+    return float(np.sort(ratios)[-top:].mean()), ratios
+
+
+def new_share(coreset: Coreset, distances: NDArray[np.float64], of_row: NDArray[np.intp]) -> float:
+    """At least this share of the window is new, 0-1, with 95 % confidence.
+
+    If a share s of the window comes from elsewhere, then P(far) <= s + (1 - s) P_normal(far) at every distance. P(far)
+    is bounded from below by Hoeffding's inequality in its relative-entropy form for the window's blocks, P_normal from
+    above likewise, three distances and both sides sharing the 5 %.
+    """
+    if not len(distances):
+        return 0.0
+    witnesses = _witnesses(of_row)
+    seen = (distances[:, None] > coreset.far).mean(axis=0)
+    least = np.array([share_below(s, witnesses, _CONFIDENCE / 6) for s in seen])
+    return float(max(0.0, np.max((least - coreset.shares) / np.maximum(1 - coreset.shares, 1e-9))))
+
+
+def share_below(share: float, witnesses: float, level: float) -> float:
+    """A lower bound at confidence 1 - ``level`` of a share observed as the mean of bounded independent witnesses.
+
+    Solves witnesses * KL(share || p) = ln(1 / level) for p < share (Hoeffding 1963, theorem 1).
+    """
+    return _entropy_bound(share, witnesses, level, 0.0)
+
+
+def share_above(share: float, witnesses: float, level: float) -> float:
+    """The upper bound that belongs to ``share_below``."""
+    return _entropy_bound(share, witnesses, level, 1.0)
+
+
+def evenly(rows: int, most: int) -> NDArray[np.intp]:
+    """At most ``most`` positions of ``rows``, ascending, evenly spread."""
+    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.intp)) if rows else np.zeros(0, dtype=np.intp)
+
+
+def _witnesses(of_row: NDArray[np.intp]) -> float:
+    """Independent witnesses that rows in blocks are worth at least: rows over the largest block.
+
+    Hoeffding's exponent for weighted means is Schur-convex in the weights, so that equal weights of the largest are
+    its worst case: the bounds stay valid whatever the sizes.
+    """
+    return float(len(of_row) / np.unique(of_row, return_counts=True)[1].max())
+
+
+def _entropy_bound(share: float, witnesses: float, level: float, outer: float) -> float:
+    limit = np.log(1 / level) / witnesses
+    inner = share
+    for _ in range(60):
+        middle = (inner + outer) / 2
+        inner, outer = (inner, middle) if _relative_entropy(share, middle) > limit else (middle, outer)
+    return float(outer)
+
+
+def _relative_entropy(share: float, p: float) -> float:
+    p = min(max(p, 1e-12), 1 - 1e-12)
+    first = share * np.log(share / p) if share > 0 else 0.0
+    return float(first + ((1 - share) * np.log((1 - share) / (1 - p)) if share < 1 else 0.0))

@@ -1,0 +1,185 @@
+"""How the model is doing, without labels: two opinions, the cautious one of them, and when to say nothing.
+
+The confidences, calibrated on the labelled reference, say how many events to expect right. Readers of the embedding say
+how much more often than in the reference they contradict the model. The estimate is the lower of the two. It is refused
+where what it rests on is missing or cannot hold; ``why`` then says which.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.drift.cbpe import (
+    ClassPerformance,
+    ConfidenceEstimate,
+    Interval,
+    Z,
+    estimate_from_confidences,
+    reweighted,
+)
+from visiondrift.drift.folds import block_index, design_effect, mean_companions
+from visiondrift.drift.label_shift import MAX_CLASSES, LabelShift
+from visiondrift.drift.performance_model import Evidence, PerformanceModel
+from visiondrift.drift.second_opinion import Consultation
+
+MIN_EVENTS = 50
+"""Events of a window before its accuracy is estimated."""
+
+MAX_QUARREL = 0.06
+"""How much more often than on the reference the readers may contradict each other before neither is believed."""
+
+MAX_NOVEL_SHARE = 0.5
+"""Of a window, farther from the reference than 99 in 100 of its own rows; asked where only one reader is heard."""
+
+_QUARREL_ERRORS = 2.33  # standard errors that a quarrel must be from nothing: a small window may show it by chance
+
+MIN_EMBEDDED_SHARE = 0.5
+"""Of a window's events that must have an embedding before the readers are asked."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PerformanceEstimate:
+    """A window's performance as far as it shows without labels. Shares 0-1; intervals hold 90 %.
+
+    ``accuracy`` is the lower of ``by_confidence`` and ``by_readers``, and None where nothing could be computed.
+    ``consultation`` is None without embeddings, ``label_shift`` with over a hundred classes.
+    Where ``valid`` is False it is not to be acted on, and ``why`` says why.
+    """
+
+    samples: int
+    reference_accuracy: float
+    accuracy: Interval | None
+    by_confidence: Interval | None
+    by_readers: Interval | None
+    classes: tuple[ClassPerformance, ...]
+    consultation: Consultation | None
+    label_shift: LabelShift | None
+    valid: bool
+    why: str
+
+    @property
+    def drop(self) -> float | None:
+        """The reference's accuracy less the estimated one; None where there is none."""
+        return None if self.accuracy is None else self.reference_accuracy - self.accuracy.value
+
+
+def estimate_performance(model: PerformanceModel, window: Evidence, *, seed: int = 0) -> PerformanceEstimate:
+    """What ``window`` shows of the model's performance. Pure: equal arguments give equal answers."""
+    if len(window) < MIN_EVENTS:
+        why = f"the window has {len(window)} events with confidences, and {MIN_EVENTS} are needed"
+        return PerformanceEstimate(len(window), model.accuracy, None, None, None, (), None, None, valid=False, why=why)
+    block_of = block_index(window.blocks, len(window))
+    blocks = None if window.blocks is None else int(block_of.max()) + 1
+    companionship = _companionship(model, window, block_of)
+    probabilities = model.calibrator.apply(window.confidences)
+    shift = None
+    if len(model.names) <= MAX_CLASSES:
+        shift = model.mixture.estimate(probabilities, model.names, blocks=blocks, seed=seed)
+    confident = _by_confidence(model, window, shift, companionship)
+    consultation = _consult(model, window, companionship)
+    reader = consultation.cautious if consultation else None
+    by_readers = reader.accuracy if reader else None
+    why = _why_refused(consultation, shift)
+    return PerformanceEstimate(
+        samples=len(window),
+        reference_accuracy=model.accuracy,
+        accuracy=_cautious(confident.accuracy, by_readers),
+        by_confidence=confident.accuracy,
+        by_readers=by_readers,
+        classes=confident.classes,
+        consultation=consultation,
+        label_shift=shift,
+        valid=not why,
+        why=why,
+    )
+
+
+def measured_accuracy(
+    predicted: NDArray[np.int32], labels: NDArray[np.int32], *, blocks: NDArray[Any] | None = None
+) -> Interval | None:
+    """The accuracy of the m events whose true class ``labels`` (m,) came in, -1 where it did not; None with none.
+
+    Wilson's interval (1927), its count lowered to that of independent events where ``blocks`` (m,) tie some together.
+    """
+    known = labels >= 0
+    count = int(known.sum())
+    if not count:
+        return None
+    right = (predicted[known] == labels[known]).astype(np.float64)
+    share = float(right.mean())
+    spread_of_one = np.full(count, max(share * (1 - share), 1e-12))
+    effect = design_effect(right - share, spread_of_one, block_index(None if blocks is None else blocks[known], count))
+    n = count / effect
+    middle, reach = share + Z**2 / (2 * n), Z * float(np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)))
+    return Interval(share, (middle - reach) / (1 + Z**2 / n), min(1.0, (middle + reach) / (1 + Z**2 / n)))
+
+
+def to_plain(estimate: PerformanceEstimate) -> dict[str, Any]:
+    """The estimate as JSON can hold it, with its drop."""
+    return {**asdict(estimate), "drop": estimate.drop}
+
+
+def _cautious(by_confidence: Interval, by_readers: Interval | None) -> Interval:
+    """The lower value; the interval holds both opinions', whose difference no sampling error explains."""
+    if by_readers is None:
+        return by_confidence
+    return Interval(
+        min(by_confidence.value, by_readers.value),
+        min(by_confidence.low, by_readers.low),
+        max(by_confidence.high, by_readers.high),
+    )
+
+
+def _why_refused(consultation: Consultation | None, shift: LabelShift | None) -> str:
+    if consultation is None or consultation.cautious is None:
+        if shift and shift.valid:
+            return ""
+        changed = (
+            shift.why if shift else f"whether more than the shares of over {MAX_CLASSES} classes changed is unknown"
+        )
+        lacking = (
+            "there are no embeddings to ask" if consultation is None else "no reader of the embedding is good enough"
+        )
+        return f"{changed}; and {lacking} for a second opinion"
+    if consultation.quarrel > max(MAX_QUARREL, _QUARREL_ERRORS * consultation.quarrel_error):
+        return (
+            f"the readers of the embedding contradict each other on {consultation.quarrel:.0%} more events than on the "
+            f"reference, and at most {MAX_QUARREL:.0%} may be: they do not know such images"
+        )
+    if not consultation.all_heard and consultation.novel_share > MAX_NOVEL_SHARE:
+        return (
+            f"{consultation.novel_share:.0%} of the window looks like nothing in the reference, at most "
+            f"{MAX_NOVEL_SHARE:.0%} may, and only one reader of the embedding is good enough to be asked"
+        )
+    return ""
+
+
+def _by_confidence(
+    model: PerformanceModel, window: Evidence, shift: LabelShift | None, companionship: float
+) -> ConfidenceEstimate:
+    """The confidences' estimate, under the window's own class shares where these moved and can be told."""
+    every = [
+        fitted.of_predicted(window.confidences, window.predicted) for fitted in (model.calibrator, *model.replicas)
+    ]
+    if shift and shift.valid and shift.moved:
+        every = [reweighted(one, shift.ratio()) for one in every]
+    effect = 1.0 + (model.design_effect - 1.0) * companionship
+    return estimate_from_confidences(every[0], window.predicted, model.names, replicas=every[1:], design_effect=effect)
+
+
+def _companionship(model: PerformanceModel, window: Evidence, block_of: NDArray[np.intp]) -> float:
+    """Rows that share a row's block, in units of the reference's; 1 where the window's blocks are not known."""
+    if window.blocks is None or model.companions <= 0:
+        return 1.0
+    return mean_companions(block_of) / model.companions
+
+
+def _consult(model: PerformanceModel, window: Evidence, companionship: float) -> Consultation | None:
+    embedded = window.embedded
+    if model.opinion is None or window.embeddings is None or embedded.mean() < MIN_EMBEDDED_SHARE:
+        return None
+    return model.opinion.consult(window.embeddings[embedded], window.predicted[embedded], companionship=companionship)

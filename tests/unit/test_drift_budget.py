@@ -1,0 +1,203 @@
+"""Budgets, several slices at once, memories, what a window can see, other signals, and the hour of day."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from visiondrift.drift.blocks import labelled_blocks, timed_blocks
+from visiondrift.drift.budget import DAY, Budget, discoveries, holm, pages_per_month
+from visiondrift.drift.calibration import Plan, Shortage, calibrate
+from visiondrift.drift.detector import Detector, build_detector
+from visiondrift.drift.embedding import WindowRows
+from visiondrift.drift.evidence import RATES, Memory, accumulated
+from visiondrift.drift.moments import Moments, block_moments
+from visiondrift.drift.row_scores import RowFamily, Rows, Score
+from visiondrift.drift.sensitivity import Sensitivity, sensitivity
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
+from worlds import World, cone
+
+
+def test_budget_is_spent_over_all_looks() -> None:
+    """One a week, every five minutes, twenty looks: the level of a look adds up to one a week again."""
+    level = Budget(1, 7 * DAY).per_look(300, 20)
+    assert level == pytest.approx(1 / (2016 * 20))
+    assert pages_per_month(level, 300, 20) == pytest.approx(30 / 7)
+
+
+def test_holm_and_discoveries_on_a_worked_example() -> None:
+    """Holm stops at the first that fails; Benjamini and Hochberg go on to the last that passes."""
+    p = {"a": 0.001, "b": 0.02, "c": 0.04, "d": 0.5}
+    assert holm(p, 0.05) == {"a"}
+    assert discoveries(p, 0.1) == {"a", "b", "c"}
+    assert holm({}, 0.05) == discoveries({}) == frozenset()
+
+
+CAMERAS = {"camera=a": 11, "camera=b": 12}
+
+
+def site(rng: np.random.Generator, shares: dict[str, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, blocks and cameras of a site; the cameras see different worlds."""
+    drawn = [(cone(24, 0.3, seed=CAMERAS[name]).draw(rows, rng), name) for name, rows in shares.items()]
+    rows = np.vstack([x for (x, _), _ in drawn])
+    cameras = np.concatenate([np.full(len(x), name) for (x, _), name in drawn])
+    of_row = np.concatenate([of + 10_000 * place for place, ((_, of), _) in enumerate(drawn)])
+    return rows, of_row, cameras
+
+
+@pytest.fixture(scope="module")
+def two_cameras() -> Detector:
+    """A reference of both, three quarters of it from one."""
+    rows, of_row, cameras = site(np.random.default_rng(0), {"camera=a": 4500, "camera=b": 1500})
+    return build_detector(rows, labelled_blocks(of_row, cameras), splits=3, draws=150)
+
+
+def by_camera(detector: Detector, rows: np.ndarray, of_row: np.ndarray, cameras: np.ndarray) -> dict[str, Moments]:
+    y = detector.reference.basis.project(rows)
+    found = {}
+    for name in np.unique(cameras):
+        own = cameras == name
+        of_own = np.unique(of_row[own], return_inverse=True)[1]
+        found[str(name)] = block_moments(y[own], of_own, of_own.max() + 1).together()
+    return found
+
+
+def test_more_traffic_from_one_camera_is_no_drift(two_cameras: Detector) -> None:
+    """The reference has three rows of one camera for each of the other, the windows one for three; p stays uniform."""
+    rng = np.random.default_rng(1)
+    p = []
+    for _ in range(60):
+        window = by_camera(two_cameras, *site(rng, {"camera=a": 80, "camera=b": 240}))
+        look = two_cameras.look("all", window, None)
+        assert not isinstance(look, Shortage)
+        assert look is not None
+        p.append(look.p)
+    assert np.mean(np.array(p) < 0.05) <= 0.15
+    assert stats.kstest(p, "uniform", alternative="greater").pvalue > 0.001
+
+
+def test_a_camera_that_shows_another_world_is_named(two_cameras: Detector) -> None:
+    """Under Holm's rule the drifting camera pages, and the other does not."""
+    rng = np.random.default_rng(2)
+    x, of_row = cone(24, 0.3, seed=12).shifted("mean_pc", 5.0).draw(300, rng)
+    y, of_y = cone(24, 0.3, seed=11).draw(300, rng)
+    moments = by_camera(
+        two_cameras,
+        np.vstack([x, y]),
+        np.concatenate([of_row, of_y + 1000]),
+        np.repeat(["camera=b", "camera=a"], 300),
+    )
+    p = {}
+    for name, own in moments.items():
+        look = two_cameras.look(name, {name: own}, None)
+        assert look is not None
+        assert not isinstance(look, Shortage)
+        p[name] = look.p
+    assert holm(p, 1e-3) == {"camera=b"}
+
+
+@pytest.fixture(scope="module")
+def one_camera() -> tuple[Detector, World, np.ndarray, np.ndarray]:
+    """A reference of one camera, 5,000 rows."""
+    world = cone(32, 0.2, seed=5)
+    x, of_row = world.draw(5000, np.random.default_rng(3))
+    return build_detector(x, labelled_blocks(of_row), splits=3, draws=150), world, x, of_row
+
+
+def test_memory_finds_what_no_tick_shows(one_camera: tuple[Detector, World, np.ndarray, np.ndarray]) -> None:
+    """After forty ticks of a small shift a memory is surprised to one in 1,000, the median tick not to one in 20."""
+    detector, world, _, _ = one_camera
+    rng = np.random.default_rng(4)
+    memory, single = Memory(), []
+    for _ in range(40):
+        x, of_row = world.shifted("mean_pc", 1.5).draw(60, rng)
+        y = detector.reference.basis.project(x)
+        tick = {"": block_moments(y, of_row, of_row[-1] + 1).together()}
+        memory = memory.after(tick)
+        look = detector.look("all", tick, WindowRows(y, of_row))
+        assert look is None or not isinstance(look, Shortage)
+        single.append(1.0 if look is None else look.p)
+    found = accumulated(detector, "all", memory)
+    assert found is not None
+    assert found.rate < 1
+    assert found.p < 1e-3
+    assert np.median(single) > 0.05
+
+
+def test_silent_slice_is_remembered_as_it_was() -> None:
+    """A tick in which only one of two slices sends leaves the other's memory alone."""
+    tick = Moments(5.0, np.ones(2), np.ones(2))
+    memory = Memory().after({"a": tick, "b": tick}).after({"a": tick})
+    for rate in RATES:
+        assert memory.kept[rate]["b"] is tick
+        assert memory.kept[rate]["a"].count == pytest.approx(5.0)
+
+
+def test_detectable_move_shrinks_with_the_window_and_is_detected(
+    one_camera: tuple[Detector, World, np.ndarray, np.ndarray],
+) -> None:
+    """The move said to be seen 80 % of the time falls with the window's size and grows with the threshold."""
+    detector, _, x, of_row = one_camera
+    blocks = labelled_blocks(of_row)
+    seen = sensitivity(x, blocks, detector.slices, move="mean")["all"]
+    small, large, strict = seen.smallest(5, 2.0), seen.smallest(40, 2.0), seen.smallest(40, 4.0)
+    assert small is not None
+    assert large is not None
+    assert strict is not None
+    assert large < strict < small * 2
+    assert large < small
+    assert Sensitivity.from_dict(json.loads(json.dumps(seen.to_dict()))) == seen
+    assert seen.smallest(40, 1e9) is None
+
+
+def test_any_score_of_rows_is_calibrated_by_the_same_draws() -> None:
+    """A drop of mean confidence, with confidences correlated within scenes: its p holds on fresh windows."""
+    rng = np.random.default_rng(6)
+
+    def confidences(rows: int) -> tuple[np.ndarray, np.ndarray]:
+        of_row = np.arange(rows) // 10
+        return 0.8 + 0.1 * (rng.normal(size=of_row[-1] + 1)[of_row] + rng.normal(size=rows)), of_row
+
+    values, of_row = confidences(6000)
+
+    def prepare(reference: Rows) -> Score:
+        usual = values[reference].mean()
+        return lambda window: (float(usual - values[window].mean()),)
+
+    slices = calibrate([RowFamily(["confidence_drop"], prepare)], labelled_blocks(of_row), Plan(splits=6, draws=120))
+    fresh = np.array([values.mean() - confidences(200)[0].mean() for _ in range(300)])
+    p = np.array([slices["all"].p("confidence_drop", float(drop), 20) for drop in fresh])
+    assert np.mean(p < 0.05) <= 0.08
+    assert 0.05 < np.mean(p < 0.2) < 0.3
+
+
+def test_night_is_no_drift_where_the_reference_knows_nights() -> None:
+    """Of ten nights, four at least score below 5 % unadjusted, and two at most once the day is known."""
+    world, rng = cone(16, 0.0, seed=7), np.random.default_rng(8)
+
+    def at(times: np.ndarray) -> np.ndarray:
+        x, _ = world.draw(len(times), rng)
+        tint = 0.3 * np.sin(2 * np.pi * times / DAY)[:, None] * world.root[:, 0] / np.linalg.norm(world.root[:, 0])
+        return (x + tint).astype(np.float32)
+
+    times = np.sort(rng.uniform(0, 10 * DAY, 8000))
+    x, blocks = at(times), timed_blocks(times, 1800)
+    low = []
+    for known in (None, times):
+        detector = build_detector(x, blocks, times=known, splits=2, draws=100, novelty=False)
+        p = []
+        for day in range(10, 20):
+            night = np.sort(rng.uniform(day * DAY + 64_800, day * DAY + 72_000, 200))
+            of_row = timed_blocks(night, 1800).of_row
+            y = detector.reference.coordinates(at(night), night, np.full(200, ""))
+            look = detector.look("all", {"": block_moments(y, of_row, of_row[-1] + 1).together()}, None)
+            assert look is not None
+            assert not isinstance(look, Shortage)
+            p.append(look.p)
+        low.append(int((np.array(p) < 0.05).sum()))
+    assert low[0] >= 4
+    assert low[1] <= 2

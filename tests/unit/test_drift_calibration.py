@@ -1,0 +1,225 @@
+"""The embedding detector's parts: tails, moments, blocks, nulls; and that its p means what a p means."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+
+from visiondrift.drift.bank import STATISTICS, Deviations, bank, centre_of, deviation, deviations
+from visiondrift.drift.basis import fit_basis
+from visiondrift.drift.blocks import block_seconds, labelled_blocks, timed_blocks
+from visiondrift.drift.calibration import Shortage, SliceCalibration
+from visiondrift.drift.detector import Detector, build_detector
+from visiondrift.drift.embedding import WindowRows
+from visiondrift.drift.moments import Moments, block_moments, faded, moments_of
+from visiondrift.drift.novelty import share_above, share_below
+from visiondrift.drift.tails import Null, Tail, cauchy_combination, fit_null, quantile_above, upper_tail
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
+from worlds import World, cone
+
+
+@pytest.mark.parametrize("skew", [-1.5, -0.2, 0.0, 0.1, 1.0, 2.0, 4.0])
+def test_tail_is_scipys_pearson3(skew: float) -> None:
+    """The upper tail equals scipy's, from the middle to one in ten million."""
+    z = np.linspace(-1.5, 6, 40)
+    expected = stats.pearson3.sf(z, skew)
+    seen = expected > 1e-12
+    np.testing.assert_allclose(upper_tail(z, 0.0, 1.0, skew)[seen], expected[seen], rtol=1e-6)
+
+
+@given(st.floats(-0.5, 4), st.floats(1e-6, 0.9))
+@settings(max_examples=50, deadline=None)
+def test_quantile_undoes_tail(skew: float, alpha: float) -> None:
+    """The threshold at alpha is reached with probability alpha."""
+    assert upper_tail(quantile_above(alpha, 3.0, 2.0, skew), 3.0, 2.0, skew) == pytest.approx(alpha, rel=1e-3)
+
+
+def test_cauchy_of_equal_p_is_that_p_however_small() -> None:
+    """Nine times the same p is no more than once, down to one in a trillion."""
+    for p in (0.5, 1e-3, 1e-8, 1e-12):
+        assert float(cauchy_combination(np.full(9, p))) == pytest.approx(p, rel=1e-3)
+
+
+def test_null_is_the_same_after_json() -> None:
+    """Three numbers a size survive JSON."""
+    null = fit_null((4.0, 16.0), [np.random.default_rng(0).gamma(2, size=(500, 1)) / n for n in (4, 16)])[0]
+    calibration = SliceCalibration(90, 45, 12.5, {"t_lw": null})
+    assert SliceCalibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
+
+
+def test_null_between_sizes_follows_the_power_law() -> None:
+    """A null that falls as 1/n between two sizes is that at the sizes in between, and held at the ends."""
+    null = Null((4.0, 64.0), (1 / 4, 1 / 64), (0.1 / 4, 0.1 / 64), (1.0, 1.0))
+    assert null.at(16) == Tail(pytest.approx(1 / 16), pytest.approx(0.1 / 16), 1.0)
+    assert null.at(1000) == null.at(64)
+
+
+rows = arrays(np.float32, st.tuples(st.integers(1, 30), st.just(3)), elements=st.floats(-10, 10, width=32))
+
+
+@given(rows, st.integers(1, 6), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_moments_add_up_to_those_of_all_rows(values: np.ndarray, blocks: int, seed: int) -> None:
+    """Blocks, summed in any grouping, are the moments of the rows together."""
+    of_row = np.random.default_rng(seed).integers(0, blocks, len(values))
+    parts = block_moments(values, of_row, blocks)
+    whole, direct = sum(parts.each(), start=Moments.none(3)), moments_of(values)
+    for found in (whole, parts.together()):
+        assert found.count == direct.count
+        np.testing.assert_allclose(found.total, direct.total, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(found.squares, direct.squares, rtol=1e-9, atol=1e-9)
+    assert whole.effective_blocks == blocks
+
+
+def test_deviations_add_and_equal_the_direct_ones() -> None:
+    """A window's statistics from summed block deviations are those computed from its rows."""
+    rng = np.random.default_rng(1)
+    values, of_row = rng.normal(size=(300, 20)), np.repeat(np.arange(30), 10)
+    basis = fit_basis(values, of_row, np.zeros(300, dtype=np.intp))
+    parts = block_moments(basis.project(values), of_row, 30)
+    centre = centre_of(parts)
+    window = np.zeros((1, 30))
+    window[0, [2, 5, 7]] = 1
+    summed = bank(basis, deviations(parts, centre).summed(window))[0]
+    y = basis.project(values[np.isin(of_row, [2, 5, 7])]).astype(np.float64)
+    moved, varied = y.mean(axis=0) - centre.mean, ((y - centre.mean) ** 2).mean(axis=0) - centre.variance
+    np.testing.assert_allclose(bank(basis, deviation(moments_of(y), centre))[0], summed, rtol=1e-6)
+    assert summed[STATISTICS.index("t_lw")] == pytest.approx((moved**2 / basis.variances).sum(), rel=1e-6)
+    assert summed[STATISTICS.index("t_8")] == pytest.approx((moved**2 / basis.variances)[:8].sum(), rel=1e-6)
+    assert summed[STATISTICS.index("mah")] == pytest.approx(abs((varied / basis.variances).sum()), rel=1e-5)
+
+
+def test_shrinkage_of_single_rows_is_ledoit_and_wolfs() -> None:
+    """With every row its own block the variances are scikit-learn's."""
+    covariance = pytest.importorskip("sklearn.covariance")
+    values = np.random.default_rng(2).normal(size=(60, 30)) * np.linspace(0.2, 2, 30)
+    basis = fit_basis(values, np.arange(60), np.zeros(60, dtype=np.intp))
+    expected = np.linalg.eigvalsh(covariance.ledoit_wolf(values)[0])[::-1]
+    np.testing.assert_allclose(basis.variances, expected, rtol=1e-6)
+
+
+def test_fading_memory_is_worth_what_kish_says() -> None:
+    """A memory that fades by a twentieth a tick is worth 39 ticks, and a silent tick changes nothing."""
+    memory, tick = Moments.none(2), Moments(5.0, np.ones(2), np.ones(2))
+    for _ in range(400):
+        memory = faded(memory, tick, 0.05)
+    assert memory.effective_blocks == pytest.approx(39, rel=1e-3)
+    assert faded(memory, Moments.none(2), 0.05) is memory
+
+
+def stream(scene_seconds: float, rng: np.random.Generator, frames: int = 12_000) -> tuple[np.ndarray, np.ndarray]:
+    """A frame a second whose scenes last so long, each with its own mean."""
+    times = np.arange(frames, dtype=np.float64)
+    scene = np.floor(times / scene_seconds).astype(int)
+    common = rng.normal(size=(scene[-1] + 1, 6))[scene]
+    return times, np.sqrt(0.6) * common + np.sqrt(0.4) * rng.normal(size=(frames, 6))
+
+
+@pytest.mark.parametrize("scene_seconds", [10, 40, 160])
+def test_block_length_is_a_few_scenes(scene_seconds: int) -> None:
+    """One to six scene lengths, whatever the scene length is."""
+    length = block_seconds(*stream(scene_seconds, np.random.default_rng(scene_seconds)))
+    assert scene_seconds <= length <= 6 * scene_seconds
+
+
+def test_independent_frames_need_no_blocks() -> None:
+    """Without autocorrelation a block is a few frames, as few as the limit on their number allows."""
+    times, _ = stream(10, np.random.default_rng(0))
+    assert block_seconds(times, np.random.default_rng(1).normal(size=(len(times), 6))) < 10
+
+
+def test_block_length_sees_through_bursts() -> None:
+    """Clips of eight frames, ten minutes apart, are blocks of less than two clips."""
+    rng = np.random.default_rng(3)
+    times = np.repeat(np.arange(600) * 600.0, 8) + np.tile(np.arange(8.0), 600)
+    values = np.repeat(rng.normal(size=(600, 6)), 8, axis=0) + 0.7 * rng.normal(size=(4800, 6))
+    assert 7 <= block_seconds(times, values) <= 1200
+
+
+def test_blocks_do_not_cross_slices_and_are_the_same_bins_everywhere() -> None:
+    """Two cameras at one time are two blocks."""
+    blocks = timed_blocks(np.array([0.0, 1, 61, 2]), 60, np.array(["a", "a", "a", "b"]))
+    assert blocks.of_row.tolist() == [0, 0, 1, 2]
+    assert blocks.stratum.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("witnesses", [10, 60])
+def test_share_bounds_hold_more_often_than_they_say(witnesses: int) -> None:
+    """Of 2,000 shares each of the 95 % bounds fails for at most 5 %."""
+    rng = np.random.default_rng(4)
+    shares = rng.binomial(witnesses, 0.3, size=2000) / witnesses
+    assert np.mean([share_below(float(s), witnesses, 0.05) > 0.3 for s in shares]) <= 0.05
+    assert np.mean([share_above(float(s), witnesses, 0.05) < 0.3 for s in shares]) <= 0.05
+
+
+def look(detector: Detector, world: World, m: int, rng: np.random.Generator) -> float:
+    """The p of a fresh window of ``m`` rows."""
+    x, of_row = world.draw(m, rng)
+    y = detector.reference.basis.project(x)
+    found = detector.look("all", {"": block_moments(y, of_row, of_row[-1] + 1).together()}, WindowRows(y, of_row))
+    assert found is not None
+    assert not isinstance(found, Shortage)
+    return found.p
+
+
+@pytest.fixture(scope="module")
+def correlated() -> tuple[Detector, World]:
+    """A detector of a world whose frames share a third of their variance within a scene."""
+    world = cone(48, rho=0.3, seed=3)
+    x, of_row = world.draw(6000, np.random.default_rng(5))
+    return build_detector(x, labelled_blocks(of_row)), world
+
+
+def test_p_promises_no_less_than_it_keeps_on_windows_of_correlated_frames(
+    correlated: tuple[Detector, World],
+) -> None:
+    """Of 200 fresh windows no more lie below any level than it says, and not so few that drift could not be seen."""
+    rng = np.random.default_rng(6)
+    p = np.array([look(*correlated, 150, rng) for _ in range(200)])
+    assert stats.kstest(p, "uniform", alternative="greater").pvalue > 0.05
+    assert 0.03 <= np.mean(p <= 0.2) <= 0.25
+
+
+@pytest.mark.parametrize(
+    ("shift", "size"),
+    [("mean_rand", 15.0), ("mean_pc", 5.0), ("few", 3.0), ("cov", 5.0), ("iso", 10.0), ("concept", 4.0)],
+)
+def test_p_is_small_under_shift(correlated: tuple[Detector, World], shift: str, size: float) -> None:
+    """Half of the windows of a shifted world are below one in a thousand."""
+    detector, world = correlated
+    rng = np.random.default_rng(7)
+    assert np.median([look(detector, world.shifted(shift, size), 300, rng) for _ in range(15)]) < 1e-3
+
+
+def test_detector_is_the_same_for_the_same_seed() -> None:
+    """Equal arguments give equal numbers, another seed others."""
+    x, of_row = cone(16, seed=1).draw(900, np.random.default_rng(8))
+    one, same, other = (
+        build_detector(x, labelled_blocks(of_row), splits=2, draws=60, seed=seed).slices for seed in (0, 0, 1)
+    )
+    assert one == same
+    assert one != other
+
+
+def test_too_short_a_reference_says_how_much_is_lacking() -> None:
+    """With fifteen scenes nothing can be said, and forty are needed."""
+    x, of_row = cone(16).draw(180, np.random.default_rng(9))
+    detector = build_detector(x, labelled_blocks(of_row), splits=2, draws=60)
+    found = detector.look("all", {"": moments_of(detector.reference.basis.project(x))}, None)
+    assert isinstance(found, Shortage)
+    assert (found.needed, found.more) == (40, 40 - len(np.unique(of_row)))
+
+
+def test_deviation_of_the_reference_from_itself_is_nothing() -> None:
+    """The centre is what its own blocks add up to."""
+    values = np.random.default_rng(10).normal(3, 2, size=(50, 4))
+    parts = block_moments(values, np.repeat(np.arange(10), 5), 10)
+    total: Deviations = deviations(parts, centre_of(parts)).summed(np.ones((1, 10)))
+    np.testing.assert_allclose(np.concatenate([total.first, total.second]), 0, atol=1e-9)
