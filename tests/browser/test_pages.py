@@ -2,8 +2,10 @@
 
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -176,3 +178,45 @@ def test_a_rejected_configuration_is_announced_on_the_page(exporter: Exporter, b
     finally:
         file.write_text(good)
     until(lambda: "banner" not in re.sub(r"<style>.*?</style>", "", exporter.get("/").text, flags=re.DOTALL))
+
+
+SEND_A_FORM = """
+const form = new FormData(), done = arguments[1];
+form.append("events", new Blob([JSON.stringify({events: [{id: "csrf", time: Date.now() / 1000, model: "digits-demo",
+    version: "1", confidences: {"3": 0.9}}]})], {type: "application/json"}));
+fetch(arguments[0], {method: "POST", mode: "no-cors", body: form}).then(answer => done(answer.status), () => done(-1));
+"""
+"""The only request with a body in the right form that a page may send anywhere without asking first."""
+
+
+class ForeignPage(BaseHTTPRequestHandler):
+    """Any page that somebody has open beside the exporter."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>Cats</title>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def received(exporter: Exporter) -> str:
+    lines = exporter.get("/metrics").text.splitlines()
+    return next(line for line in lines if line.startswith('visiondrift_events_received_total{model="digits-demo"}'))
+
+
+def test_another_page_in_the_same_browser_cannot_send_events(exporter: Exporter, browser: webdriver.Chrome):
+    before = received(exporter)
+    with HTTPServer(("127.0.0.1", 0), ForeignPage) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser.get(f"http://127.0.0.1:{server.server_port}/")
+        browser.execute_async_script(SEND_A_FORM, f"{exporter.url}/v1/images")
+        server.shutdown()
+    assert received(exporter) == before
+
+
+def test_the_exporter_s_own_page_can_send_events(exporter: Exporter, browser: webdriver.Chrome):
+    browser.get(f"{exporter.url}/docs")
+    assert browser.execute_async_script(SEND_A_FORM, f"{exporter.url}/v1/images") == 200
