@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -209,7 +209,7 @@ def received(exporter: Exporter) -> str:
 
 def test_another_page_in_the_same_browser_cannot_send_events(exporter: Exporter, browser: webdriver.Chrome):
     before = received(exporter)
-    with HTTPServer(("127.0.0.1", 0), ForeignPage) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), ForeignPage) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser.get(f"http://127.0.0.1:{server.server_port}/")
         browser.execute_async_script(SEND_A_FORM, f"{exporter.url}/v1/images")
