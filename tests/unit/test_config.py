@@ -22,6 +22,7 @@ from visiondrift.config import (
 )
 from visiondrift.config.monitoring import RESERVED_LABELS
 from visiondrift.config.schema import MONITORING_FILE, THRESHOLDS_FILE
+from visiondrift.config.starting import STARTING_THRESHOLDS
 from visiondrift.config.units import format_duration, format_size, parse_duration, parse_size
 from visiondrift.errors import ConfigError
 from visiondrift.signals import BY_NAME
@@ -314,3 +315,8 @@ def test_loading_imports_neither_torch_nor_evidently_nor_pyarrow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, SHIPPED], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_thresholds_to_start_with_are_those_of_the_shipped_file() -> None:
+    shipped = load_config(ROOT / "exporter" / "config").thresholds
+    assert shipped.defaults.signals == STARTING_THRESHOLDS.defaults.signals

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
-from visiondrift.config import SliceThresholds, Threshold
+from visiondrift.config.starting import STARTING_THRESHOLDS
 from visiondrift.drift.evaluation import PreparedReference, Settings, evaluate_window
 from visiondrift.drift.judge import Judgement, WindowEvaluation
 from visiondrift.errors import ReferenceUnusable
@@ -16,16 +16,7 @@ from visiondrift.prediction import Sample
 
 CLASSES = ("cat", "dog", "fox")
 SETTINGS = Settings(classes=CLASSES, slices=("camera",))
-THRESHOLDS: SliceThresholds = {
-    "embedding_drift": Threshold(warning=0.3, critical=0.5),
-    "clip_similarity": Threshold(warning=0.95, critical=0.9),
-    "prediction_drift": Threshold(warning=0.25, critical=0.4),
-    "confidence_drift": Threshold(warning=0.5, critical=1.0),
-    "confidence_drop": Threshold(warning=0.1, critical=0.2),
-    "low_confidence_rise": Threshold(warning=0.1, critical=0.25),
-    "missing_ratio": Threshold(warning=0.05, critical=0.25),
-    "invalid_ratio": Threshold(warning=0.05, critical=0.25),
-}
+THRESHOLDS = STARTING_THRESHOLDS.resolve("", "all")
 
 
 def world(
