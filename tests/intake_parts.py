@@ -21,6 +21,7 @@ from visiondrift.intake.embedder import Embedder
 from visiondrift.intake.ingest import Ingest
 from visiondrift.intake.known import KnownSeries
 from visiondrift.intake.receive import Intake
+from visiondrift.intake.thumbnails import Thumbnails
 from visiondrift.log import Appended, PredictionLog
 from visiondrift.prediction import PredictionEvent, Rejection
 
@@ -124,6 +125,7 @@ def write_path(
     token: str | None = None,
     clock: Callable[[], float] = lambda: NOW,
     embedder: Embedder | None = None,
+    thumbnails: Thumbnails | None = None,
 ) -> Any:
     """The application over a log, with its parts; everything real but the log that is given, and the clock."""
     counts = Counts()
@@ -131,7 +133,13 @@ def write_path(
     clip = embedder or Embedder(settings.embedder.model)
     ingest = Ingest(log, counters=counts, clock=clock, capacity=settings.intake.queue_events)
     intake = Intake(
-        config=lambda: config, embedder=clip, ingest=ingest, known=KnownSeries(), counters=counts, clock=clock
+        config=lambda: config,
+        embedder=clip,
+        thumbnails=thumbnails or Thumbnails(Path("thumbnails-that-are-not-kept"), keep=0, side=16),
+        ingest=ingest,
+        known=KnownSeries(),
+        counters=counts,
+        clock=clock,
     )
     problems: list[str] = []
     services = Services(

@@ -15,6 +15,7 @@ from visiondrift.intake.embedder import embedder_of
 from visiondrift.intake.ingest import Ingest
 from visiondrift.intake.known import KnownSeries
 from visiondrift.intake.receive import Intake
+from visiondrift.intake.thumbnails import Thumbnails
 from visiondrift.log import Appended, Census
 from visiondrift.log.retention import Retention
 from visiondrift.log.sqlite import SqliteLog
@@ -34,6 +35,7 @@ FIXED_AT_START = {
     "intake": ("queue_events",),
     "log": ("path",),
     "reports": ("path", "keep"),
+    "thumbnails": ("path", "keep", "side"),
 }
 """What of monitoring.yml is read once; everything else counts from its next use on."""
 
@@ -60,6 +62,7 @@ class Overrides:
             state = self.state.resolve()
             update["log"] = monitoring.log.model_copy(update={"path": state / "predictions.sqlite"})
             update["reports"] = monitoring.reports.model_copy(update={"path": state / "reports"})
+            update["thumbnails"] = monitoring.thumbnails.model_copy(update={"path": state / "thumbnails"})
         return replace(config, monitoring=monitoring.model_copy(update=update))
 
 
@@ -125,9 +128,11 @@ class Service:
         known = KnownSeries()
         census = self.log.census()
         known.learn(census.streams)
+        self.thumbnails = _open_thumbnails(self._config)
         self.intake = Intake(
             config=self.config,
             embedder=self.embedder,
+            thumbnails=self.thumbnails,
             ingest=self.ingest,
             known=known,
             counters=self.counts,
@@ -265,6 +270,11 @@ class Service:
             self.embedder.load()
         except EmbedderUnavailable as error:
             logger.error("Images cannot be embedded yet: %s", error)
+
+
+def _open_thumbnails(config: Config) -> Thumbnails:
+    settings = config.monitoring.thumbnails
+    return Thumbnails(config.path(settings.path), keep=settings.keep, side=settings.side)
 
 
 def _open_reports(config: Config) -> ReportStore:

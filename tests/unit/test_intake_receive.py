@@ -20,6 +20,7 @@ from intake_parts import (
 )
 from visiondrift.errors import EmbedderUnavailable
 from visiondrift.intake.embedder import Embedder
+from visiondrift.intake.thumbnails import Thumbnails
 from visiondrift.log import WindowQuery
 from visiondrift.log.memory import MemoryLog
 from visiondrift.log.sqlite import SqliteLog
@@ -142,3 +143,12 @@ def test_a_changed_configuration_counts_from_the_next_batch_on(tmp_path: Path) -
         models = [{"name": "new", "reference": "new", "embedding": {"name": "e", "dimension": 4}}]
         current[0] = configuration(tmp_path, models=models)
         assert answer(parts, [event(0, model="new", slices=None, confidences=None)]) == (1, [])
+
+
+def test_the_pictures_of_accepted_images_are_kept_where_asked_for(tmp_path: Path, clip: Embedder) -> None:
+    kept = Thumbnails(tmp_path / "thumbnails", keep=5, side=16)
+    with write_path(configuration(tmp_path), MemoryLog(), embedder=clip, thumbnails=kept) as parts:
+        rows = [shot(0, slices={"camera": "a"}), shot(1) | {"image": base64_of(b"GIF89a")}, event(2)]
+        assert answer(parts, rows) == (2, ["bad_image"])
+    assert len(kept.newest("eyes", "all", 5)) == len(kept.newest("eyes", "camera=a", 5)) == 1
+    assert kept.newest("doors", "all", 5) == []

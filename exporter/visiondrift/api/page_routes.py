@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 
 from visiondrift.api.failures import Failure
-from visiondrift.api.pages import Pages
+from visiondrift.api.pages import NewestPictures, Pages
 from visiondrift.publish.document import snapshot_document
 from visiondrift.publish.report import ReportStore
 from visiondrift.publish.snapshot import Snapshot
@@ -29,10 +29,13 @@ REPORT_HEADERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class PageServices:
-    """What the pages need: the picture of now, the reports, the runbook's file, and the time in seconds."""
+    """What the pages need: the state of now, the newest pictures (model, slice, how many -> JPEG files, newest first),
+    the reports, the runbook's file, and the time in seconds.
+    """
 
     snapshot: Callable[[], Snapshot]
     reports: ReportStore
+    pictures: NewestPictures
     runbook: Path
     clock: Callable[[], float]
 
@@ -46,7 +49,8 @@ def page_routes(services: PageServices) -> APIRouter:
     @router.get("/", include_in_schema=False)
     def get_landing() -> HTMLResponse:
         snapshot = services.snapshot()
-        return HTMLResponse(pages.landing(snapshot, now=services.clock()), headers=PAGE_HEADERS)
+        text = pages.landing(snapshot, services.pictures, now=services.clock())
+        return HTMLResponse(text, headers=PAGE_HEADERS)
 
     @router.get("/runbook", include_in_schema=False)
     def get_runbook() -> HTMLResponse:

@@ -3,7 +3,8 @@
 Nothing is fetched from anywhere: the pages work on a host without internet.
 """
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -19,7 +20,11 @@ from visiondrift.publish.report import StoredReport
 from visiondrift.publish.snapshot import Evaluation, Links, ModelState, Snapshot
 from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES, SIGNALS
 
+NewestPictures = Callable[[str, str, int], Sequence[bytes]]
+"""(model, slice, how many) -> JPEG files, newest first."""
+
 REFRESH_SECONDS = 10
+PICTURES = 3
 SPARK_WIDTH, SPARK_HEIGHT = 72, 18
 
 
@@ -51,6 +56,7 @@ class PageRow:
     verdict: str
     cells: tuple[Cell, ...]
     report: str
+    pictures: tuple[str, ...]
 
 
 class Pages:
@@ -65,15 +71,15 @@ class Pages:
             lstrip_blocks=True,
         )
 
-    def landing(self, snapshot: Snapshot, *, now: float) -> str:
-        """The page at ``/``: every model and slice, its verdict, its scores against their thresholds."""
+    def landing(self, snapshot: Snapshot, newest: NewestPictures, *, now: float) -> str:
+        """The page at ``/``: every model and slice, its verdict, its scores against their thresholds, its pictures."""
         return self._render(
             "landing.html",
             snapshot.links,
             now,
             title="Overview",
             refresh=REFRESH_SECONDS,
-            models=[_model(state, snapshot.links, now) for state in snapshot.models],
+            models=[_model(state, snapshot.links, newest, now=now) for state in snapshot.models],
             config_problem=snapshot.config_problem,
             awaits_restart=", ".join(snapshot.awaits_restart),
         )
@@ -117,7 +123,7 @@ def _with_anchors(markdown: str) -> Markup:
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704
 
 
-def _model(state: ModelState, links: Links, now: float) -> dict[str, object]:
+def _model(state: ModelState, links: Links, newest_pictures: NewestPictures, *, now: float) -> dict[str, object]:
     signals = _shown_signals(state)
     newest = max(state.evaluated.values(), default=None)
     return {
@@ -131,7 +137,7 @@ def _model(state: ModelState, links: Links, now: float) -> dict[str, object]:
         "problem": state.problem,
         "titles": [BY_NAME[name].title for name in signals],
         "rows": [
-            _row(state, evaluation, window, signals)
+            _row(state, evaluation, window, signals, newest_pictures)
             for evaluation in state.evaluations
             for window in evaluation.windows
         ],
@@ -159,7 +165,13 @@ def _shown_signals(state: ModelState) -> tuple[str, ...]:
     return tuple(signal.name for signal in SIGNALS if signal.name in present)
 
 
-def _row(state: ModelState, evaluation: Evaluation, window: WindowEvaluation, signals: Sequence[str]) -> PageRow:
+def _row(
+    state: ModelState,
+    evaluation: Evaluation,
+    window: WindowEvaluation,
+    signals: Sequence[str],
+    newest_pictures: NewestPictures,
+) -> PageRow:
     by_name = {judgement.signal: judgement for judgement in window.judgements}
     scope = (evaluation.version, window.slice, window.window)
     report = ""
@@ -172,7 +184,13 @@ def _row(state: ModelState, evaluation: Evaluation, window: WindowEvaluation, si
         verdict=window.verdict,
         cells=tuple(_cell(by_name.get(name), state.history.get((*scope, name), ())) for name in signals),
         report=report,
+        pictures=tuple(map(_inline, newest_pictures(state.name, window.slice, PICTURES))),
     )
+
+
+def _inline(picture: bytes) -> str:
+    # In the page itself: at some frames a second a picture of a second ago is gone before it could be fetched.
+    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
 
 
 def _cell(judgement: Judgement | None, history: Sequence[float | None]) -> Cell:

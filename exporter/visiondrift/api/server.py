@@ -38,6 +38,7 @@ def app_of(service: Service) -> FastAPI:
     pages = PageServices(
         snapshot=service.snapshot,
         reports=service.reports,
+        pictures=service.thumbnails.newest,
         runbook=config.path(config.monitoring.server.runbook_file),
         clock=service.clock,
     )

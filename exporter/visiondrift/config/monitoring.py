@@ -158,6 +158,16 @@ class ReportsConfig(Strict):
     )
 
 
+class ThumbnailsConfig(Strict):
+    """Small pictures of the newest frames, for the eyes of a person; none unless ``keep`` says so."""
+
+    path: Path = Field(default=Path("../../state/thumbnails"), description="The folder of the thumbnails.")
+    keep: int = Field(
+        default=0, ge=0, le=1000, description="Pictures kept of each model and camera; 0 drops every image unseen."
+    )
+    side: int = Field(default=160, ge=16, le=1024, description="Pixels of a thumbnail's longer side.")
+
+
 class WindowConfig(Strict):
     """How many samples a window needs before it may speak, and how many it reads at most."""
 
@@ -268,6 +278,7 @@ class MonitoringConfig(Strict):
     intake: IntakeConfig = Field(default=IntakeConfig(), description="Bounds of what one request may cost.")
     log: LogConfig = Field(default=LogConfig(), description="The prediction log.")
     reports: ReportsConfig = Field(default=ReportsConfig(), description="The Evidently reports.")
+    thumbnails: ThumbnailsConfig = Field(default=ThumbnailsConfig(), description="Small pictures of the newest frames.")
     reference_data: Path = Field(default=Path("../../reference_data"), description="The folder of the references.")
     defaults: MonitorDefaults = Field(
         default=MonitorDefaults(), description="What a model inherits where it says nothing."

@@ -22,6 +22,7 @@ from visiondrift.intake.embedder import Embedder
 from visiondrift.intake.ingest import Ingest, IngestCounters
 from visiondrift.intake.known import KnownSeries
 from visiondrift.intake.refusal import Refused
+from visiondrift.intake.thumbnails import Thumbnails
 from visiondrift.intake.validate import Candidate, Rules, Validator, rejected, rules_of
 from visiondrift.log import Appended
 from visiondrift.prediction import PredictionEvent, Rejection
@@ -47,6 +48,7 @@ class Intake:
         *,
         config: Callable[[], Config],
         embedder: Embedder,
+        thumbnails: Thumbnails,
         ingest: Ingest,
         known: KnownSeries,
         counters: IngestCounters,
@@ -54,6 +56,7 @@ class Intake:
     ) -> None:
         self._config = config
         self._embedder = embedder
+        self._thumbnails = thumbnails
         self._ingest = ingest
         self._known = known
         self._counters = counters
@@ -95,7 +98,7 @@ class Intake:
         """Embed the images, then admit slices and versions: an event that fails earlier takes no place of theirs."""
         refused: list[Rejection] = []
         events: list[PredictionEvent] = []
-        for candidate, event in self._embedded(candidates, refused):
+        for candidate, event, picture in self._embedded(candidates, refused):
             model = candidate.rules.model
             try:
                 self._known.admit(
@@ -111,24 +114,31 @@ class Intake:
                 refused.append(_rejection(candidate, error))
             else:
                 events.append(event)
+                if picture is not None:
+                    self._thumbnails.keep(event, picture)
         return events, refused
 
     def _embedded(
         self, candidates: Sequence[Candidate], refused: list[Rejection]
-    ) -> Iterator[tuple[Candidate, PredictionEvent]]:
-        """The candidates in order, without those whose image cannot be decoded (these are added to ``refused``)."""
+    ) -> Iterator[tuple[Candidate, PredictionEvent, bytes | None]]:
+        """The candidates in order with their thumbnails, without those whose image cannot be decoded (these are added
+        to ``refused``)."""
         with_image = [candidate for candidate in candidates if candidate.image is not None]
         vectors = self._vectors(with_image, refused) if with_image else {}
         for candidate in candidates:
             if candidate.image is None:
-                yield candidate, candidate.event
+                yield candidate, candidate.event, None
             elif candidate.index in vectors:
-                embedding, identity = vectors[candidate.index], self._embedder.identity
-                yield candidate, replace(candidate.event, embedding=embedding, embedder=identity)
+                embedding, picture = vectors[candidate.index]
+                event = replace(candidate.event, embedding=embedding, embedder=self._embedder.identity)
+                yield candidate, event, picture
 
-    def _vectors(self, candidates: Sequence[Candidate], refused: list[Rejection]) -> dict[int, Any]:
-        """Index in the batch -> (d,) embedding, of the images that can be decoded."""
+    def _vectors(
+        self, candidates: Sequence[Candidate], refused: list[Rejection]
+    ) -> dict[int, tuple[Any, bytes | None]]:
+        """Index in the batch -> (d,) embedding and thumbnail, of the images that can be decoded."""
         decoded: list[int] = []
+        pictures: list[bytes | None] = []
 
         def images() -> Iterator[Image.Image]:
             for candidate in candidates:
@@ -138,6 +148,7 @@ class Intake:
                     refused.append(_rejection(candidate, error))
                 else:
                     decoded.append(candidate.index)
+                    pictures.append(self._thumbnails.shrink(image))
                     yield image
 
         failed = True
@@ -149,7 +160,7 @@ class Intake:
             finally:
                 seconds = time.perf_counter() - started
                 self._counters.embedded(seconds, images=len(decoded), failed=failed)
-        return dict(zip(decoded, matrix, strict=True))
+        return dict(zip(decoded, zip(matrix, pictures, strict=True), strict=True))
 
 
 def _decoded(candidate: Candidate) -> Image.Image:

@@ -1,0 +1,75 @@
+"""Which frames are kept as small pictures, and that none is where nobody asked for them."""
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from visiondrift.intake.thumbnails import Thumbnails
+from visiondrift.prediction import PredictionEvent
+
+
+def event(number: int, camera: str = "left", model: str = "trains") -> PredictionEvent:
+    return PredictionEvent(f"{camera}-{number}", float(number), model, "1", slices=(("camera", camera),))
+
+
+def picture(thumbnails: Thumbnails, size: tuple[int, int] = (1920, 1080)) -> bytes:
+    made = thumbnails.shrink(Image.new("RGB", size, (200, 30, 30)))
+    assert made is not None
+    return made
+
+
+def test_nothing_is_made_or_written_where_none_is_kept(tmp_path: Path):
+    thumbnails = Thumbnails(tmp_path / "thumbnails", keep=0, side=160)
+    assert thumbnails.shrink(Image.new("RGB", (64, 64))) is None
+    assert not (tmp_path / "thumbnails").exists()
+
+
+@pytest.mark.parametrize(("size", "small"), [((1920, 1080), (160, 90)), ((50, 400), (20, 160)), ((32, 32), (32, 32))])
+def test_a_thumbnail_is_a_small_jpeg_in_the_image_s_own_shape(tmp_path: Path, size, small):
+    made = Image.open(io.BytesIO(picture(Thumbnails(tmp_path, keep=1, side=160), size)))
+    assert (made.format, made.size) == ("JPEG", small)
+
+
+def test_the_newest_of_each_camera_are_kept_whatever_the_order_they_came_in(tmp_path: Path):
+    thumbnails = Thumbnails(tmp_path, keep=2, side=32)
+    for number in (5, 1, 4, 2, 3):
+        thumbnails.keep(event(number), picture(thumbnails))
+    thumbnails.keep(event(9, camera="right"), picture(thumbnails))
+    assert len(thumbnails.newest("trains", "camera=left", 10)) == 2
+    assert len(thumbnails.newest("trains", "all", 10)) == 3
+    assert len(list(tmp_path.iterdir())) == 3
+    thumbnails.keep(event(6), picture(thumbnails, (64, 16)))
+    assert thumbnails.newest("trains", "camera=left", 1) == [picture(thumbnails, (64, 16))]
+
+
+def test_the_same_event_is_kept_once(tmp_path: Path):
+    thumbnails = Thumbnails(tmp_path, keep=5, side=32)
+    for _ in range(3):
+        thumbnails.keep(event(1), picture(thumbnails))
+    assert len(thumbnails.newest("trains", "all", 10)) == 1
+
+
+def test_a_kept_picture_comes_back_as_it_was(tmp_path: Path):
+    thumbnails = Thumbnails(tmp_path, keep=1, side=32)
+    made = picture(thumbnails)
+    thumbnails.keep(event(1), made)
+    assert thumbnails.newest("trains", "camera=left", 3) == [made]
+    assert thumbnails.newest("trains", "camera=right", 3) == []
+
+
+def test_what_an_earlier_run_kept_is_removed_and_nothing_else(tmp_path: Path):
+    first = Thumbnails(tmp_path, keep=1, side=32)
+    first.keep(event(1), picture(first))
+    (tmp_path / "holiday.jpg").write_text("somebody's own")
+    Thumbnails(tmp_path, keep=1, side=32)
+    assert [file.name for file in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+def test_a_picture_that_cannot_be_written_costs_the_event_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    thumbnails = Thumbnails(tmp_path / "kept", keep=1, side=32)
+    (tmp_path / "kept").rmdir()
+    thumbnails.keep(event(1), picture(thumbnails))
+    assert thumbnails.newest("trains", "all", 1) == []
+    assert "could not be kept" in caplog.text
