@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from exporter_process import ROOT, Exporter, demo_events, running_exporter, until
@@ -101,9 +102,13 @@ def test_sparklines_are_drawn_after_two_evaluations(exporter: Exporter, browser:
 
 
 def test_the_report_behind_the_verdict_opens_and_draws_evidently_s_page(exporter: Exporter, browser: webdriver.Chrome):
-    browser.get(exporter.url)
-    row = browser.find_element(By.XPATH, f"//tr[th[starts-with(normalize-space(), 'camera {DAMAGED}')]]")
-    row.find_element(By.LINK_TEXT, "report").click()
+    def link() -> list[WebElement]:
+        browser.get(exporter.url)
+        row = browser.find_element(By.XPATH, f"//tr[th[starts-with(normalize-space(), 'camera {DAMAGED}')]]")
+        return row.find_elements(By.LINK_TEXT, "report")
+
+    # Reports are written in turns, after the verdict.
+    until(link, what="the camera's report")[0].click()
     WebDriverWait(browser, 30).until(lambda page: "Drift is detected" in page.find_element(By.TAG_NAME, "body").text)
     body = browser.find_element(By.TAG_NAME, "body").text
     assert f"camera={DAMAGED}" in body or f"camera {DAMAGED}" in body
