@@ -6,7 +6,11 @@
 Worlds are those of ``worlds.py``. Every rate is over several references with windows each, and its error (+-) is the
 standard error between references or the binomial one, whichever is larger: windows of one reference share its luck.
 Power is at equal realised false alarms: every method's threshold is the 95th percentile of its own score over no-drift
-windows of the same references, so a method gains nothing by crying wolf. Nothing here was used to choose a parameter.
+windows of the same references, so a method gains nothing by crying wolf.
+
+The allowance for unlucky references, the correction for neighbouring blocks and the largest window for a reference were
+settled while looking at worlds with seeds 0 to 99 of these same kinds. Tables are made with seeds from 1000 on
+(``--first-seed``): other worlds and other draws, though not other kinds of world.
 """
 
 import os
@@ -126,6 +130,11 @@ def rate(hits: list[list[bool]]) -> str:
     return f"{each.mean():.3f}+-{max(binomial, each.std(ddof=1) / np.sqrt(len(each))):.3f}"
 
 
+def seeds(args: argparse.Namespace) -> range:
+    """Of the references and their worlds."""
+    return range(args.first_seed, args.first_seed + args.references)
+
+
 def worlds(args: argparse.Namespace) -> Iterator[tuple[str, list[World]]]:
     clouds, dimensions, rhos = (
         (["cone"], [128], [0.0, 0.3]) if args.quick else (list(CLOUDS), [128, 512], [0.0, 0.1, 0.3, 0.6])
@@ -133,7 +142,7 @@ def worlds(args: argparse.Namespace) -> Iterator[tuple[str, list[World]]]:
     for cloud in args.cloud or clouds:
         for d in args.columns or dimensions:
             for rho in args.rho or rhos:
-                yield f"{cloud} {d}, rho {rho}", [CLOUDS[cloud](d, rho, seed) for seed in range(args.references)]
+                yield f"{cloud} {d}, rho {rho}", [CLOUDS[cloud](d, rho, seed) for seed in seeds(args)]
 
 
 def false_alarms(args: argparse.Namespace) -> None:
@@ -142,7 +151,7 @@ def false_alarms(args: argparse.Namespace) -> None:
     print("| world | rows | " + " | ".join((OURS, *PEERS)) + " |\n|" + "---|" * (3 + len(PEERS)))
     for name, all_of_them in worlds(args):
         hits: dict[tuple[int, str], list[list[float]]] = defaultdict(list)
-        for seed, world in enumerate(all_of_them):
+        for seed, world in zip(seeds(args), all_of_them, strict=True):
             prepared = Prepared(world, seed)
             for size in SIZES:
                 found = defaultdict(list)
@@ -175,7 +184,7 @@ def power(args: argparse.Namespace) -> None:
     for name, all_of_them in worlds(args):
         for size in args.rows or (50, 200, 500):
             scores: dict[tuple[str, str], list[float]] = defaultdict(list)
-            for seed, world in enumerate(all_of_them):
+            for seed, world in zip(seeds(args), all_of_them, strict=True):
                 prepared = Prepared(world, seed)
                 for shift in ("", *SHIFTS):
                     for _ in range(args.peer_windows * (2 if not shift else 1)):
@@ -201,7 +210,7 @@ def pages(args: argparse.Namespace) -> None:
     for name, all_of_them in worlds(args):
         found = [
             sliding(Prepared(world, seed).detector, world, int(months * MONTH / every), step=4, span=48, seed=seed)
-            for seed, world in enumerate(all_of_them)
+            for seed, world in zip(seeds(args), all_of_them, strict=True)
         ]
         for words, budget in budgets.items():
             level = budget.per_look(every, 1)
@@ -223,7 +232,7 @@ def delay(args: argparse.Namespace) -> None:
     for name, all_of_them in worlds(args):
         peace: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
         trouble: dict[tuple[str, str], list[NDArray[np.float64]]] = defaultdict(list)
-        for seed, world in enumerate(all_of_them):
+        for seed, world in zip(seeds(args), all_of_them, strict=True):
             prepared = Prepared(world, seed)
             for method, values in prepared.follow(world, ticks_of_peace).items():
                 peace[method].append(values)
@@ -260,6 +269,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", choices=["false", "power", "pages", "delay"], action="append")
     parser.add_argument("--references", type=int)
+    parser.add_argument("--first-seed", type=int, default=1000)
     parser.add_argument("--windows", type=int)
     parser.add_argument("--peer-windows", type=int)
     parser.add_argument("--cloud", action="append", choices=list(CLOUDS))

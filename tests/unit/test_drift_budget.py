@@ -14,6 +14,7 @@ from visiondrift.drift.calibration import Plan, Shortage, calibrate
 from visiondrift.drift.detector import Detector, build_detector
 from visiondrift.drift.embedding import WindowRows
 from visiondrift.drift.evidence import RATES, Memory, accumulated
+from visiondrift.drift.hours import fit_day
 from visiondrift.drift.moments import Moments, block_moments
 from visiondrift.drift.row_scores import RowFamily, Rows, Score
 from visiondrift.drift.sensitivity import Sensitivity, sensitivity
@@ -175,29 +176,49 @@ def test_any_score_of_rows_is_calibrated_by_the_same_draws() -> None:
     assert 0.05 < np.mean(p < 0.2) < 0.3
 
 
-def test_night_is_no_drift_where_the_reference_knows_nights() -> None:
-    """Of ten nights, four at least score below 5 % unadjusted, and two at most once the day is known."""
+TINT = 0.3
+
+
+def by_hour(world: World, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Embeddings of ``world`` that move along its leading axis with the hour of day."""
+    x, _ = world.draw(len(times), rng)
+    along = world.root[:, 0] / np.linalg.norm(world.root[:, 0])
+    return (x + TINT * np.sin(2 * np.pi * times / DAY)[:, None] * along).astype(np.float32)
+
+
+def test_curve_through_the_day_is_taken_off() -> None:
+    """What is left of a daily swing of 0.3 is a tenth of it at most."""
     world, rng = cone(16, 0.0, seed=7), np.random.default_rng(8)
-
-    def at(times: np.ndarray) -> np.ndarray:
-        x, _ = world.draw(len(times), rng)
-        tint = 0.3 * np.sin(2 * np.pi * times / DAY)[:, None] * world.root[:, 0] / np.linalg.norm(world.root[:, 0])
-        return (x + tint).astype(np.float32)
-
     times = np.sort(rng.uniform(0, 10 * DAY, 8000))
-    x, blocks = at(times), timed_blocks(times, 1800)
-    low = []
-    for known in (None, times):
-        detector = build_detector(x, blocks, times=known, splits=2, draws=100, novelty=False)
-        p = []
-        for day in range(10, 20):
-            night = np.sort(rng.uniform(day * DAY + 64_800, day * DAY + 72_000, 200))
-            of_row = timed_blocks(night, 1800).of_row
-            y = detector.reference.coordinates(at(night), night, np.full(200, ""))
-            look = detector.look("all", {"": block_moments(y, of_row, of_row[-1] + 1).together()}, None)
-            assert look is not None
-            assert not isinstance(look, Shortage)
-            p.append(look.p)
-        low.append(int((np.array(p) < 0.05).sum()))
-    assert low[0] >= 4
-    assert low[1] <= 2
+    x, slices = by_hour(world, times, rng), np.full(8000, "")
+    left = fit_day(x, times, slices, timed_blocks(times, 1800).of_row).without(x, times, slices)
+    wave = np.sin(2 * np.pi * times / DAY)
+    along = world.root[:, 0] / np.linalg.norm(world.root[:, 0])
+    swing = [2 * float(np.mean(wave * (rows @ along))) for rows in (x, left)]
+    assert swing[0] == pytest.approx(TINT, rel=0.1)
+    assert abs(swing[1]) < TINT / 10
+
+
+def test_two_days_are_too_few_to_know_the_day() -> None:
+    """A slice that spans less than three days keeps its embeddings as they are."""
+    times = np.linspace(0, 2 * DAY, 500)
+    x, slices = by_hour(cone(16), times, np.random.default_rng(9)), np.full(500, "")
+    np.testing.assert_array_equal(fit_day(x, times, slices, np.arange(500)).without(x, times, slices), x)
+
+
+def test_healthy_nights_do_not_alarm_where_the_reference_knows_nights() -> None:
+    """Of ten windows of two night hours, two at most score below 5 %."""
+    world, rng = cone(16, 0.0, seed=7), np.random.default_rng(8)
+    times = np.sort(rng.uniform(0, 10 * DAY, 8000))
+    blocks = timed_blocks(times, 1800)
+    detector = build_detector(by_hour(world, times, rng), blocks, times=times, splits=2, draws=100, novelty=False)
+    p = []
+    for day in range(10, 20):
+        night = np.sort(rng.uniform(day * DAY + 64_800, day * DAY + 72_000, 200))
+        of_row = timed_blocks(night, 1800).of_row
+        y = detector.reference.coordinates(by_hour(world, night, rng), night, np.full(200, ""))
+        look = detector.look("all", {"": block_moments(y, of_row, of_row[-1] + 1).together()}, None)
+        assert look is not None
+        assert not isinstance(look, Shortage)
+        p.append(look.p)
+    assert (np.array(p) < 0.05).sum() <= 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from visiondrift.drift.bank import STATISTICS, Deviations, bank, centre_of, deviation, deviations
+from visiondrift.drift.bank import STATISTICS, bank, centre_of, deviation, deviations
 from visiondrift.drift.basis import fit_basis
 from visiondrift.drift.blocks import block_seconds, labelled_blocks, timed_blocks
 from visiondrift.drift.calibration import Shortage, SliceCalibration
@@ -22,7 +22,7 @@ from visiondrift.drift.novelty import share_above, share_below
 from visiondrift.drift.tails import Null, Tail, cauchy_combination, fit_null, quantile_above, upper_tail
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
-from worlds import World, cone
+from worlds import World, cone, isotropic
 
 
 @pytest.mark.parametrize("skew", [-1.5, -0.2, 0.0, 0.1, 1.0, 2.0, 4.0])
@@ -217,9 +217,50 @@ def test_too_short_a_reference_says_how_much_is_lacking() -> None:
     assert (found.needed, found.more) == (40, 40 - len(np.unique(of_row)))
 
 
-def test_deviation_of_the_reference_from_itself_is_nothing() -> None:
-    """The centre is what its own blocks add up to."""
-    values = np.random.default_rng(10).normal(3, 2, size=(50, 4))
-    parts = block_moments(values, np.repeat(np.arange(10), 5), 10)
-    total: Deviations = deviations(parts, centre_of(parts)).summed(np.ones((1, 10)))
-    np.testing.assert_allclose(np.concatenate([total.first, total.second]), 0, atol=1e-9)
+def test_centre_is_what_new_rows_have_not_what_its_own_had() -> None:
+    """Over 3,000 references of ten blocks, new rows deviate by nothing on average, in mean and in variance."""
+    rng = np.random.default_rng(10)
+    seen = []
+    for _ in range(3000):
+        parts = block_moments(rng.normal(size=(50, 1)), np.repeat(np.arange(10), 5), 10)
+        new = deviation(moments_of(rng.normal(size=(5, 1))), centre_of(parts))
+        seen.append([new.first[0, 0] / 5, new.second[0, 0] / 5])
+    error = np.std(seen, axis=0) / np.sqrt(len(seen))
+    assert (np.abs(np.mean(seen, axis=0)) < 3 * error).all()
+
+
+def test_p_holds_where_the_blocks_are_only_estimated() -> None:
+    """Scenes of 5 to 20 frames that nobody labelled, blocks cut by the clock: no more low p than there should be."""
+    world, rng = cone(48, rho=0.3, seed=21), np.random.default_rng(22)
+    x, _ = world.draw(6000, rng)
+    times = np.arange(6000.0)
+    axes = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)[2][:8]
+    seconds = block_seconds(times, (x - x.mean(axis=0)) @ axes.T)
+    detector = build_detector(x, timed_blocks(times, seconds), splits=3, draws=150)
+    p = []
+    for _ in range(120):
+        window, _ = world.draw(400, rng)
+        of_row = timed_blocks(np.arange(400) + rng.uniform(0, seconds), seconds).of_row
+        y = detector.reference.basis.project(window)
+        found = detector.look("all", {"": block_moments(y, of_row, of_row[-1] + 1).together()}, WindowRows(y, of_row))
+        assert found is not None
+        assert not isinstance(found, Shortage)
+        p.append(found.p)
+    assert stats.kstest(p, "uniform", alternative="greater").pvalue > 0.02
+    assert np.mean(np.array(p) < 0.05) <= 0.1
+
+
+def test_unit_length_does_not_fool_the_dispersion() -> None:
+    """Rows of one length have hardly any dispersion about their mean; new ones still do not look dispersed."""
+    world, rng = isotropic(48, seed=3), np.random.default_rng(23)
+    x, of_row = world.draw(3000, rng)
+    detector = build_detector(x, labelled_blocks(of_row), splits=3, draws=150, novelty=False)
+    p = []
+    for _ in range(100):
+        rows, of_row = world.draw(300, rng)
+        moments = block_moments(detector.reference.basis.project(rows), of_row, of_row[-1] + 1).together()
+        found = detector.look("all", {"": moments}, None)
+        assert found is not None
+        assert not isinstance(found, Shortage)
+        p.append(found.scores["mah"].p)
+    assert np.mean(np.array(p) < 0.05) <= 0.12

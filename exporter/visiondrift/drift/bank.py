@@ -32,15 +32,17 @@ def centre_of(held: BlockMoments, fitted: BlockMoments | None = None) -> Centre:
     """Of the blocks of a reference; there must be at least one held row.
 
     The mean is of all blocks, the variance of the held ones about it: the axes were chosen by the fitted blocks, which
-    vary more along the leading ones, and less along the others, than anything to come. Means carry no such bias.
+    vary more along the leading ones, and less along the others, than anything to come. Means carry no such bias. The
+    variance is what new rows will have about this mean.
     """
     n = held.counts.sum()
-    rows, total = n, held.totals.sum(axis=0)
-    if fitted is not None:
-        rows, total = rows + fitted.counts.sum(), total + fitted.totals.sum(axis=0)
-    mean = total / rows
+    parts = [held] if fitted is None else [held, fitted]
+    rows = sum(float(part.counts.sum()) for part in parts)
+    mean = np.sum([part.totals.sum(axis=0) for part in parts], axis=0) / rows
     about = held.squares.sum(axis=0) / n - 2 * mean * held.totals.sum(axis=0) / n + mean**2
-    return Centre(mean, np.maximum(about, 0.0))
+    # Rows that made the mean are nearer to it than others by the variance of that mean, and new ones are farther by it.
+    astray = np.sum([((p.totals - p.counts[:, None] * mean) ** 2).sum(axis=0) for p in parts], axis=0) / rows**2
+    return Centre(mean, np.maximum(about, 0.0) + 2 * astray)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ one says something new; it is the unit that is counted, drawn and kept, in the r
 scenes or clips are labelled, the label is the block.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,11 +32,16 @@ _QUARTILE = 75.0
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """``of_row`` (n,) the block of each row, ``stratum`` (B,) the slice of each block as an index into ``names``."""
+    """``of_row`` (n,) the block of each row, ``stratum`` (B,) the slice of each block as an index into ``names``.
+
+    Blocks are numbered by slice and time or label. ``adjoining`` says that they were cut by the clock, so that a scene
+    may lie in two neighbouring ones.
+    """
 
     of_row: NDArray[np.intp]
     stratum: NDArray[np.intp]
     names: tuple[str, ...]
+    adjoining: bool = False
 
     def __len__(self) -> int:
         return len(self.stratum)
@@ -62,7 +67,8 @@ def labelled_blocks(labels: NDArray[Any], slices: NDArray[Any] | None = None) ->
 
 def timed_blocks(times: NDArray[np.float64], seconds: float, slices: NDArray[Any] | None = None) -> Blocks:
     """Blocks of ``seconds`` by the clock (n,), within each of ``slices``; the same bins in reference and window."""
-    return labelled_blocks(np.floor(np.asarray(times, dtype=np.float64) / seconds).astype(np.int64), slices)
+    blocks = labelled_blocks(np.floor(np.asarray(times, dtype=np.float64) / seconds).astype(np.int64), slices)
+    return replace(blocks, adjoining=True)
 
 
 def block_seconds(times: NDArray[np.float64], series: NDArray[Any]) -> float:

@@ -47,13 +47,14 @@ class Split:
     """The rows of a reference in two parts that share no block.
 
     ``fitted`` and ``held`` are row positions; ``blocks`` are the held rows' blocks, numbered anew, and
-    ``fitted_blocks`` those of the fitted.
+    ``fitted_blocks`` those of the fitted. ``neighbours`` (P, 2) are held blocks that follow one another in a slice.
     """
 
     fitted: NDArray[np.intp]
     fitted_blocks: Blocks
     held: NDArray[np.intp]
     blocks: Blocks
+    neighbours: NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +180,20 @@ def split_blocks(blocks: Blocks, rng: np.random.Generator) -> Split:
         own = np.flatnonzero(blocks.stratum == stratum)
         fitted[rng.permutation(own)[: len(own) // 2]] = True
     of_fitted = fitted[blocks.of_row]
-    return Split(np.flatnonzero(of_fitted), _only(blocks, fitted), np.flatnonzero(~of_fitted), _only(blocks, ~fitted))
+    return Split(
+        np.flatnonzero(of_fitted),
+        _only(blocks, fitted),
+        np.flatnonzero(~of_fitted),
+        _only(blocks, ~fitted),
+        _neighbours(blocks, ~fitted),
+    )
+
+
+def _neighbours(blocks: Blocks, held: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """(P, 2) positions among the held blocks of those whose next block of the same slice is held too."""
+    both = held[:-1] & held[1:] & (blocks.stratum[:-1] == blocks.stratum[1:])
+    number = np.cumsum(held) - 1
+    return np.stack([number[:-1][both], number[1:][both]], axis=1).astype(np.intp)
 
 
 def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[str, SliceCalibration]:
@@ -295,4 +309,5 @@ def _nulls(drawn: Mapping[int, NDArray[np.float64]], names: tuple[str, ...], pla
 
 def _only(blocks: Blocks, wanted: NDArray[np.bool_]) -> Blocks:
     number = np.cumsum(wanted) - 1
-    return Blocks(number[blocks.of_row[wanted[blocks.of_row]]].astype(np.intp), blocks.stratum[wanted], blocks.names)
+    of_row = number[blocks.of_row[wanted[blocks.of_row]]].astype(np.intp)
+    return Blocks(of_row, blocks.stratum[wanted], blocks.names, adjoining=blocks.adjoining)

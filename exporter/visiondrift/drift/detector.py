@@ -81,8 +81,9 @@ class Detector:
     ) -> EmbeddingEvidence | Shortage | None:
         """Judge a window of ``target`` by its ``moments`` by slice, and its ``rows`` for the neighbours.
 
-        Without rows the neighbours are left out of the combination. None where the window itself spans fewer than
-        ``MIN_WINDOW_BLOCKS`` blocks; a Shortage where the reference has too few of the slice to judge any window.
+        Without rows, or where most blocks of the window adjoin, the neighbours are left out of the combination. None
+        where the window itself spans fewer than ``MIN_WINDOW_BLOCKS`` blocks; a Shortage where the reference has too
+        few of the slice to judge any window.
         """
         calibration = self.slices[target]
         if not calibration.nulls:
@@ -94,7 +95,8 @@ class Detector:
         values = bank(self.reference.basis, window)[0]
         names: tuple[str, ...] = STATISTICS
         ratios, new = np.zeros((2, 0)), 0.0
-        if rows is not None and NOVELTY in calibration.nulls:
+        enough = MIN_WINDOW_BLOCKS * (1 + 2 * self.reference.reach)
+        if rows is not None and NOVELTY in calibration.nulls and worth >= enough - 1e-9:
             novelty, new, ratios = measure_rows(self.reference, rows, round(worth))
             values, names = np.append(values, novelty), SCORES
         name = EMBEDDING if len(names) == len(SCORES) else MOMENTS

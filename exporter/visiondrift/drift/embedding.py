@@ -39,12 +39,21 @@ EMBEDDING = "embedding"
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingReference:
-    """What windows are compared with: axes, the centre of each slice (by name), and rows to measure novelty against."""
+    """What windows are compared with: axes, the centre of each slice (by name), and rows to measure novelty against.
+
+    ``day`` is what the hour of day explains; ``adjoining`` as in ``Blocks``.
+    """
 
     basis: Basis
     centres: Mapping[str, Centre]
     coreset: Coreset
     day: DayCurves | None = None
+    adjoining: bool = False
+
+    @property
+    def reach(self) -> int:
+        """How many blocks further a scene may go on: 1 where blocks are cut by the clock."""
+        return int(self.adjoining)
 
     def coordinates(
         self, embeddings: NDArray[Any], times: NDArray[np.float64] | None = None, slices: NDArray[Any] | None = None
@@ -63,7 +72,10 @@ class EmbeddingReference:
 
 @dataclass(frozen=True, eq=False)
 class WindowRows:
-    """Some rows of a window with their coordinates (m, k), for what moments cannot tell; ``of_row`` (m,) blocks."""
+    """Some rows of a window with their coordinates (m, k), for what moments cannot tell.
+
+    ``of_row`` (m,) are blocks, numbered so that those of a slice that follow one another have numbers that do.
+    """
 
     coordinates: NDArray[np.float32]
     of_row: NDArray[np.intp]
@@ -126,7 +138,7 @@ def measure_rows(
     places = places[evenly(len(places), WINDOW_ROWS)]
     coordinates, of_row = rows.coordinates[places, : reference.coreset.rows.shape[1]], rows.of_row[places]
     distances = to_reference(reference.coreset.rows, coordinates)
-    score, ratios = knn_ratio(distances, squared_distances(coordinates, coordinates), of_row)
+    score, ratios = knn_ratio(distances, squared_distances(coordinates, coordinates), of_row, reach=reference.reach)
     return score, new_share(reference.coreset, distances, of_row), np.stack([places.astype(np.float64), ratios])
 
 
@@ -145,12 +157,13 @@ def effect_of(reference: EmbeddingReference, window: Deviations, worth: float, h
     )
 
 
-def drawn_scores(basis: Basis, held: Deviations, draw: Draw) -> NDArray[np.float64]:
+def drawn_scores(basis: Basis, held: Deviations, draw: Draw, neighbours: NDArray[np.intp]) -> NDArray[np.float64]:
     """(W, 8) of drawn windows, as far out as new windows of an unlucky reference; ``held`` are all blocks' deviations.
 
     The degrees of freedom of each sum of squares are read from the drawn windows (Satterthwaite 1946). How well the
     blocks tell its size is read from theirs: the sums' sizes are means over twice as many blocks as are held, as the
-    splits take turns, and are taken at the upper end of their 80 % interval.
+    splits take turns, and are taken at the upper end of their 80 % interval. What ``neighbours`` (P, 2) share is added:
+    a new window has them side by side, a drawn one has not.
     """
     windows = held.summed(member_matrix(draw.windows, len(held)))
     scores = bank(basis, windows, stretch_mean=stretch(draw.share / 2), stretch_variance=stretch(draw.share))
@@ -159,11 +172,28 @@ def drawn_scores(basis: Basis, held: Deviations, draw: Draw) -> NDArray[np.float
     of_mean = np.array([name.startswith("t_") for name in STATISTICS])
     further = np.where(of_mean, luck(draw.share / 2, freedom), luck(draw.share, freedom))
     own = np.unique(draw.windows)
-    alone = bank(basis, Deviations(np.ones(len(own)), held.first[own], held.second[own]))
-    alone = np.where(_IS_SQUARE, alone, alone**2)
-    unsure = alone.std(axis=0) / np.maximum(alone.mean(axis=0), 1e-300) / np.sqrt(2 * len(own))
-    further = further * (1 + UPPER * unsure)
+    alone = _size(basis, held.first[own], held.second[own])
+    mean = np.maximum(alone.mean(axis=0), 1e-300)
+    unsure = alone.std(axis=0) / mean / np.sqrt(2 * len(own))
+    beside = 2 * _shared(basis, held, neighbours[np.isin(neighbours, own).all(axis=1)]) / mean
+    further = further * (1 + UPPER * unsure) * (1 + beside)
     return np.asarray(scores * np.where(_IS_SQUARE, further, np.sqrt(further)))
+
+
+def _size(basis: Basis, first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(B, 8) the statistics, squared where they are not sums of squares, of deviations as they are."""
+    sizes = bank(basis, Deviations(np.ones(len(first)), first, second))
+    return np.asarray(np.where(_IS_SQUARE, sizes, sizes**2))
+
+
+def _shared(basis: Basis, held: Deviations, pairs: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(8,) mean product of neighbouring blocks' deviations, in each statistic's own metric; never below 0."""
+    if not len(pairs):
+        return np.zeros(len(STATISTICS))
+    (a, b), (c, d) = (held.first[pairs.T], held.second[pairs.T])
+    # |x + y|² - |x - y|² = 4 x y
+    product = (_size(basis, a + b, c + d) - _size(basis, a - b, c - d)) / 4
+    return np.asarray(np.maximum(product.mean(axis=0), 0.0))
 
 
 class EmbeddingFamily:
@@ -193,7 +223,9 @@ class EmbeddingFamily:
     def fit(self, split: Split) -> "_Measured":
         """Fit on ``split.fitted``, centre on ``split.held``."""
         reference, coordinates, moments = _fit(self._embeddings, split, self._times, self._seed)
-        return _Measured(reference, coordinates, moments, split.blocks, novelty=self._novelty)
+        return _Measured(
+            reference, coordinates, moments, split.blocks, neighbours=split.neighbours, novelty=self._novelty
+        )
 
 
 class _Measured:
@@ -206,11 +238,13 @@ class _Measured:
         moments: BlockMoments,
         blocks: Blocks,
         *,
+        neighbours: NDArray[np.intp],
         novelty: bool,
     ) -> None:
         self._reference = reference
         self._deviations = _within(moments, blocks, reference.centres)
         self._novelty = novelty
+        self._neighbours = neighbours
         self._of_row = blocks.of_row
         self._near = np.ascontiguousarray(coordinates[:, : reference.coreset.rows.shape[1]])
         self._rows = np.split(np.argsort(blocks.of_row, kind="stable"), np.cumsum(blocks.sizes)[:-1])
@@ -218,7 +252,7 @@ class _Measured:
 
     def __call__(self, draw: Draw) -> NDArray[np.float64]:
         """(W, 8 or 9) as ``Measure``."""
-        scores = drawn_scores(self._reference.basis, self._deviations, draw)
+        scores = drawn_scores(self._reference.basis, self._deviations, draw, self._neighbours)
         if not self._novelty:
             return scores
         ratios = [self._ratio(np.concatenate([self._rows[block] for block in window])) for window in draw.windows]
@@ -227,7 +261,9 @@ class _Measured:
     def _ratio(self, rows: NDArray[np.intp]) -> float:
         rows = rows[evenly(len(rows), WINDOW_ROWS)]
         among = squared_distances(self._near[rows], self._near[rows])
-        return knn_ratio(self._distances[rows], among, self._of_row[rows])[0]
+        # As in a window: blocks that follow one another are neighbours, though here they are strangers.
+        place = np.unique(self._of_row[rows], return_inverse=True)[1]
+        return knn_ratio(self._distances[rows], among, place, reach=self._reference.reach)[0]
 
 
 def _fit(
@@ -251,7 +287,7 @@ def _fit(
         if (blocks.stratum == stratum).any()
     }
     coreset = build_coreset(near, coordinates, blocks.of_row, np.random.default_rng(seed))
-    return EmbeddingReference(basis, centres, coreset, day), coordinates, moments
+    return EmbeddingReference(basis, centres, coreset, day, blocks.adjoining), coordinates, moments
 
 
 def _slices(split: Split) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
@@ -275,5 +311,7 @@ def _within(moments: BlockMoments, blocks: Blocks, centres: Mapping[str, Centre]
         own = blocks.stratum == stratum
         if own.any():
             part = deviations(moments.take(own), centres[name])
-            first[own], second[own] = part.first, part.second
+            # The centre's variance is for new rows; about their own mean these deviate by nothing altogether.
+            offset = part.second.sum(axis=0) / part.counts.sum()
+            first[own], second[own] = part.first, part.second - part.counts[:, None] * offset
     return Deviations(moments.counts, first, second)

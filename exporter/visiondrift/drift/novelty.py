@@ -75,14 +75,15 @@ def squared_distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray
 
 
 def knn_ratio(
-    to_others: NDArray[np.float64], among: NDArray[np.float32], of_row: NDArray[np.intp]
+    to_others: NDArray[np.float64], among: NDArray[np.float32], of_row: NDArray[np.intp], *, reach: int = 0
 ) -> tuple[float, NDArray[np.float64]]:
     """The mean of the highest 2 % of ratios, and every row's ratio (m,): the images to show are those of the highest.
 
     ``to_others`` (m,) are distances to the reference, ``among`` (m, m) squared distances within the window, ``of_row``
-    (m,) the blocks. A ratio counts siblings in other blocks alone; where there are fewer than three, it is 0.
+    (m,) the blocks. A ratio counts siblings in blocks more than ``reach`` numbers away; where there are fewer than
+    three, it is 0.
     """
-    apart = np.where(of_row[:, None] == of_row[None, :], np.float32(np.inf), among)
+    apart = np.where(np.abs(of_row[:, None] - of_row[None, :]) <= reach, np.float32(np.inf), among)
     if apart.shape[1] < _SIBLING:
         return 0.0, np.zeros(len(to_others))
     siblings = np.sqrt(np.partition(apart, _SIBLING - 1, axis=1)[:, _SIBLING - 1].astype(np.float64))
