@@ -67,8 +67,21 @@ ensure_engine() {
     "speaks API $(docker version --format '{{.Client.APIVersion}}')"
 }
 
+# Is any process of that name alive? One that has ended and is not yet collected (a zombie) is not.
+is_running() {
+  local stat
+  for stat in /proc/[0-9]*/stat; do
+    # pid (name) state ...
+    [[ "$(cat "$stat" 2>/dev/null)" =~ ^[0-9]+\ \($1\)\ [^ZX] ]] && return 0
+  done
+  return 1
+}
+
 start_engine() {
   [[ $EUID -eq 0 ]] || die "no engine answers and only root can start one"
+  # An engine that was killed leaves these behind, and the next one believes them where the number is in use again.
+  is_running dockerd || rm -f /var/run/docker.pid
+  is_running containerd || rm -f /var/run/docker/containerd/containerd.pid
   say "starting dockerd, log in $state/dockerd.log"
   # A session and process group of its own: an interrupted test run must not take the engine with it.
   setsid sh -c 'echo $$ >"$1/dockerd.pid"; exec dockerd' sh "$state" \
