@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.performance_model import Evidence, PerformanceModel, fit_performance
+from visiondrift.drift.performance.model import Evidence, PerformanceModel, fit_performance
 
 NAMES = ("car", "bus", "bike", "walker")
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visiondrift.demo import classifier, digits
-from visiondrift.drift.performance_model import Evidence
+from visiondrift.drift.performance.model import Evidence
 from visiondrift.intake.embedder import Embedder
 
 SEVERITIES = (0.25, 0.5, 0.75, 1.0)

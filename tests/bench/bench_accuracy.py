@@ -21,8 +21,8 @@ import numpy as np
 from accuracy_streams import DEVELOPMENT, MADE, OWN, SEVERITIES, Cifar, Digits, Stream, cifar_file, faulty
 from numpy.typing import NDArray
 
-from visiondrift.drift.performance import MAX_NOVEL_SHARE, PerformanceEstimate, estimate_performance
-from visiondrift.drift.performance_model import Evidence, PerformanceModel, fit_performance
+from visiondrift.drift.performance.estimate import MAX_NOVEL_SHARE, PerformanceEstimate, estimate_performance
+from visiondrift.drift.performance.model import Evidence, PerformanceModel, fit_performance
 
 METHODS = ("reference accuracy", "raw confidence", "calibrated (CBPE)", "disagreement", "ours")
 TOLERANCE = 0.10

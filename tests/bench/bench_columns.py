@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.binned import bin_columns, hellinger, jensen_shannon, psi
-from visiondrift.drift.columns import (
+from visiondrift.drift.columns.binned import bin_columns, hellinger, jensen_shannon, psi
+from visiondrift.drift.columns.distances import (
     drifted_share,
     mean_shift,
     prepare_columns,
@@ -33,9 +33,9 @@ from visiondrift.drift.columns import (
     wasserstein,
     wasserstein_normed,
 )
-from visiondrift.drift.ks import ks_pvalue, ks_statistic
-from visiondrift.drift.ordered import OrderedColumns, PreparedColumns, order_window
-from visiondrift.drift.scores import ColumnScores, score_columns
+from visiondrift.drift.columns.ks import ks_pvalue, ks_statistic
+from visiondrift.drift.columns.ordered import OrderedColumns, PreparedColumns, order_window
+from visiondrift.drift.columns.table import ColumnScores, score_columns
 
 Matrix = NDArray[np.float32]
 

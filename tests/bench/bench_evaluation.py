@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from visiondrift.config import Threshold
-from visiondrift.drift.columns import drifted_share, prepare_columns, wasserstein_normed
+from visiondrift.drift.columns.distances import drifted_share, prepare_columns, wasserstein_normed
 from visiondrift.drift.evaluation import PreparedReference, Settings, evaluate_window
 from visiondrift.drift.judge import WindowEvaluation
 from visiondrift.prediction import Sample

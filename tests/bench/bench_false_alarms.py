@@ -28,13 +28,13 @@ from scipy import stats
 from streams import episodes, remembered, sliding, ticks
 from worlds import CLOUDS, SHIFTS, World
 
-from visiondrift.drift.blocks import labelled_blocks
-from visiondrift.drift.budget import DAY, MONTH, Budget, pages_per_month
-from visiondrift.drift.calibration import Shortage
-from visiondrift.drift.columns import PreparedColumns, drifted_share, prepare_columns, wasserstein_normed
-from visiondrift.drift.detector import Detector, build_detector
-from visiondrift.drift.embedding import WindowRows
-from visiondrift.drift.moments import block_moments
+from visiondrift.drift.calibration.blocks import labelled_blocks
+from visiondrift.drift.calibration.budget import DAY, MONTH, Budget, pages_per_month
+from visiondrift.drift.calibration.nulls import Shortage
+from visiondrift.drift.columns.distances import PreparedColumns, drifted_share, prepare_columns, wasserstein_normed
+from visiondrift.drift.embedding.detector import Detector, build_detector
+from visiondrift.drift.embedding.fit import WindowRows
+from visiondrift.drift.embedding.moments import block_moments
 
 SIZES = (50, 100, 200, 500, 1000)
 REFERENCE_ROWS = 5_000

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from worlds import World
 
-from visiondrift.drift.calibration import Shortage
-from visiondrift.drift.detector import Detector
-from visiondrift.drift.embedding import WindowRows
-from visiondrift.drift.evidence import Memory
-from visiondrift.drift.moments import BlockMoments, Moments, block_moments
+from visiondrift.drift.calibration.nulls import Shortage
+from visiondrift.drift.embedding.detector import Detector
+from visiondrift.drift.embedding.fit import WindowRows
+from visiondrift.drift.embedding.memory import Memory
+from visiondrift.drift.embedding.moments import BlockMoments, Moments, block_moments
 
 
 def ticks(

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from real_video_material import CLIPS, Frames, Vocabulary, look_at
 
-from visiondrift.drift.columns import drifted_share, prepare_columns, wasserstein_normed
+from visiondrift.drift.columns.distances import drifted_share, prepare_columns, wasserstein_normed
 from visiondrift.drift.evaluation import PreparedReference, Settings, evaluate_window
 from visiondrift.prediction import Sample
 

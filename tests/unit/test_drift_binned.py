@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 
 from column_pairs import Pair, both_as_float64, pairs
-from visiondrift.drift.binned import FEW_VALUES, bin_columns, hellinger, jensen_shannon, psi
-from visiondrift.drift.columns import prepare_columns
+from visiondrift.drift.columns.binned import FEW_VALUES, bin_columns, hellinger, jensen_shannon, psi
+from visiondrift.drift.columns.distances import prepare_columns
 
 Oracle = Callable[[str, Pair], NDArray[np.float64]]
 

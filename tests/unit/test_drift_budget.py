@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from visiondrift.drift.blocks import labelled_blocks, timed_blocks
-from visiondrift.drift.budget import DAY, Budget, discoveries, holm, pages_per_month
-from visiondrift.drift.calibration import Plan, Shortage, calibrate
-from visiondrift.drift.detector import Detector, build_detector
-from visiondrift.drift.embedding import WindowRows
-from visiondrift.drift.evidence import RATES, Memory, accumulated
-from visiondrift.drift.hours import fit_day
-from visiondrift.drift.moments import Moments, block_moments
-from visiondrift.drift.row_scores import RowFamily, Rows, Score
-from visiondrift.drift.sensitivity import Sensitivity, sensitivity
+from visiondrift.drift.calibration.blocks import labelled_blocks, timed_blocks
+from visiondrift.drift.calibration.budget import DAY, Budget, discoveries, holm, pages_per_month
+from visiondrift.drift.calibration.nulls import Plan, Shortage, calibrate
+from visiondrift.drift.calibration.row_scores import RowFamily, Rows, Score
+from visiondrift.drift.embedding.detector import Detector, build_detector
+from visiondrift.drift.embedding.fit import WindowRows
+from visiondrift.drift.embedding.hours import fit_day
+from visiondrift.drift.embedding.memory import RATES, Memory, accumulated
+from visiondrift.drift.embedding.moments import Moments, block_moments
+from visiondrift.drift.embedding.sensitivity import Sensitivity, sensitivity
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 from worlds import World, cone

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from visiondrift.drift.bank import STATISTICS, bank, centre_of, deviation, deviations
-from visiondrift.drift.basis import fit_basis
-from visiondrift.drift.blocks import block_seconds, labelled_blocks, timed_blocks
-from visiondrift.drift.calibration import Shortage, SliceCalibration
-from visiondrift.drift.detector import Detector, build_detector
-from visiondrift.drift.embedding import WindowRows
-from visiondrift.drift.moments import Moments, block_moments, faded, moments_of
-from visiondrift.drift.novelty import share_above, share_below
-from visiondrift.drift.tails import Null, Tail, cauchy_combination, fit_null, quantile_above, upper_tail
+from visiondrift.drift.calibration.blocks import block_seconds, labelled_blocks, timed_blocks
+from visiondrift.drift.calibration.nulls import Shortage, SliceCalibration
+from visiondrift.drift.calibration.tails import Null, Tail, cauchy_combination, fit_null, quantile_above, upper_tail
+from visiondrift.drift.embedding.bank import STATISTICS, bank, centre_of, deviation, deviations
+from visiondrift.drift.embedding.basis import fit_basis
+from visiondrift.drift.embedding.detector import Detector, build_detector
+from visiondrift.drift.embedding.fit import WindowRows
+from visiondrift.drift.embedding.moments import Moments, block_moments, faded, moments_of
+from visiondrift.drift.embedding.novelty import share_above, share_below
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 from worlds import World, cone, isotropic

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chisquare
 
-from visiondrift.drift.categories import (
+from visiondrift.drift.columns.categories import (
     capped_shares,
     chi_square,
     class_counts,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from column_pairs import Pair, both_as_float64, pairs
-from visiondrift.drift.columns import (
+from visiondrift.drift.columns.distances import (
     MIN_SPREAD,
     drifted_share,
     mean_shift,

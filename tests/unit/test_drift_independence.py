@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from visiondrift.config.starting import STARTING_THRESHOLDS
-from visiondrift.drift.categories import class_shares, jensen_shannon
-from visiondrift.drift.columns import prepare_columns, wasserstein_normed
+from visiondrift.drift.columns.categories import class_shares, jensen_shannon
+from visiondrift.drift.columns.distances import prepare_columns, wasserstein_normed
 from visiondrift.drift.evaluation import PreparedReference, Settings, evaluate_window
 from visiondrift.drift.independence import COLUMN_CHANCE, Looks, correlation_rows, mix_chance, pace_of
 from visiondrift.drift.judge import WindowEvaluation

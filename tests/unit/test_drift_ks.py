@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from column_pairs import Pair, both_as_float64, pairs
-from visiondrift.drift.columns import prepare_columns
-from visiondrift.drift.ks import EXACT_ROWS, ks_pvalue, ks_statistic
+from visiondrift.drift.columns.distances import prepare_columns
+from visiondrift.drift.columns.ks import EXACT_ROWS, ks_pvalue, ks_statistic
 
 # scipy's own rounding can pass 1 where the chance is 1; it then says so and takes the asymptotic 1.
 pytestmark = pytest.mark.filterwarnings("ignore:ks_2samp. Exact calculation unsuccessful:RuntimeWarning")

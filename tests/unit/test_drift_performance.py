@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as arrays
 from scipy.stats import binomtest
 
 from performance_worlds import NAMES, World, broken_and_sure, learnt, world
-from visiondrift.drift.performance import estimate_performance, measured_accuracy, to_plain
-from visiondrift.drift.performance_model import (
+from visiondrift.drift.performance.estimate import estimate_performance, measured_accuracy, to_plain
+from visiondrift.drift.performance.model import (
     Evidence,
     PerformanceModel,
     evidence_of,

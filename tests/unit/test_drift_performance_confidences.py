@@ -8,8 +8,8 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import precision_recall_fscore_support
 
 from performance_worlds import NAMES, world
-from visiondrift.drift.cbpe import estimate_from_confidences, reweighted
-from visiondrift.drift.confidence_calibration import (
+from visiondrift.drift.performance.cbpe import estimate_from_confidences, reweighted
+from visiondrift.drift.performance.confidence_calibration import (
     Calibrator,
     expected_calibration_error,
     fit_calibrator,
@@ -18,7 +18,7 @@ from visiondrift.drift.confidence_calibration import (
     normalised,
     scaled,
 )
-from visiondrift.drift.folds import block_index, design_effect, stratified_folds
+from visiondrift.drift.performance.folds import block_index, design_effect, stratified_folds
 
 
 def test_calibrated_confidences_have_the_temperature_one() -> None:

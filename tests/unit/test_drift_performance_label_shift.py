@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from performance_worlds import NAMES, World, world
-from visiondrift.drift.label_shift import ClassMixture, maximum_likelihood, solve_mixture
+from visiondrift.drift.performance.label_shift import ClassMixture, maximum_likelihood, solve_mixture
 
 REFERENCE = world(4000, 0)
 REST = world(20_000, 1)

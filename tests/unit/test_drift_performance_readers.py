@@ -7,9 +7,9 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from performance_worlds import world
-from visiondrift.drift.folds import stratified_folds
-from visiondrift.drift.probes import FOLDS, NEIGHBOURS, LinearReader, fit_linear, fit_neighbours
-from visiondrift.drift.second_opinion import SecondOpinion, fit_second_opinion
+from visiondrift.drift.performance.folds import stratified_folds
+from visiondrift.drift.performance.readers import FOLDS, NEIGHBOURS, LinearReader, fit_linear, fit_neighbours
+from visiondrift.drift.performance.second_opinion import SecondOpinion, fit_second_opinion
 
 EVENTS = world(900, 0)
 ROWS, LABELS = EVENTS.evidence.embeddings, EVENTS.labels

@@ -5,8 +5,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from visiondrift.drift.binned import bin_columns, hellinger, jensen_shannon, psi
-from visiondrift.drift.columns import (
+from visiondrift.drift.columns.binned import bin_columns, hellinger, jensen_shannon, psi
+from visiondrift.drift.columns.distances import (
     SHOWN_QUANTILES,
     mean_shift,
     prepare_columns,
@@ -14,9 +14,9 @@ from visiondrift.drift.columns import (
     wasserstein,
     wasserstein_normed,
 )
-from visiondrift.drift.ks import ks_statistic
-from visiondrift.drift.ordered import order_window
-from visiondrift.drift.scores import score_columns
+from visiondrift.drift.columns.ks import ks_statistic
+from visiondrift.drift.columns.ordered import order_window
+from visiondrift.drift.columns.table import score_columns
 
 
 def test_the_table_holds_what_each_score_says_by_itself() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.categories import class_counts
-from visiondrift.drift.columns import PreparedColumns, prepare_columns
+from visiondrift.drift.columns.categories import class_counts
+from visiondrift.drift.columns.distances import PreparedColumns, prepare_columns
 from visiondrift.drift.independence import Looks, pace_of
 from visiondrift.errors import ReferenceUnusable
 from visiondrift.prediction import Sample

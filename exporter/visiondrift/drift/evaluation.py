@@ -24,7 +24,7 @@ from visiondrift.drift.baseline import (
     filled,
     predicted_or_top,
 )
-from visiondrift.drift.categories import (
+from visiondrift.drift.columns.categories import (
     capped_shares,
     class_counts,
     class_shares,
@@ -32,7 +32,7 @@ from visiondrift.drift.categories import (
     pool_classes,
     shown_classes,
 )
-from visiondrift.drift.columns import drifted_share, wasserstein_normed
+from visiondrift.drift.columns.distances import drifted_share, wasserstein_normed
 from visiondrift.drift.independence import (
     BEYOND,
     BEYOND_WORST,

@@ -24,7 +24,7 @@ from evidently.legacy.metrics import DataDriftTable
 from evidently.legacy.model.widget import BaseWidgetInfo
 from evidently.presets import DataDriftPreset
 
-from visiondrift.drift.categories import class_shares, jensen_shannon
+from visiondrift.drift.columns.categories import class_shares, jensen_shannon
 
 EVIDENTLY_VERSION: str = evidently.__version__
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.drift.baseline import align_classes, filled, predicted_or_top
-from visiondrift.drift.categories import OTHER, class_counts
+from visiondrift.drift.columns.categories import OTHER, class_counts
 from visiondrift.drift.judge import WindowEvaluation
 from visiondrift.prediction import Sample
 from visiondrift.publish.document import window_document

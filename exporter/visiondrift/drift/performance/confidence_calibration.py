@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression, minimize_scalar
 
-from visiondrift.drift.folds import stratified_folds
+from visiondrift.drift.performance.folds import stratified_folds
 
 MIN_LABELS_FOR_CURVES = 1000
 """Labels of every class before curves are tried."""

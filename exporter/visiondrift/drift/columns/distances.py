@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.ordered import (
+from visiondrift.drift.columns.ordered import (
     MIN_SPREAD,
     OrderedColumns,
     PreparedColumns,

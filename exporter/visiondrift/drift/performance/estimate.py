@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.cbpe import (
+from visiondrift.drift.performance.cbpe import (
     ClassPerformance,
     ConfidenceEstimate,
     Interval,
@@ -19,10 +19,10 @@ from visiondrift.drift.cbpe import (
     estimate_from_confidences,
     reweighted,
 )
-from visiondrift.drift.folds import block_index, design_effect, mean_companions
-from visiondrift.drift.label_shift import MAX_CLASSES, LabelShift
-from visiondrift.drift.performance_model import Evidence, PerformanceModel
-from visiondrift.drift.second_opinion import Consultation
+from visiondrift.drift.performance.folds import block_index, design_effect, mean_companions
+from visiondrift.drift.performance.label_shift import MAX_CLASSES, LabelShift
+from visiondrift.drift.performance.model import Evidence, PerformanceModel
+from visiondrift.drift.performance.second_opinion import Consultation
 
 MIN_EVENTS = 50
 """Events of a window before its accuracy is estimated."""

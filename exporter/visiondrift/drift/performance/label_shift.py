@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from visiondrift.drift.imagined_windows import ImaginedWindows
+from visiondrift.drift.performance.imagined_windows import ImaginedWindows
 
 MAX_CONDITION = 100.0
 """Beyond this the classes look too alike to the model for their shares to be told apart."""

@@ -7,9 +7,9 @@ any score is taken: averaging p values or scores forgets the direction, and the 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from visiondrift.drift.detector import Detector, EmbeddingEvidence
-from visiondrift.drift.embedding import WindowRows
-from visiondrift.drift.moments import Moments, faded
+from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence
+from visiondrift.drift.embedding.fit import WindowRows
+from visiondrift.drift.embedding.moments import Moments, faded
 
 RATES = (1.0, 0.2, 0.05)
 """Shares of a memory that one tick replaces: now, some ten ticks, some forty."""

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from visiondrift.drift.blocks import Blocks
-from visiondrift.drift.tails import Null, cauchy_combination, fit_null, upper_tail
+from visiondrift.drift.calibration.blocks import Blocks
+from visiondrift.drift.calibration.tails import Null, cauchy_combination, fit_null, upper_tail
 from visiondrift.signals import ALL_SLICES
 
 MIN_WINDOW_BLOCKS = 3

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.bank import STATISTICS, bank
-from visiondrift.drift.blocks import Blocks
-from visiondrift.drift.calibration import (
+from visiondrift.drift.calibration.blocks import Blocks
+from visiondrift.drift.calibration.nulls import (
     MIN_WINDOW_BLOCKS,
     Plan,
     Shortage,
@@ -22,7 +21,8 @@ from visiondrift.drift.calibration import (
     combined_score,
     split_of,
 )
-from visiondrift.drift.embedding import (
+from visiondrift.drift.embedding.bank import STATISTICS, bank
+from visiondrift.drift.embedding.fit import (
     EMBEDDING,
     NOVELTY,
     SCORES,
@@ -35,7 +35,7 @@ from visiondrift.drift.embedding import (
     measure_rows,
     window_deviation,
 )
-from visiondrift.drift.moments import Moments
+from visiondrift.drift.embedding.moments import Moments
 
 MOMENTS = "moments"
 """The name of the combination of the eight statistics that moments alone give."""

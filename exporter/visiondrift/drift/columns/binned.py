@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import rel_entr
 
-from visiondrift.drift.ordered import OrderedColumns, PreparedColumns, blocks, distinct_values, order_window
+from visiondrift.drift.columns.ordered import OrderedColumns, PreparedColumns, blocks, distinct_values, order_window
 
 FEW_VALUES = 20
 """Different values of the reference up to which each value is a bin of its own."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.basis import Basis
-from visiondrift.drift.moments import BlockMoments, Moments
+from visiondrift.drift.embedding.basis import Basis
+from visiondrift.drift.embedding.moments import BlockMoments, Moments
 
 STATISTICS = ("t_lw", "t_128", "t_32", "t_8", "t_eucl", "v_lw", "v_32", "mah")
 """Mean moves (whitened, leading axes, plain), variance moves (whitened, leading), and the cloud's dispersion."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 from scipy.stats import kstwo
 
-from visiondrift.drift.ordered import OrderedColumns, PreparedColumns, blocks, order_window
+from visiondrift.drift.columns.ordered import OrderedColumns, PreparedColumns, blocks, order_window
 
 EXACT_ROWS = 10_000
 """Rows of the larger sample up to which the p-value is exact; scipy's limit."""

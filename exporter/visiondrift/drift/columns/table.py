@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.binned import bin_columns, hellinger, jensen_shannon, psi
-from visiondrift.drift.columns import SHOWN_QUANTILES, mean_shift, quantile_shift, wasserstein
-from visiondrift.drift.ks import ks_statistic
-from visiondrift.drift.ordered import OrderedColumns, PreparedColumns, order_window
+from visiondrift.drift.columns.binned import bin_columns, hellinger, jensen_shannon, psi
+from visiondrift.drift.columns.distances import SHOWN_QUANTILES, mean_shift, quantile_shift, wasserstein
+from visiondrift.drift.columns.ks import ks_statistic
+from visiondrift.drift.columns.ordered import OrderedColumns, PreparedColumns, order_window
 
 
 @dataclass(frozen=True, eq=False)

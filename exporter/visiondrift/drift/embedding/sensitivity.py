@@ -11,9 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.bank import STATISTICS, Deviations, bank
-from visiondrift.drift.blocks import Blocks
-from visiondrift.drift.calibration import (
+from visiondrift.drift.calibration.blocks import Blocks
+from visiondrift.drift.calibration.nulls import (
     SliceCalibration,
     combined_score,
     draw_windows,
@@ -22,8 +21,9 @@ from visiondrift.drift.calibration import (
     stretch,
     targets,
 )
-from visiondrift.drift.detector import MOMENTS
-from visiondrift.drift.embedding import EmbeddingReference, held_deviations
+from visiondrift.drift.embedding.bank import STATISTICS, Deviations, bank
+from visiondrift.drift.embedding.detector import MOMENTS
+from visiondrift.drift.embedding.fit import EmbeddingReference, held_deviations
 
 Move = Literal["mean", "new"]
 MOVES: Mapping[Move, tuple[float, ...]] = {

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.bank import STATISTICS, Centre, Deviations, bank, centre_of, deviation, deviations
-from visiondrift.drift.basis import Basis, fit_basis
-from visiondrift.drift.blocks import Blocks
-from visiondrift.drift.calibration import UPPER, Draw, Split, luck, member_matrix, stretch
-from visiondrift.drift.hours import DayCurves, fit_day
-from visiondrift.drift.moments import BlockMoments, Moments, block_moments
-from visiondrift.drift.novelty import (
+from visiondrift.drift.calibration.blocks import Blocks
+from visiondrift.drift.calibration.nulls import UPPER, Draw, Split, luck, member_matrix, stretch
+from visiondrift.drift.embedding.bank import STATISTICS, Centre, Deviations, bank, centre_of, deviation, deviations
+from visiondrift.drift.embedding.basis import Basis, fit_basis
+from visiondrift.drift.embedding.hours import DayCurves, fit_day
+from visiondrift.drift.embedding.moments import BlockMoments, Moments, block_moments
+from visiondrift.drift.embedding.novelty import (
     WINDOW_ROWS,
     Coreset,
     build_coreset,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.calibration import UPPER, Draw, Split
+from visiondrift.drift.calibration.nulls import UPPER, Draw, Split
 from visiondrift.signals import ALL_SLICES
 
 Rows = NDArray[np.intp]

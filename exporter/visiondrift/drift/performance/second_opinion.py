@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.cbpe import Interval
-from visiondrift.drift.folds import design_effect, stratified_folds
-from visiondrift.drift.probes import (
+from visiondrift.drift.performance.cbpe import Interval
+from visiondrift.drift.performance.folds import design_effect, stratified_folds
+from visiondrift.drift.performance.readers import (
     FOLDS,
     MAX_NEIGHBOUR_ROWS,
     LinearReader,

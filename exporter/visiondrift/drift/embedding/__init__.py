@@ -1,0 +1,1 @@
+"""How the embedding cloud moved: axes, moments, a bank of statistics, new sub-populations, and one p of all of it."""
