@@ -1,29 +1,28 @@
 """When to evaluate what: every model on its own schedule, one at a time, and never dying of any of them.
 
-``Monitor.tick`` is one look at the schedule; ``run`` looks twice a second until told to stop. The scores themselves
-are the pure functions of ``drift``; this room fetches the windows and the reference, and hands on what came out.
+``Monitor.tick`` is one look at the schedule; ``run`` looks twice a second until told to stop. What an evaluation is,
+is the ``evaluator``'s; this room decides its turn, and hands on what came out.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Protocol
 
+from visiondrift.calibrator import Calibrations
 from visiondrift.config import Config
 from visiondrift.config.monitoring import WatchedModel
-from visiondrift.drift.evaluation import PreparedReference, evaluate_window
-from visiondrift.drift.judge import WindowEvaluation
 from visiondrift.errors import LogError, ReferenceUnusable, VisionDriftError
-from visiondrift.log import Census, PredictionLog, Stream
-from visiondrift.prediction import slice_name
-from visiondrift.publish.evidence import Evidence, Turn
+from visiondrift.evaluator import Evaluator, Stopped
+from visiondrift.log import Census, PredictionLog
+from visiondrift.log.moments import MomentLog
+from visiondrift.publish.evidence import Evidence
 from visiondrift.publish.report import ReportStore
 from visiondrift.publish.snapshot import Evaluation, HistoryKey, ModelState, ReferenceState
-from visiondrift.shelf import Shelf, settings_of
-from visiondrift.signals import ALL_SLICES
-from visiondrift.windows import Moment, newest_events, read_windows, slices_of, versions_of
+from visiondrift.shelf import Shelf
+from visiondrift.windows import newest_events, streams_of
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +76,6 @@ class _Course:
                     self.history[key].append(judgement.score)
 
 
-class _Stopping(Exception):
-    """The service ends in the middle of an evaluation, which is then worth nothing."""
-
-
 class Monitor:
     """Evaluates every configured model on schedule and hands each new picture to ``publish``.
 
@@ -92,6 +87,8 @@ class Monitor:
         self,
         *,
         log: PredictionLog,
+        moments: MomentLog,
+        calibrations: Calibrations,
         reports: ReportStore,
         counters: MonitorCounters,
         config: Callable[[], Config],
@@ -104,14 +101,20 @@ class Monitor:
         self._reports = reports
         self._counters = counters
         self._config = config
-        self._embedder_of = embedder_of
         self._publish = publish
         self._clock = clock
         self._stopwatch = stopwatch
         self._courses: dict[str, _Course] = {}
         self._hurry = Event()
         self._stop = Event()
-        self._shelf = Shelf(embedder_of)
+        self._evaluator = Evaluator(
+            log=log,
+            moments=moments,
+            shelf=Shelf(embedder_of, calibrations),
+            embedder_of=embedder_of,
+            stopwatch=stopwatch,
+            stopping=self._is_stopping,
+        )
         self._evidence = Evidence(reports, counters)
         self._census = Census((), 0, 0)
         self._log_fails = False
@@ -129,6 +132,9 @@ class Monitor:
     def hurry(self) -> None:
         """Evaluate everything at the next look: thresholds or windows have changed."""
         self._hurry.set()
+
+    def _is_stopping(self) -> bool:
+        return self._stop.is_set()
 
     def tick(self) -> None:
         """Evaluate every model that is due, one after the other, and publish after each."""
@@ -158,7 +164,7 @@ class Monitor:
             for model in config.models
         }
         if known.keys() - self._courses.keys():
-            self._shelf.keep_only(self._courses)
+            self._evaluator.keep_only(self._courses)
             self._evidence.keep_only(lambda key: key[0] in self._courses)
 
     def _show(self, config: Config) -> None:
@@ -187,9 +193,10 @@ class Monitor:
             reference=course.reference if is_same else ReferenceState(model.reference),
             evaluations=course.evaluations,
             evaluated=dict(course.evaluated),
-            newest=newest_events(_streams(self._census, model), model),
+            newest=newest_events(streams_of(self._census, model), model),
             reports=reports,
             history={key: tuple(scores) for key, scores in course.history.items()},
+            max_classes=model.max_classes,
             problem=course.problem,
         )
 
@@ -199,18 +206,19 @@ class Monitor:
         begun = self._stopwatch()
         turn = self._evidence.turn(model.name, config.monitoring.reports, self._clock())
         try:
-            reference = self._evaluate(config, model, course, turn)
-        except _Stopping:
+            found = self._evaluator.evaluate(config, model, now=turn.now, offer=turn.offer)
+        except Stopped:
             return
         except Exception as error:  # noqa: BLE001  one failing model must not stop the others; it is logged
             self._counters.count("evaluation_failures", model=model.name)
             self._tell(model, course, error)
             self._show(config)
             return
+        course.take(found.evaluations, found.state)
         self._counters.observe("evaluation_duration_seconds", self._stopwatch() - begun, model=model.name)
         # The metrics come first: an alert must not wait for a picture.
         self._show(config)
-        turn.write(reference, stopping=self._stop.is_set)
+        turn.write(found.reference, stopping=self._stop.is_set)
 
     def _tell(self, model: WatchedModel, course: _Course, error: Exception) -> None:
         is_expected = isinstance(error, VisionDriftError)
@@ -218,57 +226,3 @@ class Monitor:
         course.problem = str(error) if is_expected else f"{type(error).__name__}: {error}"
         if isinstance(error, ReferenceUnusable):
             course.reference = ReferenceState(model.reference, problem=str(error))
-
-    def _evaluate(self, config: Config, model: WatchedModel, course: _Course, turn: Turn) -> PreparedReference:
-        shelved = self._shelf.take(config, model)
-        streams = _streams(self._log.census(), model)
-        evaluations = []
-        for version in versions_of(streams, model, now=turn.now):
-            begun = self._stopwatch()
-            windows = self._windows(config, model, shelved.prepared, streams=streams, version=version, turn=turn)
-            evaluations.append(Evaluation(model.name, version, turn.now, self._stopwatch() - begun, windows))
-        course.take(tuple(evaluations), shelved.state)
-        return shelved.prepared
-
-    def _windows(
-        self,
-        config: Config,
-        model: WatchedModel,
-        reference: PreparedReference,
-        *,
-        streams: Sequence[Stream],
-        version: str,
-        turn: Turn,
-    ) -> tuple[WindowEvaluation, ...]:
-        """Every window of a version, window by window as configured, of each all events first and then the slices."""
-        moment = Moment(
-            model=model,
-            version=version,
-            embedder=self._embedder_of(model),
-            dimension=reference.dimension,
-            now=turn.now,
-        )
-        found = {}
-        pairs = slices_of(streams, version, model, now=turn.now)
-        for window, pair, read in read_windows(self._log, moment, pairs):
-            if self._stop.is_set():
-                raise _Stopping
-            slice_ = ALL_SLICES if pair is None else slice_name(*pair)
-            evaluation = evaluate_window(
-                reference,
-                read.sample,
-                slice_=slice_,
-                window=window,
-                min_samples=model.windows[window].min_samples,
-                total=read.total,
-                rejected=read.rejected,
-                settings=settings_of(model),
-                thresholds=config.thresholds.resolve(model.name, slice_),
-            )
-            turn.offer(version, evaluation, read.sample)
-            found[window, pair] = evaluation
-        return tuple(found[window, pair] for window in model.windows for pair in pairs)
-
-
-def _streams(census: Census, model: WatchedModel) -> list[Stream]:
-    return [stream for stream in census.streams if stream.model == model.name]

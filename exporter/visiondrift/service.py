@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from visiondrift.calibrator import BackgroundCalibrations
 from visiondrift.config import Config, load_config
 from visiondrift.config.load import ConfigWatcher
 from visiondrift.config.monitoring import MonitoringConfig, WatchedModel
@@ -34,6 +35,7 @@ FIXED_AT_START = {
     "embedder": ("model", "pretrained", "device", "batch_size", "threads"),
     "intake": ("queue_events",),
     "log": ("path",),
+    "calibration": ("path",),
     "reports": ("path", "keep"),
     "thumbnails": ("path", "keep", "side"),
 }
@@ -61,6 +63,7 @@ class Overrides:
         if self.state is not None:
             state = self.state.resolve()
             update["log"] = monitoring.log.model_copy(update={"path": state / "predictions.sqlite"})
+            update["calibration"] = monitoring.calibration.model_copy(update={"path": state / "calibrations"})
             update["reports"] = monitoring.reports.model_copy(update={"path": state / "reports"})
             update["thumbnails"] = monitoring.thumbnails.model_copy(update={"path": state / "thumbnails"})
         return replace(config, monitoring=monitoring.model_copy(update=update))
@@ -138,8 +141,17 @@ class Service:
             counters=self.counts,
             clock=clock,
         )
+        self.calibrations = BackgroundCalibrations(
+            self._config.path(monitoring.calibration.path),
+            counters=self.metrics,
+            clock=clock,
+            stopwatch=time.monotonic,
+            made=self._take_up_calibration,
+        )
         self.monitor = Monitor(
             log=self.log,
+            moments=self.log,
+            calibrations=self.calibrations,
             reports=self.reports,
             counters=self.metrics,
             config=self.config,
@@ -201,7 +213,12 @@ class Service:
 
     def start(self) -> None:
         """Start the monitor, the configuration watcher and the clean-up; load CLIP beside them where it is needed."""
-        work = {"monitor": self.monitor.run, "config-watcher": self._watch, "pruner": self._prune}
+        work = {
+            "monitor": self.monitor.run,
+            "calibrator": self.calibrations.run,
+            "config-watcher": self._watch,
+            "pruner": self._prune,
+        }
         for name, run in work.items():
             thread = threading.Thread(target=run, args=(self._stop,), name=name, daemon=True)
             self._threads.append(thread)
@@ -230,6 +247,7 @@ class Service:
         self._config_problem = ""
         self._config_loaded_at = self.clock()
         self.metrics.declare(model.name for model in fresh.models)
+        self.calibrations.keep_only(frozenset(model.name for model in fresh.models))
         self.monitor.hurry()
         logger.info("Configuration reloaded")
 
@@ -241,6 +259,9 @@ class Service:
 
     def _publish(self, models: tuple[ModelState, ...], census: Census, now: float) -> None:
         self._published = (models, census, now)
+
+    def _take_up_calibration(self) -> None:
+        self.monitor.hurry()
 
     def _watch(self, stop: threading.Event) -> None:
         watcher = ConfigWatcher(self._directory, self._config.digest)

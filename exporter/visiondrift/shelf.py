@@ -1,14 +1,17 @@
-"""Keeps each model's reference ready for use, and notices when the one on disk has become another."""
+"""Keeps each model's reference ready for use with its calibration, and notices when the one on disk is another."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from visiondrift.calibrator import Answer, Calibrations, Request, block_rule
 from visiondrift.config import Config
 from visiondrift.config.monitoring import WatchedModel
+from visiondrift.config.units import parse_duration
+from visiondrift.drift.calibrate import CalibrationPlan
 from visiondrift.drift.evaluation import PreparedReference, Settings
 from visiondrift.publish.snapshot import ReferenceState
-from visiondrift.reference import MANIFEST_FILE, load_reference
+from visiondrift.reference import MANIFEST_FILE, Manifest, load_reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +21,16 @@ class Shelved:
     prepared: PreparedReference
     state: ReferenceState
     origin: tuple[object, ...]
+    manifest: Manifest
+    directory: Path
 
 
 class Shelf:
     """The references in use, one a model. ``embedder_of`` says what makes a model's embeddings. For one thread."""
 
-    def __init__(self, embedder_of: Callable[[WatchedModel], str]) -> None:
+    def __init__(self, embedder_of: Callable[[WatchedModel], str], calibrations: Calibrations) -> None:
         self._embedder_of = embedder_of
+        self._calibrations = calibrations
         self._kept: dict[str, Shelved] = {}
 
     def take(self, config: Config, model: WatchedModel) -> Shelved:
@@ -41,6 +47,18 @@ class Shelf:
             self._kept.pop(model.name, None)
             kept = self._kept[model.name] = _load(directory, model, embedder, origin)
         return kept
+
+    def calibration(self, shelved: Shelved, model: WatchedModel) -> Answer:
+        """The calibration of a reference for a model, or why there is none."""
+        return self._calibrations.of(
+            Request(
+                model=model.name,
+                directory=shelved.directory,
+                content_hash=shelved.manifest.content_hash,
+                sample=shelved.prepared.sample,
+                plan=plan_of(model, shelved.manifest),
+            )
+        )
 
     def keep_only(self, models: Iterable[str]) -> None:
         """Let go of the references of every other model."""
@@ -59,6 +77,19 @@ def settings_of(model: WatchedModel) -> Settings:
     )
 
 
+def plan_of(model: WatchedModel, manifest: Manifest) -> CalibrationPlan:
+    """Everything that the calibration of a reference for a model hangs on, beside its rows."""
+    try:
+        seconds: float | None = parse_duration(model.block)
+    except ValueError:
+        seconds = None
+    return CalibrationPlan(
+        settings_of(model),
+        block_rule(model.block, seconds=seconds, timed=manifest.times == "capture"),
+        windows=tuple(sorted(map(parse_duration, model.windows))),
+    )
+
+
 def _load(directory: Path, model: WatchedModel, embedder: str, origin: tuple[object, ...]) -> Shelved:
     reference = load_reference(
         directory,
@@ -71,6 +102,8 @@ def _load(directory: Path, model: WatchedModel, embedder: str, origin: tuple[obj
         PreparedReference.from_sample(reference.sample, settings_of(model)),
         ReferenceState(model.reference, manifest.rows, manifest.created_seconds),
         origin,
+        manifest,
+        directory,
     )
 
 

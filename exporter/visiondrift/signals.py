@@ -19,7 +19,12 @@ ALL_SLICES = "all"
 
 @dataclass(frozen=True)
 class Signal:
-    """One named score. ``low`` and ``high`` bound its values (and so its thresholds)."""
+    """One named score. ``low`` and ``high`` bound its values (and so its thresholds).
+
+    A level of ``least`` or milder is never given by a budget of false pages, however surely so small a change is seen;
+    None where the signal has no null, and so no such level. A change of ``large`` is critical whether or not the
+    model's accuracy is estimated to have dropped; None where the score says how sure, and not how much.
+    """
 
     name: str
     title: str
@@ -28,9 +33,33 @@ class Signal:
     high: float
     bad_when: Literal["high", "low"] = "high"
     percent: bool = False
+    least: float | None = None
+    large: float | None = None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its levels can follow from a budget of false pages (``auto``)."""
+        return self.least is not None
 
 
 SIGNALS: tuple[Signal, ...] = (
+    Signal(
+        "drift_evidence",
+        "Evidence of drift",
+        "how surely the images of the window differ from the reference, by all statistics of their embeddings "
+        "together: -log10 of the calibrated chance of such a window without drift",
+        0,
+        float("inf"),
+        least=0.0,
+    ),
+    Signal(
+        "accumulated_evidence",
+        "Accumulated evidence",
+        "the same of memories that fade over some ten and some forty evaluations, for shifts too small for a window",
+        0,
+        float("inf"),
+        least=0.0,
+    ),
     Signal(
         "embedding_drift",
         "Embedding drift",
@@ -39,6 +68,8 @@ SIGNALS: tuple[Signal, ...] = (
         0,
         1,
         percent=True,
+        least=0.1,
+        large=0.5,
     ),
     Signal(
         "clip_similarity",
@@ -47,6 +78,8 @@ SIGNALS: tuple[Signal, ...] = (
         -1,
         1,
         bad_when="low",
+        least=0.99,
+        large=0.9,
     ),
     Signal(
         "prediction_drift",
@@ -54,6 +87,8 @@ SIGNALS: tuple[Signal, ...] = (
         "Jensen-Shannon distance (base 2) between the predicted-class shares of window and reference",
         0,
         1,
+        least=0.1,
+        large=0.4,
     ),
     Signal(
         "confidence_drift",
@@ -61,6 +96,8 @@ SIGNALS: tuple[Signal, ...] = (
         "movement of the confidence of the class that moved most, in reference standard deviations",
         0,
         float("inf"),
+        least=0.2,
+        large=1.0,
     ),
     Signal(
         "confidence_drop",
@@ -69,11 +106,24 @@ SIGNALS: tuple[Signal, ...] = (
         -1,
         1,
         percent=True,
+        least=0.03,
+        large=0.2,
     ),
     Signal(
         "low_confidence_rise",
         "Low-confidence rise",
         "share of events with a top confidence below low_confidence_below, minus that share in the reference",
+        -1,
+        1,
+        percent=True,
+        least=0.03,
+        large=0.25,
+    ),
+    Signal(
+        "accuracy_drop",
+        "Estimated accuracy drop",
+        "accuracy on the labelled reference minus the accuracy that the window is estimated to have, without labels; "
+        "where the estimate is valid",
         -1,
         1,
         percent=True,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import parse_duration
-from visiondrift.log import PredictionLog, Stream, Window, WindowQuery, microseconds
+from visiondrift.log import Census, PredictionLog, Stream, Window, WindowQuery, microseconds
 from visiondrift.prediction import Sample, slice_name
 from visiondrift.signals import ALL_SLICES
 
@@ -74,6 +74,11 @@ def _cut(query: WindowQuery, together: Sample | None, longer: Sample | None) -> 
     # Compared as the log compares: by whole microseconds, to which its times are kept.
     cut = longer.take(longer.times >= microseconds(query.since) / 1e6)
     return cut if len(cut) <= query.limit else None
+
+
+def streams_of(census: Census, model: WatchedModel) -> list[Stream]:
+    """The streams of one model."""
+    return [stream for stream in census.streams if stream.model == model.name]
 
 
 def versions_of(streams: Sequence[Stream], model: WatchedModel, *, now: float) -> tuple[str, ...]:

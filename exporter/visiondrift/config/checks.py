@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from visiondrift.config.monitoring import LogConfig, MonitorDefaults
+from visiondrift.config.thresholds import AUTO
 from visiondrift.config.tree import Finding, Where
 from visiondrift.config.units import format_duration, parse_duration
 from visiondrift.config.words import did_you_mean, one_of
@@ -121,7 +122,11 @@ def _levels(where: Where, levels: Mapping[str, Levels], inherited: Mapping[str, 
         signal = BY_NAME[name]
         outside = False
         for severity, level in given.items():
-            if level is not None and not signal.low <= level <= signal.high:
+            if level == AUTO:
+                if not signal.calibrated:
+                    text = f"{name} has no level of its own by the budget; accepted is a number or null"
+                    yield Finding((*where, name, severity), text)
+            elif level is not None and not signal.low <= level <= signal.high:
                 outside = True
                 yield Finding((*where, name, severity), f"{level:g} is out of range; accepted is {_range(signal)}")
         if not outside:
@@ -131,8 +136,8 @@ def _levels(where: Where, levels: Mapping[str, Levels], inherited: Mapping[str, 
 def _order(where: Where, signal: Signal, given: Levels, inherited: Levels) -> Iterator[Finding]:
     together = inherited | given
     warning, critical = together.get("warning"), together.get("critical")
-    if warning is None or critical is None or not given:
-        return
+    if not given or not isinstance(warning, int | float) or not isinstance(critical, int | float):
+        return  # of a level that follows from the budget nothing is known here
     if (warning > critical) if signal.bad_when == "high" else (warning < critical):
         says = {severity: "" if severity in given else " (inherited)" for severity in SEVERITIES}
         side = "above" if signal.bad_when == "high" else "below"
@@ -160,7 +165,7 @@ def _label(where: Where, slice_: str, labels: tuple[str, ...]) -> Iterator[Findi
 
 
 def _signals(value: Any) -> dict[str, Levels]:
-    """The levels that are numbers or null, of the signals that exist; the models refuse the rest."""
+    """The levels that are numbers, auto or null, of the signals that exist; the models refuse the rest."""
     return {
         name: {key: level for key, level in _map(levels).items() if key in SEVERITIES and _is_level(level)}
         for name, levels in _map(value).items()
@@ -170,7 +175,7 @@ def _signals(value: Any) -> dict[str, Levels]:
 
 def _is_level(level: Any) -> bool:
     is_number = isinstance(level, int | float) and not isinstance(level, bool)
-    return level is None or (is_number and math.isfinite(level))
+    return level is None or level == AUTO or (is_number and math.isfinite(level))
 
 
 def _merged(outer: Mapping[str, Levels], inner: Mapping[str, Levels]) -> dict[str, Levels]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from visiondrift.config.units import Duration, DurationText, Size
+from visiondrift.config.units import Duration, DurationText, Size, parse_duration
 from visiondrift.config.words import Words
 
 
@@ -67,6 +67,22 @@ Url = Annotated[
     AfterValidator(lambda url: url.rstrip("/")),
     Words("an address that begins with http:// or https://"),
 ]
+
+
+_BLOCK_WORDS = "auto, a duration such as 30s, or the name of the reference's text column that names scenes or clips"
+
+
+def _is_block(text: str) -> str:
+    if text != "auto" and not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", text):
+        try:
+            parse_duration(text)
+        except ValueError:
+            msg = f"{text!r} is no block; accepted is {_BLOCK_WORDS}"
+            raise ValueError(msg) from None
+    return text
+
+
+BlockText = Annotated[str, AfterValidator(_is_block), Words(_BLOCK_WORDS)]
 
 
 class ServerConfig(Strict):
@@ -168,6 +184,15 @@ class ThumbnailsConfig(Strict):
     side: int = Field(default=160, ge=16, le=1024, description="Pixels of a thumbnail's longer side.")
 
 
+class CalibrationConfig(Strict):
+    """Where the calibrations are kept that the exporter made itself, and not `reference build`."""
+
+    path: Path = Field(
+        default=Path("../../state/calibrations"),
+        description="The folder of the calibrations that the exporter had to make itself.",
+    )
+
+
 class WindowConfig(Strict):
     """How many samples a window needs before it may speak, and how many it reads at most."""
 
@@ -203,6 +228,10 @@ _WINDOWS = "Which events are compared: windows that end now, by their length."
 _LOW = "The top confidence below which an event counts as one of low confidence."
 _COLUMN = "Reference standard deviations that a CLIP column must move by to count as drifted."
 _STOPPED = "Time without an event after which an alert says that input has stopped."
+_BLOCK = (
+    "What counts as one independent look: auto estimates how long frames stay alike from the reference, camera by "
+    "camera; a duration sets it; a column name takes labelled scenes."
+)
 _SLICES = "Most slices of a model (values of all its labels) in use at a time; intake refuses what goes beyond."
 _VERSIONS = "Most versions of a model in use at a time; intake refuses what goes beyond."
 _CLASSES = "Most classes with a series of their own; the rest are summed as `other`."
@@ -215,6 +244,7 @@ class MonitorDefaults(Strict):
     windows: Windows = Field(default_factory=_default_windows, description=_WINDOWS)
     low_confidence_below: float = Field(default=0.5, gt=0, lt=1, description=_LOW)
     column_threshold: float = Field(default=0.3, gt=0, description=_COLUMN)
+    block: BlockText = Field(default="auto", description=_BLOCK)
     input_stopped_after: Duration = Field(default=3600.0, description=_STOPPED)
     max_slices: int = Field(default=50, ge=1, le=1000, description=_SLICES)
     max_versions: int = Field(default=3, ge=1, le=20, description=_VERSIONS)
@@ -246,6 +276,7 @@ class ModelConfig(Strict):
     windows: Windows | None = Field(default=None, description=_WINDOWS)
     low_confidence_below: float | None = Field(default=None, gt=0, lt=1, description=_LOW)
     column_threshold: float | None = Field(default=None, gt=0, description=_COLUMN)
+    block: BlockText | None = Field(default=None, description=_BLOCK)
     input_stopped_after: Duration | None = Field(default=None, description=_STOPPED)
     max_slices: int | None = Field(default=None, ge=1, le=1000, description=_SLICES)
     max_versions: int | None = Field(default=None, ge=1, le=20, description=_VERSIONS)
@@ -264,6 +295,7 @@ class WatchedModel(Strict):
     windows: dict[str, WindowConfig]
     low_confidence_below: float
     column_threshold: float
+    block: str
     input_stopped_after: float
     max_slices: int
     max_versions: int
@@ -279,6 +311,7 @@ class MonitoringConfig(Strict):
     log: LogConfig = Field(default=LogConfig(), description="The prediction log.")
     reports: ReportsConfig = Field(default=ReportsConfig(), description="The Evidently reports.")
     thumbnails: ThumbnailsConfig = Field(default=ThumbnailsConfig(), description="Small pictures of the newest frames.")
+    calibration: CalibrationConfig = Field(default=CalibrationConfig(), description="Calibrations of references.")
     reference_data: Path = Field(default=Path("../../reference_data"), description="The folder of the references.")
     defaults: MonitorDefaults = Field(
         default=MonitorDefaults(), description="What a model inherits where it says nothing."

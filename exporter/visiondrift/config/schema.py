@@ -12,13 +12,24 @@ from pydantic.fields import FieldInfo
 from visiondrift.config.monitoring import ModelConfig, MonitorDefaults, MonitoringConfig
 from visiondrift.config.thresholds import DefaultThresholds, ModelThresholds, ThresholdsConfig
 from visiondrift.config.tree import Where
-from visiondrift.config.units import DURATION_WORDS, SIZE_WORDS, format_duration, format_size
+from visiondrift.config.units import (
+    DURATION_WORDS,
+    RATE_WORDS,
+    SIZE_WORDS,
+    format_duration,
+    format_rate,
+    format_size,
+)
 from visiondrift.config.words import Words, one_of
 
 MONITORING_FILE = "monitoring.yml"
 THRESHOLDS_FILE = "thresholds.yml"
 
-_SPELLED: dict[str | None, Callable[[Any], str]] = {DURATION_WORDS: format_duration, SIZE_WORDS: format_size}
+_SPELLED: dict[str | None, Callable[[Any], str]] = {
+    DURATION_WORDS: format_duration,
+    RATE_WORDS: format_rate,
+    SIZE_WORDS: format_size,
+}
 _PLAIN_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
 
 

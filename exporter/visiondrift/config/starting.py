@@ -3,17 +3,14 @@
 A file that leaves a signal out means that it cannot fire, so these are not the defaults of the file's schema.
 """
 
-from visiondrift.config.thresholds import DefaultThresholds, Threshold, ThresholdsConfig
+from visiondrift.config.thresholds import AUTO, DefaultThresholds, Threshold, ThresholdsConfig
+from visiondrift.signals import SIGNALS
 
 STARTING_THRESHOLDS = ThresholdsConfig(
     defaults=DefaultThresholds(
         signals={
-            "embedding_drift": Threshold(warning=0.3, critical=0.5),
-            "clip_similarity": Threshold(warning=0.95, critical=0.9),
-            "prediction_drift": Threshold(warning=0.25, critical=0.4),
-            "confidence_drift": Threshold(warning=0.5, critical=1.0),
-            "confidence_drop": Threshold(warning=0.1, critical=0.2),
-            "low_confidence_rise": Threshold(warning=0.1, critical=0.25),
+            **{signal.name: Threshold(warning=AUTO, critical=AUTO) for signal in SIGNALS if signal.calibrated},
+            "accuracy_drop": Threshold(warning=0.05, critical=0.1),
             "missing_ratio": Threshold(warning=0.05, critical=0.25),
             "invalid_ratio": Threshold(warning=0.05, critical=0.25),
         }

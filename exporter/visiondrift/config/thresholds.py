@@ -3,13 +3,17 @@
 What takes more than one entry to judge (ranges by signal, the order of warning and critical) is in ``checks``.
 """
 
-from typing import Annotated
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from visiondrift.config.monitoring import Name, Strict
-from visiondrift.config.words import Words, did_you_mean
+from visiondrift.config.units import Rate
+from visiondrift.config.words import Words, did_you_mean, shown
 from visiondrift.signals import ALL_SLICES, BY_NAME, Severity
+
+AUTO: Final = "auto"
+"""The level that follows from the budget of false pages and the calibration of the reference."""
 
 _SLICE_WORDS = "label=value with a slice label of the model, such as camera=platform-2"
 
@@ -32,14 +36,43 @@ def _is_slice(name: str) -> str:
     return name
 
 
+_LEVEL_WORDS = "a number, auto (the level that keeps to the budget), or null"
+
+
+def _is_level(level: Any) -> Any:
+    # Said here and not by the types: of a choice between types pydantic's message names every branch.
+    if level is None or level == AUTO or (isinstance(level, int | float) and not isinstance(level, bool)):
+        return level
+    msg = f"{shown(level)} is no level; accepted is {_LEVEL_WORDS}"
+    raise ValueError(msg)
+
+
+Level = Annotated[float | Literal["auto"] | None, BeforeValidator(_is_level), Words(_LEVEL_WORDS)]
+
+
 class Threshold(Strict):
-    """A warning and a critical level of one signal; either may be left out (null)."""
+    """A warning and a critical level of one signal; either may be left out (null), or follow the budget (auto)."""
 
-    warning: float | None = Field(default=None, description="The score at which a warning begins; null for none.")
-    critical: float | None = Field(default=None, description="The score at which it is critical; null for none.")
+    warning: Level = Field(
+        default=None, description="The score at which a warning begins; auto from the budget; null for none."
+    )
+    critical: Level = Field(
+        default=None, description="The score at which it is critical; auto from the budget; null for none."
+    )
 
-    def level(self, severity: Severity) -> float | None:
+    def level(self, severity: Severity) -> "float | Literal['auto'] | None":
         """The level of one severity."""
+        return self.warning if severity == "warning" else self.critical
+
+
+class BudgetConfig(Strict):
+    """How many false pages a model may cause: over all its cameras, windows and signals together, without drift."""
+
+    warning: Rate = Field(default=1 / (7 * 86400.0), description="False warnings to accept, such as `1 per 7d`.")
+    critical: Rate = Field(default=1 / (90 * 86400.0), description="False critical alerts to accept.")
+
+    def rate(self, severity: Severity) -> float:
+        """False pages a second to accept of one severity."""
         return self.warning if severity == "warning" else self.critical
 
 
@@ -49,7 +82,7 @@ Owner = Annotated[str, Field(min_length=1, max_length=60), Words("text of 1 to 6
 
 SliceThresholds = Annotated[
     dict[SignalName, Threshold],
-    Words("a mapping of signals to their levels, such as embedding_drift: {warning: 0.3, critical: 0.5}"),
+    Words("a mapping of signals to their levels, such as drift_evidence: {warning: auto, critical: auto}"),
 ]
 """Signal name -> threshold."""
 
@@ -58,6 +91,7 @@ class ModelThresholds(Strict):
     """What differs for one model: its owner, its signals, and its slices' signals."""
 
     owner: Owner | None = Field(default=None, description="Who answers for the model; goes into every alert of it.")
+    budget: BudgetConfig | None = Field(default=None, description="The budget of false pages of this model.")
     signals: SliceThresholds = Field(default_factory=dict, description="Levels that differ for this model.")
     slices: Annotated[
         dict[SliceName, SliceThresholds], Words("a mapping of slices, such as camera=platform-2, to their signals")
@@ -68,6 +102,9 @@ class DefaultThresholds(Strict):
     """What holds where a model or slice says nothing."""
 
     owner: Owner = Field(default="unowned", description="Who answers for a model that names nobody.")
+    budget: BudgetConfig = Field(
+        default=BudgetConfig(), description="The budget of false pages of each model: what `auto` levels follow from."
+    )
     signals: SliceThresholds = Field(default_factory=dict, description="Levels of every model, by signal.")
 
 
@@ -85,6 +122,11 @@ class ThresholdsConfig(Strict):
         """Who answers for ``model``: the value of the label ``model_owner``."""
         own = self.models.get(model)
         return own.owner if own and own.owner else self.defaults.owner
+
+    def budget(self, model: str) -> BudgetConfig:
+        """The false pages that ``model`` may cause."""
+        own = self.models.get(model)
+        return own.budget if own and own.budget else self.defaults.budget
 
     def resolve(self, model: str, slice_: str) -> SliceThresholds:
         """The thresholds of one slice: defaults, overridden by the model's, overridden by the slice's.

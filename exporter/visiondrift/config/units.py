@@ -11,9 +11,11 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y":
 _DURATION = re.compile(r"(?:\d+y)?(?:\d+w)?(?:\d+d)?(?:\d+h)?(?:\d+m(?!s))?(?:\d+s)?(?:\d+ms)?", re.ASCII)
 _SIZES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)", re.ASCII)
+_RATE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) per (\S+)", re.ASCII)
 _MOST_DIGITS = 18
 
 DURATION_WORDS = "a duration above zero in whole numbers and units, such as 30s, 5m, 1h, 1h30m or 7d"
+RATE_WORDS = "how many in what time, such as 1 per 7d or 0.5 per 30d"
 SIZE_WORDS = "a size in a whole number and B, KiB, MiB, GiB or TiB, such as 512MiB"
 
 
@@ -35,6 +37,20 @@ def parse_size(text: object) -> int:
         return int(found[1]) * _SIZES[found[2]]
     msg = f"{shown(text)} is not a size; accepted is {SIZE_WORDS}"
     raise ValueError(msg)
+
+
+def parse_rate(text: object) -> float:
+    """Times a second of a rate such as ``1 per 7d``. Raises ValueError."""
+    found = _RATE.fullmatch(text) if isinstance(text, str) else None
+    if found and float(found[1]) > 0:
+        return float(found[1]) / parse_duration(found[2])
+    msg = f"{shown(text)} is not a rate; accepted is {RATE_WORDS}"
+    raise ValueError(msg)
+
+
+def format_rate(rate: float) -> str:
+    """Once in what time: ``1 per 7d``."""
+    return f"1 per {format_duration(1 / rate)}"
 
 
 def format_duration(seconds: float) -> str:
@@ -67,3 +83,6 @@ DurationText = Annotated[str, AfterValidator(_is_duration), Words(DURATION_WORDS
 
 Size = Annotated[int, BeforeValidator(parse_size), Words(SIZE_WORDS)]
 """Bytes, written with a binary unit."""
+
+Rate = Annotated[float, BeforeValidator(parse_rate), Words(RATE_WORDS)]
+"""Times a second, written as a number per duration."""

@@ -78,14 +78,16 @@ class Baseline:
 class PreparedReference:
     """A model's reference, held as long as it does not change. What does not depend on a window is computed once.
 
-    ``mix_label`` is the slice label whose mix is matched when all slices are compared together.
+    ``mix_label`` is the slice label whose mix is matched when all slices are compared together, with ``match_mix``.
     """
 
-    def __init__(self, sample: Sample, *, mix_label: str | None) -> None:
+    def __init__(self, sample: Sample, *, mix_label: str | None, match_mix: bool = True) -> None:
         self._sample = sample
-        self._mix_label = mix_label if mix_label in sample.slices else None
+        label = mix_label if mix_label in sample.slices else None
+        self._mix_label = label if match_mix else None
         self._fixed: dict[str, Baseline] = {}
-        self._pace = pace_of(sample, self._mix_label)
+        self._fixed_looks: dict[str, float] = {}
+        self._pace = pace_of(sample, label)
 
     @classmethod
     def from_sample(cls, sample: Sample, settings: Settings) -> "PreparedReference":
@@ -116,7 +118,11 @@ class PreparedReference:
 
     def looks(self, slice_: str, window: Sample) -> Looks:
         """Independent looks in the rows that ``window`` is compared with, and in the window."""
-        return Looks(self._pace.looks(self._rows(slice_, window)[0]), self._pace.looks(window))
+        if slice_ == ALL_SLICES and self._mix_label:
+            return Looks(self._pace.looks(self._rows(slice_, window)[0]), self._pace.looks(window))
+        if slice_ not in self._fixed_looks:
+            self._fixed_looks[slice_] = self._pace.looks(self._rows(slice_, window)[0])
+        return Looks(self._fixed_looks[slice_], self._pace.looks(window))
 
     def rows(self, slice_: str, window: Sample) -> Sample:
         """The events that ``window``, a window of ``slice_``, is compared with."""

@@ -1,10 +1,42 @@
 """Turns scores into verdicts: which side of its thresholds each signal is on, or that it may not speak."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from visiondrift.config import SliceThresholds, Threshold
-from visiondrift.signals import ALL_SLICES, BY_NAME, VERDICTS, VerdictName
+from visiondrift.drift.calibration.budget import discoveries
+from visiondrift.drift.embedding.fit import Effect
+from visiondrift.drift.performance.estimate import PerformanceEstimate
+from visiondrift.signals import ALL_SLICES, BY_NAME, VERDICTS, Severity, VerdictName
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels of one signal in one window, as they are in force: whatever they followed from, numbers.
+
+    ``why`` says why a level that follows from the budget is lacking, "" where none is.
+    """
+
+    warning: float | None = None
+    critical: float | None = None
+    why: str = ""
+
+    def level(self, severity: Severity) -> float | None:
+        """The level of one severity."""
+        return self.warning if severity == "warning" else self.critical
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What a signal's score and levels are worth, by the calibration of the reference.
+
+    ``p`` is the chance of such a score or a worse one without drift; ``false_pages`` maps a severity to the false pages
+    a month to expect of its level at most; ``detectable`` is the smallest shift, in the signal's own unit (for evidence
+    in sizes of the embedding cloud), that four in five such windows would show as a warning.
+    """
+
+    p: float | None = None
+    false_pages: Mapping[Severity, float] = field(default_factory=dict)
+    detectable: float | None = None
 
 
 @dataclass(frozen=True)
@@ -17,10 +49,34 @@ class Judgement:
 
     signal: str
     score: float | None
-    threshold: Threshold
+    threshold: Levels
     verdict: VerdictName
     samples: int
     why: str = ""
+    worth: Worth = Worth()
+
+
+@dataclass(frozen=True)
+class EmbeddingFindings:
+    """What explains the evidence of drift, and never alerts: ``surprises`` maps each statistic to its own -log10 p.
+
+    ``new_share_detectable`` is the smallest share of new images that four in five such windows would show.
+    """
+
+    surprises: Mapping[str, float]
+    effect: Effect
+    new_share_detectable: float | None = None
+
+
+@dataclass(frozen=True)
+class BlockCount:
+    """Independent blocks: how many of the ``reference``'s the window is worth, and how many that reference ``needed``
+    to judge the window for all that it holds.
+    """
+
+    window: float
+    reference: int
+    needed: int
 
 
 @dataclass(frozen=True)
@@ -28,10 +84,13 @@ class WindowEvaluation:
     """Every signal of one model, version, slice and window, at one time.
 
     ``class_drift`` maps class -> confidence drift; ``class_share`` and ``reference_class_share`` map class -> share
-    of predictions, 0-1. The means and ratios are None where the window may not speak. ``total`` events were in the
-    window, of which ``samples`` were compared; ``reference_rows`` rows of the slice ``reference_slice`` of the
-    reference were what they were compared with. Either side amounts to so many independent samples, which is fewer
-    where frames repeat each other.
+    of predictions, 0-1; ``slice_share`` and ``reference_slice_share`` likewise slices, for all slices together. The
+    means and ratios are None where the window may not speak. ``total`` events were in the window, of which ``samples``
+    were compared; ``reference_rows`` rows of the slice ``reference_slice`` of the reference were what they were
+    compared with. Either side amounts to so many independent samples, which is fewer where frames repeat each other.
+
+    ``block_count`` and ``embedding`` are None without a calibration, ``performance`` without labels; ``discovery`` says
+    whether the slice is among those to show as drifted, of several looked at together, None where it has no evidence.
     """
 
     slice: str
@@ -42,6 +101,8 @@ class WindowEvaluation:
     class_drift: Mapping[str, float] = field(default_factory=dict)
     class_share: Mapping[str, float] = field(default_factory=dict)
     reference_class_share: Mapping[str, float] = field(default_factory=dict)
+    slice_share: Mapping[str, float] = field(default_factory=dict)
+    reference_slice_share: Mapping[str, float] = field(default_factory=dict)
     mean_confidence: float | None = None
     reference_mean_confidence: float | None = None
     low_confidence_ratio: float | None = None
@@ -51,16 +112,15 @@ class WindowEvaluation:
     reference_slice: str = ALL_SLICES
     independent_samples: float = 0.0
     reference_independent_samples: float = 0.0
+    block_count: BlockCount | None = None
+    embedding: EmbeddingFindings | None = None
+    performance: PerformanceEstimate | None = None
+    discovery: bool | None = None
 
     @property
     def verdict(self) -> VerdictName:
         """The worst of the signals; ``insufficient`` only where no signal could speak."""
         return worst(judgement.verdict for judgement in self.judgements)
-
-
-def judge(scores: Mapping[str, "ScoreOrReason"], thresholds: SliceThresholds) -> tuple[Judgement, ...]:
-    """A judgement for each score, in the order given."""
-    return tuple(_judge_one(name, given, thresholds.get(name, Threshold())) for name, given in scores.items())
 
 
 @dataclass(frozen=True)
@@ -79,20 +139,58 @@ class ScoreOrReason:
     looks: str = ""
 
 
-def _judge_one(name: str, given: ScoreOrReason, threshold: Threshold) -> Judgement:
+def judge(
+    scores: Mapping[str, ScoreOrReason],
+    levels: Mapping[str, Levels],
+    worth: Mapping[str, Worth] | None = None,
+) -> tuple[Judgement, ...]:
+    """A judgement for each score, in the order given."""
+    worth = worth or {}
+    return tuple(
+        _judge_one(name, given, levels.get(name, Levels()), worth.get(name, Worth())) for name, given in scores.items()
+    )
+
+
+def with_discoveries(windows: Sequence[WindowEvaluation]) -> tuple[WindowEvaluation, ...]:
+    """The same, each marked whether it is among the discoveries of its window's slices.
+
+    At most one in ten of those shown is false: for a dashboard, where a page must answer to the budget instead.
+    """
+    p: dict[str, dict[str, float]] = {}
+    for window in windows:
+        evidence = next((j for j in window.judgements if j.signal == "drift_evidence"), None)
+        if evidence is not None and evidence.worth.p is not None and window.slice != ALL_SLICES:
+            p.setdefault(window.window, {})[window.slice] = evidence.worth.p
+    found = {name: discoveries(of_slice) for name, of_slice in p.items()}
+    return tuple(
+        replace(window, discovery=window.slice in found[window.window])
+        if window.slice in p.get(window.window, {})
+        else window
+        for window in windows
+    )
+
+
+def is_past(signal: str, score: float, level: float | None) -> bool:
+    """Whether a score is as bad as a level, or worse; never of a level that is not there."""
+    sign = 1.0 if BY_NAME[signal].bad_when == "high" else -1.0
+    return level is not None and sign * score >= sign * level
+
+
+def _judge_one(name: str, given: ScoreOrReason, levels: Levels, worth: Worth) -> Judgement:
     if given.value is None:
-        return Judgement(name, None, threshold, "insufficient", given.samples, given.why)
-    sign = 1.0 if BY_NAME[name].bad_when == "high" else -1.0
+        return Judgement(name, None, levels, "insufficient", given.samples, given.why)
     verdict: VerdictName = "ok"
-    if threshold.critical is not None and sign * given.value >= sign * threshold.critical:
+    if is_past(name, given.value, levels.critical):
         verdict = "critical"
-    elif threshold.warning is not None and sign * given.value >= sign * threshold.warning:
+    elif is_past(name, given.value, levels.warning):
         verdict = "warning"
     if verdict != "ok" and abs(given.value - given.neutral) <= given.chance:
         # Past the threshold, and yet no evidence: to alarm would be a guess, to call it ok as well.
         why = f"{given.value:.2f} is past the threshold, but chance alone reaches that with {given.looks}"
-        return Judgement(name, None, threshold, "insufficient", given.samples, why)
-    return Judgement(name, given.value, threshold, verdict, given.samples)
+        return Judgement(name, None, levels, "insufficient", given.samples, why)
+    if verdict == "ok" and levels.why:
+        return Judgement(name, None, levels, "insufficient", given.samples, levels.why)
+    return Judgement(name, given.value, levels, verdict, given.samples, worth=worth)
 
 
 def worst(verdicts: Iterable[VerdictName]) -> VerdictName:

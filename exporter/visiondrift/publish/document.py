@@ -1,14 +1,16 @@
 """The one JSON form of an evaluation: what ``/v1/evaluations`` answers, ``evaluate -o json`` prints, reports carry."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from visiondrift.drift.judge import Judgement, WindowEvaluation
+from visiondrift.drift.performance.estimate import to_plain
 from visiondrift.publish.snapshot import Evaluation, ModelState, Snapshot
 
 
 def judgement_document(judgement: Judgement) -> dict[str, Any]:
-    """One signal: score (null where it may not speak), its two levels, verdict, samples, why."""
+    """One signal: score (null where it may not speak), its two levels, verdict, samples, why, and what it is worth."""
     return {
         "signal": judgement.signal,
         "score": judgement.score,
@@ -17,6 +19,9 @@ def judgement_document(judgement: Judgement) -> dict[str, Any]:
         "verdict": judgement.verdict,
         "samples": judgement.samples,
         "why": judgement.why,
+        "p": judgement.worth.p,
+        "expected_false_pages_per_month": dict(judgement.worth.false_pages),
+        "detectable_shift": judgement.worth.detectable,
     }
 
 
@@ -36,6 +41,24 @@ def window_document(window: WindowEvaluation) -> dict[str, Any]:
         "class_share": dict(window.class_share),
         "reference_class_share": dict(window.reference_class_share),
         "class_drift": dict(window.class_drift),
+        "slice_share": dict(window.slice_share),
+        "reference_slice_share": dict(window.reference_slice_share),
+        "blocks": asdict(window.block_count) if window.block_count else None,
+        "embedding": _embedding_document(window),
+        "discovery": window.discovery,
+        "performance": to_plain(window.performance) if window.performance else None,
+    }
+
+
+def _embedding_document(window: WindowEvaluation) -> dict[str, Any] | None:
+    """What explains the evidence of drift: each statistic's surprise, and how large the change is."""
+    found = window.embedding
+    if found is None:
+        return None
+    return {
+        "surprises": dict(found.surprises),
+        "effect": asdict(found.effect),
+        "detectable_new_share": found.new_share_detectable,
     }
 
 
@@ -61,6 +84,8 @@ def _model_document(state: ModelState) -> dict[str, Any]:
             "name": state.reference.name,
             "rows": state.reference.rows,
             "problem": state.reference.problem,
+            "uncalibrated": state.reference.uncalibrated,
+            "selftest": asdict(state.reference.tested) if state.reference.tested else None,
         },
         "evaluations": [evaluation_document(evaluation) for evaluation in state.evaluations],
     }

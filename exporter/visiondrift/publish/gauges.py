@@ -7,6 +7,7 @@ from importlib.metadata import version as installed_version
 
 from visiondrift import __version__
 from visiondrift.drift.judge import Judgement, WindowEvaluation
+from visiondrift.drift.selftest import SelfTest
 from visiondrift.publish.snapshot import Evaluation, ModelState, Snapshot
 from visiondrift.signals import SEVERITIES, SIGNALS, VERDICTS
 
@@ -72,9 +73,79 @@ def _threshold_missing(snapshot: Snapshot) -> Iterator[Row]:
         for judgement in window.judgements:
             key = (scope[0], judgement.signal)
             without = judgement.threshold.warning is None and judgement.threshold.critical is None
+            without = without and not judgement.threshold.why  # a level that is to come is not one that is lacking
             lacking[key] = lacking.get(key, False) or without
     for key, value in lacking.items():
         yield key, float(value)
+
+
+def _lacks_calibration(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        if window.block_count is not None or any(judgement.threshold.why for judgement in window.judgements):
+            yield scope, float(any(judgement.threshold.why for judgement in window.judgements))
+
+
+def _false_pages(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        for judgement in window.judgements:
+            for severity, pages in judgement.worth.false_pages.items():
+                yield (*scope, judgement.signal, severity), pages
+
+
+def _detectable(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        for judgement in window.judgements:
+            if judgement.worth.detectable is not None:
+                yield (*scope, judgement.signal), judgement.worth.detectable
+
+
+def _surprises(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        if window.embedding:
+            for statistic, surprise in window.embedding.surprises.items():
+                yield (*scope, statistic), surprise
+
+
+def _opinions(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        performance = window.performance
+        if performance:
+            for opinion, interval in (("confidences", performance.by_confidence), ("readers", performance.by_readers)):
+                if interval:
+                    yield (*scope, opinion), interval.value
+
+
+def _accuracy_bounds(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        interval = window.performance.accuracy if window.performance else None
+        if interval:
+            yield (*scope, "low"), interval.low
+            yield (*scope, "high"), interval.high
+
+
+def _classes(snapshot: Snapshot) -> Iterator[Row]:
+    for model, _, window, scope in _windows(snapshot):
+        performance = window.performance
+        if performance is None or not performance.valid:
+            continue
+        for one in performance.classes[: model.max_classes]:
+            for measure, interval in (("precision", one.precision), ("recall", one.recall), ("f1", one.f1)):
+                if interval:
+                    yield (*scope, one.name, measure), interval.value
+
+
+def _self_test(value: Callable[[ModelState], float | None]) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for model in snapshot.models:
+            number = value(model)
+            if number is not None:
+                yield (model.name,), number
+
+    return rows
+
+
+def _tested(value: Callable[[SelfTest], float]) -> Callable[[ModelState], float | None]:
+    return lambda model: value(model.reference.tested) if model.reference.tested else None
 
 
 def _verdict(snapshot: Snapshot) -> Iterator[Row]:
@@ -193,6 +264,133 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
         _SCOPE,
         _of_window(lambda w: w.reference_independent_samples),
     ),
+    SnapshotGauge(
+        "window_blocks",
+        "Independent blocks of the reference that the window is worth",
+        _SCOPE,
+        _of_window(lambda w: w.block_count.window if w.block_count else None),
+    ),
+    SnapshotGauge(
+        "reference_blocks",
+        "Independent blocks that the reference holds of the window's slice",
+        _SCOPE,
+        _of_window(lambda w: w.block_count.reference if w.block_count else None),
+    ),
+    SnapshotGauge(
+        "reference_blocks_needed",
+        "Independent blocks that the reference would need to judge the window for all that it holds",
+        _SCOPE,
+        _of_window(lambda w: w.block_count.needed if w.block_count else None),
+    ),
+    SnapshotGauge(
+        "calibration_lacking",
+        "1 where a level cannot follow from the budget, because the reference is not calibrated for the slice",
+        _SCOPE,
+        _lacks_calibration,
+    ),
+    SnapshotGauge(
+        "expected_false_pages_per_month",
+        "False pages a month to expect of a signal's level in this window, at most",
+        (*_SCOPE, "signal", "severity"),
+        _false_pages,
+    ),
+    SnapshotGauge(
+        "detectable_shift",
+        "Smallest shift that four in five such windows would show as a warning: in the signal's own unit, for "
+        "drift_evidence in sizes of the embedding cloud",
+        (*_SCOPE, "signal"),
+        _detectable,
+    ),
+    SnapshotGauge(
+        "detectable_new_share",
+        "Smallest share of new images that four in five such windows would show as a warning",
+        _SCOPE,
+        _of_window(lambda w: w.embedding.new_share_detectable if w.embedding else None),
+    ),
+    SnapshotGauge(
+        "embedding_statistic_surprise",
+        "-log10 of the chance of each statistic of the embeddings by itself: it explains the evidence, it never alerts",
+        (*_SCOPE, "statistic"),
+        _surprises,
+    ),
+    SnapshotGauge(
+        "embedding_mean_moved",
+        "Distance that the mean embedding has moved beyond chance, in sizes of the reference's cloud",
+        _SCOPE,
+        _of_window(lambda w: w.embedding.effect.mean_moved if w.embedding else None),
+    ),
+    SnapshotGauge(
+        "embedding_spread_ratio",
+        "Total variance of the window's embeddings over the reference's",
+        _SCOPE,
+        _of_window(lambda w: w.embedding.effect.spread_ratio if w.embedding else None),
+    ),
+    SnapshotGauge(
+        "embedding_new_share",
+        "Share of the window's images that are surely new, a lower bound at 95 %",
+        _SCOPE,
+        _of_window(lambda w: w.embedding.effect.new_share if w.embedding else None),
+    ),
+    SnapshotGauge(
+        "embedding_low_variance_share",
+        "Part of the move along axes where content hardly varies: near 1 means imaging or preprocessing",
+        _SCOPE,
+        _of_window(lambda w: w.embedding.effect.low_variance_share if w.embedding else None),
+    ),
+    SnapshotGauge(
+        "discovery",
+        "1 where the slice is among those whose drift is shown with at most one in ten false (Benjamini-Hochberg)",
+        _SCOPE,
+        _of_window(lambda w: None if w.discovery is None else float(w.discovery)),
+    ),
+    SnapshotGauge(
+        "estimated_accuracy",
+        "Accuracy of the model in the window as estimated without labels: the lower of two opinions",
+        _SCOPE,
+        _of_window(lambda w: w.performance.accuracy.value if w.performance and w.performance.accuracy else None),
+    ),
+    SnapshotGauge(
+        "estimated_accuracy_bound",
+        "Ends of the 90 % interval of the estimated accuracy",
+        (*_SCOPE, "bound"),
+        _accuracy_bounds,
+    ),
+    SnapshotGauge(
+        "estimated_accuracy_opinion",
+        "The two opinions behind the estimated accuracy: calibrated confidences, and readers of the embedding",
+        (*_SCOPE, "opinion"),
+        _opinions,
+    ),
+    SnapshotGauge(
+        "estimate_valid",
+        "1 where the estimated accuracy may be acted on, 0 where its assumptions do not hold",
+        _SCOPE,
+        _of_window(lambda w: float(w.performance.valid) if w.performance else None),
+    ),
+    SnapshotGauge(
+        "reference_accuracy",
+        "Accuracy of the model on the labelled reference",
+        _SCOPE,
+        _of_window(lambda w: w.performance.reference_accuracy if w.performance else None),
+    ),
+    SnapshotGauge(
+        "estimated_class_performance",
+        "Estimated precision, recall and F1 of each class, where the estimate is valid",
+        (*_SCOPE, "class", "measure"),
+        _classes,
+    ),
+    SnapshotGauge(
+        "slice_share",
+        "Share of the traffic of each slice of the first label: information, never drift",
+        (*_SCOPE, "part"),
+        _shares(lambda w: w.slice_share.items()),
+    ),
+    SnapshotGauge(
+        "reference_slice_share",
+        "The same in the reference",
+        (*_SCOPE, "part"),
+        _shares(lambda w: w.reference_slice_share.items()),
+    ),
     SnapshotGauge("verdict", "1 for the window's present verdict", (*_SCOPE, "verdict"), _verdict),
     SnapshotGauge(
         "mean_confidence", "Mean top confidence in the window", _SCOPE, _of_window(lambda w: w.mean_confidence)
@@ -257,6 +455,42 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
         "1 where the reference can be used, 0 where it is missing, damaged or made with another embedder",
         ("model", "reference"),
         _of_model(_reference_usable, _by_reference),
+    ),
+    SnapshotGauge(
+        "reference_calibrated",
+        "1 where the reference is calibrated, 0 where it is not (yet), so that no level can follow from the budget",
+        ("model", "reference"),
+        _of_model(lambda m: float(not m.reference.uncalibrated), _by_reference),
+    ),
+    SnapshotGauge(
+        "selftest_false_alarm_ratio",
+        "False alarms of the detector on parts of the reference that it has not seen, at the nominal level",
+        ("model",),
+        _self_test(_tested(lambda test: test.rate)),
+    ),
+    SnapshotGauge(
+        "selftest_false_alarm_ratio_low",
+        "Lower end of the 99 % interval of that share",
+        ("model",),
+        _self_test(_tested(lambda test: test.low)),
+    ),
+    SnapshotGauge(
+        "selftest_false_alarm_ratio_high",
+        "Upper end of the 99 % interval of that share",
+        ("model",),
+        _self_test(_tested(lambda test: test.high)),
+    ),
+    SnapshotGauge(
+        "selftest_nominal_ratio",
+        "The share of false alarms that the self-test should find",
+        ("model",),
+        _self_test(_tested(lambda test: test.nominal)),
+    ),
+    SnapshotGauge(
+        "selftest_last_run_timestamp_seconds",
+        "When the self-test last ran, whether or not the reference was large enough for one",
+        ("model",),
+        _self_test(lambda model: model.reference.tested_at or None),
     ),
     SnapshotGauge(
         "signal_threshold_missing",

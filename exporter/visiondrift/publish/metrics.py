@@ -39,14 +39,18 @@ LIVE_METRICS: tuple[LiveMetric, ...] = (
     LiveMetric("embedding_failures", "Batches of images that the embedder failed on", ()),
     LiveMetric("evaluations", "Evaluations begun", ("model",)),
     LiveMetric("evaluation_failures", "Evaluations that failed", ("model",)),
+    LiveMetric("calibrations", "Calibrations of references that the exporter made itself", ("model",)),
+    LiveMetric("calibration_failures", "Calibrations or self-tests that failed", ("model",)),
     LiveMetric("reports", "Evidently reports written", ()),
     LiveMetric("report_failures", "Evidently reports that failed", ()),
     LiveMetric("ingest_commit_duration_seconds", "One group commit", (), "histogram"),
     LiveMetric("embedding_duration_seconds", "Embedding one batch of images", (), "histogram"),
+    LiveMetric("calibration_duration_seconds", "Calibrating one reference", ("model",), "histogram"),
+    LiveMetric("selftest_duration_seconds", "One self-test of a reference", ("model",), "histogram"),
     LiveMetric("evaluation_duration_seconds", "One evaluation of one model", ("model",), "histogram"),
 )
 
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0)
 
 
 def catalogue() -> dict[str, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from visiondrift.drift.judge import WindowEvaluation, worst
+from visiondrift.drift.selftest import SelfTest
 from visiondrift.signals import VerdictName
 
 HistoryKey = tuple[str, str, str, str]
@@ -35,12 +36,19 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ReferenceState:
-    """Which reference a model is compared with; ``problem`` says why it cannot be used ("" where it can)."""
+    """Which reference a model is compared with; ``problem`` says why it cannot be used ("" where it can).
+
+    ``uncalibrated`` says why levels cannot follow from a budget ("" where they can); ``tested`` is the last self-test,
+    made at ``tested_at``, None where there was none.
+    """
 
     name: str
     rows: int = 0
     created: float = 0.0
     problem: str = ""
+    uncalibrated: str = ""
+    tested: SelfTest | None = None
+    tested_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,8 @@ class ModelState:
     ``evaluated`` maps a version -> time of its last successful evaluation, which outlives the evaluation itself: its
     age is what tells that evaluations have stopped. ``newest`` maps (version, slice) -> newest event time; ``reports``
     maps (version, slice, window) -> time of the newest report; ``history`` maps a signal to its last scores, oldest
-    first, None where it could not speak; ``problem`` is the last evaluation's error ("" after a success).
+    first, None where it could not speak; at most ``max_classes`` classes are shown each by itself; ``problem`` is the
+    last evaluation's error ("" after a success).
     """
 
     name: str
@@ -63,6 +72,7 @@ class ModelState:
     newest: Mapping[tuple[str, str], float] = field(default_factory=dict)
     reports: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     history: Mapping[HistoryKey, tuple[float | None, ...]] = field(default_factory=dict)
+    max_classes: int = 50
     problem: str = ""
 
     @property

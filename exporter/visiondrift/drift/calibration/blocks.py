@@ -56,6 +56,17 @@ class Blocks:
         """(B,) rows of each block."""
         return np.bincount(self.of_row, minlength=len(self)).astype(np.int64)
 
+    def only(self, wanted: NDArray[np.bool_]) -> "Blocks":
+        """Some of the blocks, ``wanted`` (B,), with their rows in order, numbered anew."""
+        number = np.cumsum(wanted) - 1
+        of_row = number[self.of_row[wanted[self.of_row]]].astype(np.intp)
+        return Blocks(of_row, self.stratum[wanted], self.names, adjoining=self.adjoining)
+
+    def of_rows(self, rows: NDArray[np.intp]) -> "Blocks":
+        """The blocks that some ``rows`` are of, numbered anew."""
+        kept, of_row = np.unique(self.of_row[rows], return_inverse=True)
+        return Blocks(of_row.reshape(-1).astype(np.intp), self.stratum[kept], self.names, adjoining=self.adjoining)
+
 
 def labelled_blocks(labels: NDArray[Any], slices: NDArray[Any] | None = None) -> Blocks:
     """Blocks by label (n,), such as a scene or clip, within each of ``slices`` (n,)."""

@@ -7,6 +7,8 @@ is one page: the pages that come are therefore fewer than the budget, never more
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from visiondrift.signals import Severity
+
 DAY = 86_400.0
 MONTH = 30.0 * DAY
 
@@ -52,3 +54,24 @@ def discoveries(p: Mapping[str, float], share: float = _FALSE_DISCOVERIES) -> fr
     names = sorted(p, key=lambda name: p[name])
     passing = [place for place, name in enumerate(names, start=1) if p[name] <= share * place / len(names)]
     return frozenset(names[: max(passing, default=0)])
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What one look may cost: ``alpha`` maps a severity to the chance of a false page that each look may have.
+
+    Looks are taken every ``every`` seconds.
+    """
+
+    alpha: Mapping[Severity, float]
+    every: float
+
+    def pages(self, p: float) -> float:
+        """False pages a month of a level that a look passes with probability ``p``, at most."""
+        return pages_per_month(p, self.every)
+
+
+def terms_of(rates: Mapping[Severity, float], looks: Mapping[Severity, int], *, every: float) -> Terms:
+    """``rates`` are false pages a second to accept, of ``looks`` p values that each evaluation has by severity."""
+    alpha = {severity: Budget(rate, 1.0).per_look(every, looks.get(severity, 1)) for severity, rate in rates.items()}
+    return Terms(alpha, every)

@@ -182,9 +182,9 @@ def split_blocks(blocks: Blocks, rng: np.random.Generator) -> Split:
     of_fitted = fitted[blocks.of_row]
     return Split(
         np.flatnonzero(of_fitted),
-        _only(blocks, fitted),
+        blocks.only(fitted),
         np.flatnonzero(~of_fitted),
-        _only(blocks, ~fitted),
+        blocks.only(~fitted),
         _neighbours(blocks, ~fitted),
     )
 
@@ -305,9 +305,3 @@ def _nulls(drawn: Mapping[int, NDArray[np.float64]], names: tuple[str, ...], pla
         scores = [combined_score(drawn[size][:, columns], own, size)[:, None] for size in order]
         (nulls[name],) = fit_null(sizes, scores)
     return nulls
-
-
-def _only(blocks: Blocks, wanted: NDArray[np.bool_]) -> Blocks:
-    number = np.cumsum(wanted) - 1
-    of_row = number[blocks.of_row[wanted[blocks.of_row]]].astype(np.intp)
-    return Blocks(of_row, blocks.stratum[wanted], blocks.names, adjoining=blocks.adjoining)

@@ -6,6 +6,8 @@ All slices together are compared within each slice, never as one pool: a busier 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,16 @@ class EmbeddingReference:
     coreset: Coreset
     day: DayCurves | None = None
     adjoining: bool = False
+
+    @cached_property
+    def identity(self) -> str:
+        """What tells its axes from any other's: moments in other axes cannot be added to those in these."""
+        parts = [self.basis.mean.astype("<f8"), self.basis.axes.astype("<f4")]
+        parts += [own.astype("<f4") for _, own in sorted(self.day.coefficients.items())] if self.day else []
+        digest = sha256()
+        for part in parts:
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def reach(self) -> int:

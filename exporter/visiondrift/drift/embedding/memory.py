@@ -25,6 +25,10 @@ class Memory:
         """One tick later. ``tick`` holds the blocks that are new, each in one tick alone; a silent slice stays."""
         return Memory({rate: _faded(self.kept.get(rate, {}), tick, rate) for rate in RATES})
 
+    def of(self, slice_: str) -> "Memory":
+        """What is remembered of one slice alone."""
+        return Memory({rate: {slice_: kept[slice_]} for rate, kept in self.kept.items() if slice_ in kept})
+
 
 @dataclass(frozen=True)
 class Accumulated:

@@ -1,0 +1,180 @@
+"""How a calibration is kept: ``calibration.json`` with its few numbers, ``calibration.npz`` with its axes and rows.
+
+They lie beside the reference that they were made of, or in the exporter's own folder where that may not be written to.
+A calibration is used only for exactly what it was made for: its key is of the reference's rows and of every setting
+that it hangs on. One that cannot be read is as good as none.
+"""
+
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.drift.calibrated import CalibratedReference, Calibration
+from visiondrift.drift.calibration.nulls import SliceCalibration
+from visiondrift.drift.embedding.bank import Centre
+from visiondrift.drift.embedding.basis import Basis
+from visiondrift.drift.embedding.detector import Detector
+from visiondrift.drift.embedding.fit import EmbeddingReference
+from visiondrift.drift.embedding.hours import DayCurves
+from visiondrift.drift.embedding.novelty import Coreset
+from visiondrift.drift.embedding.sensitivity import Sensitivity
+from visiondrift.drift.performance.model import PerformanceModel, evidence_of
+from visiondrift.prediction import Sample
+
+logger = logging.getLogger(__name__)
+
+NUMBERS_FILE = "calibration.json"
+ARRAYS_FILE = "calibration.npz"
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def save_calibration(directory: Path, calibrated: CalibratedReference) -> None:
+    """Keep it in ``directory``, which is made; the numbers come last, so that they never name arrays not yet there.
+
+    Raises OSError where the disk does.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    arrays: Arrays = {"key": np.array(calibrated.key)}
+    labels = []
+    for place, calibration in enumerate(calibrated.labels.values()):
+        if calibration.detector:
+            arrays |= {f"{place}/{name}": array for name, array in _arrays(calibration.detector.reference)}
+        labels.append(_numbers(calibration))
+    document = {
+        "key": calibrated.key,
+        "labels": labels,
+        "performance": calibrated.performance.to_dict() if calibrated.performance else None,
+        "why_no_performance": calibrated.why_no_performance,
+    }
+    with NamedTemporaryFile(dir=directory, prefix=f".{ARRAYS_FILE}.", delete=False) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    _put(Path(file.name), directory / ARRAYS_FILE)
+    with NamedTemporaryFile("w", dir=directory, prefix=f".{NUMBERS_FILE}.", encoding="utf-8", delete=False) as text:
+        json.dump(document, text, separators=(",", ":"), ensure_ascii=False)
+        text.write("\n")
+    _put(Path(text.name), directory / NUMBERS_FILE)
+
+
+def load_calibration(directory: Path, *, key: str, sample: Sample) -> CalibratedReference | None:
+    """The calibration in ``directory`` where it is the one of ``key``; None where there is none, or it is damaged.
+
+    ``sample`` holds the reference's rows, with classes in the model's order.
+    """
+    if not (directory / NUMBERS_FILE).is_file():
+        return None
+    try:
+        document = json.loads((directory / NUMBERS_FILE).read_text(encoding="utf-8"))
+        if document["key"] != key:
+            return None
+        with np.load(directory / ARRAYS_FILE, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        if str(arrays["key"]) != key:
+            logger.warning("%s: %s and %s are of different calibrations", directory, NUMBERS_FILE, ARRAYS_FILE)
+            return None
+        return _calibrated(document, arrays, sample)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
+        logger.warning("%s: the calibration cannot be read (%s: %s)", directory, type(error).__name__, error)
+        return None
+
+
+def _calibrated(document: Mapping[str, Any], arrays: Arrays, sample: Sample) -> CalibratedReference:
+    labels = {}
+    for place, numbers in enumerate(document["labels"]):
+        own = {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{place}/")}
+        calibration = _calibration(numbers, own)
+        labels[calibration.label] = calibration
+    stored = document["performance"]
+    return CalibratedReference(
+        key=document["key"],
+        labels=labels,
+        performance=PerformanceModel.from_dict(stored, evidence_of(sample)) if stored else None,
+        why_no_performance=document["why_no_performance"],
+    )
+
+
+def _numbers(calibration: Calibration) -> dict[str, Any]:
+    detector = calibration.detector
+    return {
+        "label": calibration.label,
+        "seconds": dict(calibration.seconds),
+        "spans": dict(calibration.spans),
+        "scores": {target: one.to_dict() for target, one in calibration.scores.items()},
+        "detector": {target: one.to_dict() for target, one in detector.slices.items()} if detector else None,
+        "adjoining": detector.reference.adjoining if detector else False,
+        "sensitivities": {
+            move: {target: one.to_dict() for target, one in by_target.items()}
+            for move, by_target in calibration.sensitivities.items()
+        },
+    }
+
+
+def _calibration(numbers: Mapping[str, Any], arrays: Arrays) -> Calibration:
+    detector = None
+    if numbers["detector"] is not None:
+        slices = {target: SliceCalibration.from_dict(one) for target, one in numbers["detector"].items()}
+        detector = Detector(_embedding(arrays, adjoining=bool(numbers["adjoining"])), slices)
+    return Calibration(
+        label=numbers["label"],
+        seconds=numbers["seconds"],
+        spans=numbers["spans"],
+        detector=detector,
+        scores={target: SliceCalibration.from_dict(one) for target, one in numbers["scores"].items()},
+        sensitivities={
+            move: {target: Sensitivity.from_dict(one) for target, one in by_target.items()}
+            for move, by_target in numbers["sensitivities"].items()
+        },
+    )
+
+
+def _arrays(reference: EmbeddingReference) -> Iterator[tuple[str, NDArray[Any]]]:
+    basis, coreset = reference.basis, reference.coreset
+    yield "mean", basis.mean
+    yield "axes", basis.axes
+    yield "variances", basis.variances
+    yield "spread", np.array(basis.spread)
+    yield "centres", np.array(list(reference.centres), dtype=np.str_)
+    yield "centre_means", np.stack([centre.mean for centre in reference.centres.values()])
+    yield "centre_variances", np.stack([centre.variance for centre in reference.centres.values()])
+    yield "coreset", coreset.rows
+    yield "far", coreset.far
+    yield "shares", coreset.shares
+    if reference.day is not None:
+        days = reference.day.coefficients
+        yield "days", np.array(list(days), dtype=np.str_)
+        if days:
+            yield "day_coefficients", np.stack(list(days.values()))
+
+
+def _embedding(arrays: Arrays, *, adjoining: bool) -> EmbeddingReference:
+    names = [str(name) for name in arrays["centres"]]
+    centres = zip(names, arrays["centre_means"], arrays["centre_variances"], strict=True)
+    day = None
+    if "days" in arrays:
+        coefficients = arrays.get("day_coefficients", np.zeros((0, 0), dtype=np.float32))
+        day = DayCurves({str(name): own for name, own in zip(arrays["days"], coefficients, strict=True)})
+    return EmbeddingReference(
+        basis=Basis(arrays["mean"], arrays["axes"], arrays["variances"], float(arrays["spread"])),
+        centres={name: Centre(mean, variance) for name, mean, variance in centres},
+        coreset=Coreset(arrays["coreset"], arrays["far"], arrays["shares"]),
+        day=day,
+        adjoining=adjoining,
+    )
+
+
+def _put(unfinished: Path, file: Path) -> None:
+    try:
+        with unfinished.open("rb") as handle:
+            os.fsync(handle.fileno())
+        unfinished.chmod(0o644)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,238 @@
+"""Makes a calibrated reference of a reference's rows: blocks, detector, nulls, sensitivity, accuracy. Slow, and once.
+
+The scores under calibration are computed by the very code that scores a window (``window_scores``), on windows drawn
+from blocks of the reference, against its other half. For all slices together the drawn windows keep their own mix:
+its chance is in the null, which errs on the quiet side, as real windows are compared with rows in their own mix.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.drift.baseline import MIN_SLICE_ROWS, PreparedReference, Settings
+from visiondrift.drift.calibrated import CalibratedReference, Calibration, slice_values
+from visiondrift.drift.calibration.blocks import Blocks, block_seconds, labelled_blocks
+from visiondrift.drift.calibration.nulls import Plan, SliceCalibration, calibrate
+from visiondrift.drift.calibration.row_scores import RowFamily, Rows, Score
+from visiondrift.drift.embedding.detector import build_detector
+from visiondrift.drift.embedding.sensitivity import MOVES, sensitivity
+from visiondrift.drift.performance.model import evidence_of, fit_performance, why_unlearnable
+from visiondrift.drift.selftest import SelfTest, self_test
+from visiondrift.drift.window_scores import CONFIDENCE_SIGNALS, EMBEDDING_SIGNALS, Question, score_window
+from visiondrift.prediction import Sample
+from visiondrift.signals import ALL_SLICES, BY_NAME
+
+FORMAT = 1
+AUTO = "auto"
+
+_PROJECTED = 16
+"""Random projections of the embeddings whose autocorrelation sets the block length."""
+
+_MIN_EMBEDDED = 40
+_EMBEDDING_DRAWS = 50
+_CONFIDENCE_DRAWS = 100
+_MIN_SECONDS = 1e-3
+
+
+@dataclass(frozen=True)
+class BlockRule:
+    """How blocks are found: ``seconds`` long, or by the text column ``label`` that names scenes; else estimated.
+
+    ``timed`` is False where the reference's times do not say when a frame was taken: then each of its rows is a block,
+    and ``seconds`` is how long one is in production.
+    """
+
+    seconds: float | None = None
+    label: str | None = None
+    timed: bool = True
+
+    def problem(self, sample: Sample) -> str:
+        """Why no blocks can be found by this rule; empty where they can."""
+        if self.label is not None and self.label not in sample.slices:
+            return f"block: the reference has no text column {self.label!r}; accepted is one of its columns, or auto"
+        if not self.timed and self.seconds is None:
+            return (
+                "the times of the reference are those of files, not of frames, so that it cannot be told which frames "
+                "are independent; set block to how long production frames stay alike, such as 30s"
+            )
+        return ""
+
+
+@dataclass(frozen=True)
+class CalibrationPlan:
+    """Everything that a calibration hangs on beside the rows; ``windows`` are the lengths in use, in seconds."""
+
+    settings: Settings
+    rule: BlockRule = BlockRule()
+    windows: tuple[float, ...] = ()
+    seed: int = 0
+
+    def key(self, content_hash: str) -> str:
+        """What tells this calibration of those rows from any other."""
+        text = json.dumps([FORMAT, content_hash, asdict(self)], sort_keys=True, default=list)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+Progress = Callable[[str], None]
+
+
+def calibrate_reference(
+    sample: Sample, plan: CalibrationPlan, *, content_hash: str, progress: Progress = lambda _: None
+) -> CalibratedReference:
+    """Everything that can be learnt of ``sample``, whose classes are in the order of the settings.
+
+    Raises ValueError with the sentence of ``BlockRule.problem``. Equal arguments give equal answers.
+    """
+    problem = plan.rule.problem(sample)
+    if problem:
+        raise ValueError(problem)
+    labels = [label for label in plan.settings.slices if label in sample.slices] or [""]
+    found = {}
+    for label in labels:
+        progress(f"calibrating {label or 'all events'}")
+        found[label] = _calibrate_label(sample, plan, label)
+    progress("learning from the labels")
+    first = found[labels[0]]
+    evidence = evidence_of(sample, blocks=first.blocks_of(sample).of_row)
+    labels_given = (
+        np.full(len(sample), -1, dtype=np.int32) if sample.labels is None else sample.labels
+    )
+    known = labels_given[sample.has_confidences]
+    why = why_unlearnable(evidence, known) if plan.settings.classes else "the model has no classes"
+    return CalibratedReference(
+        key=plan.key(content_hash),
+        labels=found,
+        performance=None if why else fit_performance(evidence, known, names=plan.settings.classes, seed=plan.seed),
+        why_no_performance=why,
+    )
+
+
+def replay_reference(sample: Sample, plan: CalibrationPlan, *, seed: int) -> SelfTest | None:
+    """How often a detector of this reference cries wolf on parts of it that it has not seen; None where unknowable."""
+    embedded = np.flatnonzero(sample.has_embedding)
+    if plan.rule.problem(sample) or len(embedded) < _MIN_EMBEDDED:
+        return None
+    values = slice_values(sample, next((label for label in plan.settings.slices if label in sample.slices), ""))
+    blocks = _blocks(sample, values, _lengths(sample, values, plan.rule), plan.rule).of_rows(embedded)
+    times = sample.times[embedded] if plan.rule.timed else None
+    return self_test(sample.embeddings[embedded], blocks, times=times, seed=seed)
+
+
+def _calibrate_label(sample: Sample, plan: CalibrationPlan, label: str) -> Calibration:
+    values = slice_values(sample, label)
+    seconds = _lengths(sample, values, plan.rule)
+    embedded = np.flatnonzero(sample.has_embedding)
+    blocks = _blocks(sample, values, seconds, plan.rule)
+    sizes = _sizes(plan.windows, seconds)
+    detector = None
+    sensitivities = {}
+    part = blocks.of_rows(embedded) if len(embedded) >= _MIN_EMBEDDED else None
+    if part is not None and len(part) >= _MIN_EMBEDDED:
+        times = sample.times[embedded] if plan.rule.timed else None
+        embeddings = sample.embeddings[embedded]
+        detector = build_detector(embeddings, part, times=times, sizes=sizes, seed=plan.seed)
+        for move in MOVES:
+            sensitivities[move] = sensitivity(embeddings, part, detector.slices, move=move, times=times, seed=plan.seed)
+    return Calibration(
+        label=label,
+        seconds=seconds,
+        spans=_spans(sample, values),
+        detector=detector,
+        scores=_scores(sample, blocks, plan, sizes, label=label),
+        sensitivities=sensitivities,
+    )
+
+
+def _lengths(sample: Sample, values: NDArray[np.str_], rule: BlockRule) -> dict[str, float]:
+    """How long a block is, in seconds, by slice."""
+    return {str(value): _seconds(sample, values == value, rule) for value in np.unique(values)}
+
+
+def _seconds(sample: Sample, own: NDArray[np.bool_], rule: BlockRule) -> float:
+    """How long a block of one slice is."""
+    if rule.seconds is not None:
+        return rule.seconds
+    times = sample.times[own]
+    if rule.label is not None:
+        scenes = np.unique(sample.slices[rule.label][own].astype(str), return_inverse=True)[1]
+        lengths = [float(np.ptp(times[scenes == scene])) for scene in range(int(scenes.max()) + 1)]
+        return max(float(np.median(lengths)), _MIN_SECONDS)
+    if len(times) < 2:  # noqa: PLR2004  one row has no pace
+        return _MIN_SECONDS
+    return max(block_seconds(times, _series(sample, own)), _MIN_SECONDS)
+
+
+def _series(sample: Sample, own: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(n, p) what may be correlated in time: projections of the embeddings, and the confidences."""
+    parts = []
+    if sample.has_embedding[own].any():
+        rng = np.random.default_rng(0)
+        embeddings = np.nan_to_num(sample.embeddings[own].astype(np.float64))
+        parts.append(embeddings @ rng.normal(size=(sample.dimension, min(_PROJECTED, sample.dimension))))
+    if sample.has_confidences[own].any():
+        parts.append(np.nan_to_num(sample.confidences[own].astype(np.float64))[:, :_PROJECTED])
+    return np.hstack(parts) if parts else np.maximum(sample.predicted[own], -1)[:, None].astype(np.float64)
+
+
+def _blocks(sample: Sample, values: NDArray[np.str_], seconds: Mapping[str, float], rule: BlockRule) -> Blocks:
+    if rule.label is not None:
+        return labelled_blocks(sample.slices[rule.label].astype(str), values)
+    if not rule.timed:
+        return labelled_blocks(np.arange(len(sample)), values)
+    bins = np.floor(sample.times / np.array([seconds[str(value)] for value in values])).astype(np.int64)
+    return replace(labelled_blocks(bins, values), adjoining=True)
+
+
+def _sizes(windows: Sequence[float], seconds: Mapping[str, float]) -> tuple[int, ...]:
+    """Window lengths in blocks of the slices."""
+    return tuple(sorted({round(window / length) for window in windows for length in seconds.values()}))
+
+
+def _spans(sample: Sample, values: NDArray[np.str_]) -> dict[str, float]:
+    spans = {str(value): float(np.ptp(sample.times[values == value])) for value in np.unique(values)}
+    return spans | {ALL_SLICES: float(np.ptp(sample.times))}
+
+
+def _scores(
+    sample: Sample, blocks: Blocks, plan: CalibrationPlan, sizes: tuple[int, ...], *, label: str
+) -> dict[str, SliceCalibration]:
+    """The nulls of every signal but the embedding evidence, by target."""
+    families: list[tuple[RowFamily, int]] = []
+    light = replace(sample, embeddings=np.zeros((len(sample), 0), dtype=np.float32))
+    if plan.settings.classes and (sample.has_confidences.any() or (sample.predicted >= 0).any()):
+        names = CONFIDENCE_SIGNALS if sample.has_confidences.any() else ("prediction_drift",)
+        families.append((_family(light, plan.settings, names, mix_label=label), _CONFIDENCE_DRAWS))
+    if sample.has_embedding.any():
+        families.append((_family(sample, plan.settings, EMBEDDING_SIGNALS, mix_label=label), _EMBEDDING_DRAWS))
+    found: dict[str, SliceCalibration] = {}
+    for family, draws in families:
+        for target, one in calibrate([family], blocks, Plan(sizes=sizes, draws=draws, seed=plan.seed)).items():
+            known = found.get(target)
+            few = target != ALL_SLICES and int((blocks.of_row_stratum == blocks.names.index(target)).sum())
+            nulls = {} if few is not False and few < MIN_SLICE_ROWS else dict(one.nulls)
+            found[target] = replace(one, nulls={**(known.nulls if known else {}), **nulls})
+    return found
+
+
+def _family(sample: Sample, settings: Settings, names: Sequence[str], *, mix_label: str) -> RowFamily:
+    """The signals ``names`` as the calibration measures them: high where bad."""
+    signs = [1.0 if BY_NAME[name].bad_when == "high" else -1.0 for name in names]
+
+    def prepare(rows: Rows) -> Score:
+        reference = PreparedReference(sample.take(rows), mix_label=mix_label, match_mix=False)
+
+        def score(window: Rows) -> list[float]:
+            part = sample.take(window)
+            question = Question(
+                part, reference.baseline(ALL_SLICES, part), 1, settings, reference.looks(ALL_SLICES, part)
+            )
+            values = score_window(question, names)
+            return [sign * values[name] for name, sign in zip(names, signs, strict=True)]
+
+        return score
+
+    return RowFamily(names, prepare)

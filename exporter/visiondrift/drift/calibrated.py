@@ -1,0 +1,161 @@
+"""A calibrated reference: what each score of a window is worth, slice by slice, and what it says of the model.
+
+``calibrate`` makes it of a reference's rows, once; this module asks it. Each slice label has a calibration of its own:
+the blocks of its slices, the embedding detector, and the nulls of the other scores. Where a slice has none, the reason
+says how much reference is lacking.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.drift.calibration.nulls import MIN_HELD_BLOCKS, MIN_WINDOW_BLOCKS, SliceCalibration
+from visiondrift.drift.calibration.tails import Tail
+from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence
+from visiondrift.drift.embedding.fit import WindowRows
+from visiondrift.drift.embedding.moments import Moments, block_moments
+from visiondrift.drift.embedding.sensitivity import Move, Sensitivity
+from visiondrift.drift.performance.model import PerformanceModel
+from visiondrift.prediction import Sample
+from visiondrift.signals import ALL_SLICES
+
+_DAY = 86_400.0
+_FAR_APART = 1 << 40
+"""Between the numbers of two slices' blocks, so that none of them look like neighbours."""
+
+
+@dataclass(frozen=True, eq=False)
+class WindowBlocks:
+    """The blocks of a window's rows: ``of_row`` (n,) and ``slices`` (n,) the value of the label; ``count`` in all.
+
+    Blocks of one slice that follow one another in time have numbers that do.
+    """
+
+    of_row: NDArray[np.int64]
+    slices: NDArray[np.str_]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(np.unique(self.of_row))
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Of the slices of one label: ``seconds`` is how long a block is, by value ("" where there is no label).
+
+    ``detector`` is None where the reference has too few embeddings. ``scores`` holds the nulls of the other signals by
+    target (a value, or all), of which those that are bad when low are of the negated score. ``spans`` is the time that
+    the reference covers, in seconds, by target.
+    """
+
+    label: str
+    seconds: Mapping[str, float]
+    spans: Mapping[str, float]
+    detector: Detector | None
+    scores: Mapping[str, SliceCalibration]
+    sensitivities: Mapping[Move, Mapping[str, Sensitivity]] = field(default_factory=dict)
+
+    def target(self, slice_: str) -> str:
+        """What a slice by its name (``all`` or ``label=value``) is called here."""
+        return slice_ if slice_ == ALL_SLICES else slice_.partition("=")[2]
+
+    def blocks_of(self, window: Sample) -> WindowBlocks:
+        """The blocks of a window's rows. A slice that the reference does not know has the longest block that is."""
+        values = slice_values(window, self.label)
+        longest = max(self.seconds.values(), default=1.0)
+        of_row = np.empty(len(window), dtype=np.int64)
+        for place, value in enumerate(np.unique(values)):
+            own = values == value
+            numbers = np.floor(window.times[own] / self.seconds.get(str(value), longest)).astype(np.int64)
+            of_row[own] = place * _FAR_APART + numbers - numbers.min()
+        return WindowBlocks(of_row, values)
+
+    def moments_of(self, window: Sample, blocks: WindowBlocks) -> tuple[dict[str, Moments], WindowRows]:
+        """The moments of a window's embeddings by slice, and its rows for the neighbours. There must be a detector."""
+        assert self.detector is not None  # noqa: S101  the caller has asked
+        rows = window.has_embedding
+        coordinates = self.detector.reference.coordinates(
+            window.embeddings[rows], times=window.times[rows], slices=blocks.slices[rows]
+        )
+        own, slices = blocks.of_row[rows], blocks.slices[rows]
+        found = {}
+        for value in np.unique(slices):
+            chosen = slices == value
+            place = np.unique(own[chosen], return_inverse=True)[1]
+            count = int(place.max()) + 1
+            found[str(value)] = block_moments(coordinates[chosen], place, count).together()
+        return found, WindowRows(coordinates, own.astype(np.intp))
+
+    def why_silent(self, target: str) -> str:
+        """Why nothing can be said of a target whatever the window; empty where something can."""
+        calibration = self.scores.get(target)
+        if calibration is None:
+            return f"the reference has no events of {self.label} {target}" if self.label else "the reference is empty"
+        shortage = calibration.shortage()
+        if shortage is None or calibration.nulls:
+            return ""
+        more = shortage.more * self.spans.get(target, 0.0) / max(calibration.blocks, 1)
+        time = f"about {more / _DAY:.1f} more days" if more >= _DAY / 2 else f"about {more / 3600:.1f} more hours"
+        return (
+            f"the reference holds {calibration.blocks} independent blocks, and {2 * MIN_HELD_BLOCKS} are needed: "
+            f"{time} of reference"
+        )
+
+    def worth(self, target: str, blocks: WindowBlocks) -> float:
+        """How many blocks of the reference a window is worth; 0 where nothing is calibrated."""
+        calibration = self.scores.get(target)
+        return calibration.worth(blocks.count, len(blocks.of_row)) if calibration and calibration.nulls else 0.0
+
+    def tail(self, target: str, signal: str, worth: float) -> Tail | None:
+        """The null of one of the other signals in a window worth so many blocks; None where there is none."""
+        calibration = self.scores.get(target)
+        if calibration is None or signal not in calibration.nulls or worth < MIN_WINDOW_BLOCKS - 1e-9:
+            return None
+        return calibration.nulls[signal].at(worth)
+
+    def look(self, target: str, moments: Mapping[str, Moments], rows: WindowRows | None) -> EmbeddingEvidence | str:
+        """What a window's embeddings say, or why they say nothing."""
+        if self.detector is None:
+            return "the reference has too few embeddings to be calibrated"
+        if target not in self.detector.slices:
+            return self.why_silent(target) or f"the reference has no embeddings of {self.label} {target}"
+        found = self.detector.look(target, moments, rows)
+        if isinstance(found, EmbeddingEvidence):
+            return found
+        if found is None:
+            return f"the window spans fewer than {MIN_WINDOW_BLOCKS} independent blocks"
+        return self.why_silent(target) or "the reference has too few independent blocks with embeddings"
+
+    def detectable(self, move: Move, target: str, *, worth: float, surprise: float) -> float | None:
+        """The smallest move that four in five such windows show beyond ``surprise``; None where none of those tried."""
+        found = self.sensitivities.get(move, {}).get(target)
+        return None if found is None or worth <= 0 else found.smallest(worth, surprise)
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedReference:
+    """All that was learnt of a reference beyond its rows. ``key`` says what it hangs on: another means it is stale.
+
+    ``labels`` maps each slice label to its calibration, the first being that of all slices together ("" where there
+    are no labels); ``performance`` is None where ``why_no_performance`` says why.
+    """
+
+    key: str
+    labels: Mapping[str, Calibration]
+    performance: PerformanceModel | None = None
+    why_no_performance: str = ""
+
+    def of_slice(self, slice_: str) -> Calibration | None:
+        """The calibration that judges a slice by its name; None where its label has none."""
+        if slice_ == ALL_SLICES:
+            return next(iter(self.labels.values()), None)
+        return self.labels.get(slice_.partition("=")[0])
+
+
+def slice_values(sample: Sample, label: str) -> NDArray[np.str_]:
+    """(n,) the value of ``label`` of each event, "" where it has none."""
+    column = sample.slices.get(label) if label else None
+    return np.full(len(sample), "", dtype="<U1") if column is None else column.astype(str)

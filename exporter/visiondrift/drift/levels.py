@@ -1,0 +1,130 @@
+"""Which levels are in force of a window: fixed numbers as they are, ``auto`` as the budget and the calibration give it.
+
+Drift alone is a warning. An ``auto`` level is critical only where the model is estimated to be worse for it, or where a
+change is so large that nobody would wait for an estimate; until then the critical level is that large change, and for
+evidence, which says how sure and not how much, there is none.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from visiondrift.config import SliceThresholds, Threshold
+from visiondrift.config.thresholds import AUTO
+from visiondrift.drift.calibration.budget import Terms, terms_of
+from visiondrift.drift.calibration.tails import Tail
+from visiondrift.drift.judge import Levels, is_past
+from visiondrift.signals import BY_NAME, SEVERITIES, Severity, Signal
+
+EVIDENCE = frozenset({"drift_evidence", "accumulated_evidence"})
+"""Signals whose score is -log10 p itself."""
+
+ONCE = frozenset({"accumulated_evidence"})
+"""Signals that exist in one window of a slice only."""
+
+_SEEN = 0.8
+"""Share of windows that must show a shift before it counts as one that can be seen."""
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What one signal of one window is held against: its ``threshold`` as configured and its null, where there is one.
+
+    ``why`` says why there is none. The null of a signal that is bad when low is that of the negated score.
+    """
+
+    signal: Signal
+    threshold: Threshold
+    tail: Tail | None
+    why: str = ""
+
+    @property
+    def _sign(self) -> float:
+        return 1.0 if self.signal.bad_when == "high" else -1.0
+
+    @property
+    def has_null(self) -> bool:
+        """Whether a level can follow from the budget."""
+        return self.tail is not None or (self.signal.name in EVIDENCE and not self.why)
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether any level follows from the budget."""
+        return AUTO in (self.threshold.warning, self.threshold.critical)
+
+    def budgeted(self, alpha: float) -> float | None:
+        """The level that a look without drift passes with probability ``alpha``, or the least that is one."""
+        if not self.has_null:
+            return None
+        if self.tail is None:
+            return float(-np.log10(max(alpha, 1e-300)))
+        level = self._sign * self.tail.threshold(alpha)
+        least = self.signal.least
+        return level if least is None else self._worse(level, least)
+
+    def p(self, score: float) -> float | None:
+        """The chance of such a score or a worse one without drift; None where there is no null."""
+        if not self.has_null:
+            return None
+        return float(10.0**-score) if self.tail is None else self.tail.p(self._sign * score)
+
+    def detectable(self, level: float) -> float | None:
+        """The shift of the score that takes four in five windows past ``level``; None where there is no null."""
+        if self.tail is None:
+            return None
+        return float(max(0.0, self._sign * level - self.tail.threshold(_SEEN)))
+
+    def levels(self, terms: Terms, *, harmful: bool) -> Levels:
+        """The levels in force; ``harmful`` where a critical level may follow from the budget alone."""
+        found: dict[Severity, float | None] = {}
+        for severity in SEVERITIES:
+            given = self.threshold.level(severity)
+            found[severity] = self._auto(severity, terms, harmful=harmful) if given == AUTO else given
+        lacking = self.is_auto and not self.has_null
+        return Levels(found["warning"], found["critical"], why=self.why if lacking else "")
+
+    def _auto(self, severity: Severity, terms: Terms, *, harmful: bool) -> float | None:
+        level = self.budgeted(terms.alpha[severity])
+        if level is None or severity == "warning" or harmful:
+            return level
+        return None if self.signal.large is None else self._worse(level, self.signal.large)
+
+    def is_large(self, score: float, terms: Terms) -> bool:
+        """Whether a score is a large change, surely, whatever the thresholds say."""
+        large = self.signal.large
+        if large is None or not self.has_null:
+            return False
+        level = self.budgeted(terms.alpha["critical"])
+        return level is not None and is_past(self.signal.name, score, self._worse(level, large))
+
+    def _worse(self, a: float, b: float) -> float:
+        return self._sign * max(self._sign * a, self._sign * b)
+
+
+def looks_of(thresholds: Iterable[SliceThresholds], *, windows: int) -> dict[Severity, int]:
+    """How many p values are held against a budget in one evaluation, by severity; ``thresholds`` of each slice."""
+    counts: dict[Severity, int] = dict.fromkeys(SEVERITIES, 0)
+    for resolved in thresholds:
+        for name, threshold in resolved.items():
+            for severity in SEVERITIES:
+                if threshold.level(severity) == AUTO:
+                    counts[severity] += 1 if name in ONCE else windows
+    return counts
+
+
+def terms_for(
+    rates: Mapping[Severity, float], thresholds: Iterable[SliceThresholds], *, windows: int, every: float
+) -> Terms:
+    """What a look may cost where ``thresholds`` (one of each slice and version) share ``rates`` of false pages."""
+    return terms_of(rates, looks_of(thresholds, windows=windows), every=every)
+
+
+def with_why(standard: Standard, why: str) -> Standard:
+    """The same without a null, for a reason."""
+    return replace(standard, tail=None, why=why)
+
+
+def standard_of(name: str, thresholds: SliceThresholds, tail: Tail | None, why: str) -> Standard:
+    """The standard of a signal by its name."""
+    return Standard(BY_NAME[name], thresholds.get(name, Threshold()), tail, why)

@@ -1,0 +1,253 @@
+"""What the scores of a window are worth: the calibration asked, levels in force, and whether drift has done harm.
+
+It adds the scores that only a calibrated reference has (evidence of drift, the estimated drop of accuracy), and says of
+every score how surely it is no chance.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import special
+
+from visiondrift.config import SliceThresholds
+from visiondrift.drift.calibrated import CalibratedReference, Calibration, WindowBlocks
+from visiondrift.drift.calibration.budget import Terms
+from visiondrift.drift.calibration.nulls import HELD_PER_WINDOW, MIN_HELD_BLOCKS
+from visiondrift.drift.embedding.detector import EmbeddingEvidence
+from visiondrift.drift.embedding.memory import Memory, accumulated
+from visiondrift.drift.embedding.moments import Moments
+from visiondrift.drift.judge import BlockCount, EmbeddingFindings, Levels, ScoreOrReason, Worth
+from visiondrift.drift.levels import EVIDENCE, Standard, standard_of
+from visiondrift.drift.performance.cbpe import Z
+from visiondrift.drift.performance.estimate import PerformanceEstimate, estimate_performance
+from visiondrift.drift.performance.model import evidence_of
+from visiondrift.drift.window_scores import Question
+from visiondrift.signals import ALL_SLICES, SEVERITIES, Severity
+
+LARGE_MOVE = 1.0
+"""Of the cloud's size: a mean embedding that has moved so far is a large change whatever the estimate says."""
+
+LARGE_NEW_SHARE = 0.5
+"""Of the images, surely new: the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """What the scores of a window are weighed with.
+
+    ``calibrated`` is None where ``why`` says why the reference is not. ``terms`` is what a look may cost. ``moments``
+    maps the slices of the window to those of all its events, where the sample is a part of them; ``memory`` is what
+    fading memories hold, for the one window of a slice that speaks of them.
+    """
+
+    calibrated: CalibratedReference | None
+    terms: Terms
+    why: str = ""
+    moments: Mapping[str, Moments] | None = None
+    memory: Memory | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Weighed:
+    """What the calibration says of one window. ``evidence`` is None where it says nothing of the embeddings."""
+
+    scores: Mapping[str, ScoreOrReason] = field(default_factory=dict)
+    standards: Mapping[str, Standard] = field(default_factory=dict)
+    evidence: EmbeddingEvidence | None = None
+    performance: PerformanceEstimate | None = None
+    calibration: Calibration | None = None
+    target: str = ALL_SLICES
+    blocks: int = 0
+    worth: float = 0.0
+
+
+def weigh(
+    question: Question,
+    scores: Mapping[str, ScoreOrReason],
+    slice_: str,
+    thresholds: SliceThresholds,
+    scale: Scale,
+) -> Weighed:
+    """Ask the calibration; where there is none, every level that follows from the budget lacks, with the reason."""
+    calibration = scale.calibrated.of_slice(slice_) if scale.calibrated else None
+    embedded = "embedding_drift" in scores
+    if calibration is None:
+        why = scale.why or f"the reference is not calibrated for {slice_}"
+        unknown = {"drift_evidence": ScoreOrReason(None, len(question.window), why)} if embedded else {}
+        names = (*scores, *unknown)
+        return Weighed(unknown, {name: standard_of(name, thresholds, None, why) for name in names})
+    target, window = calibration.target(slice_), question.window
+    blocks = calibration.blocks_of(window)
+    worth = calibration.worth(target, blocks)
+    silent = calibration.why_silent(target)
+    standards = {}
+    for name in scores:
+        tail = calibration.tail(target, name, worth)
+        why = "" if tail else silent or _too_short(blocks)
+        standards[name] = standard_of(name, thresholds, tail, why)
+    added: dict[str, ScoreOrReason] = {}
+    evidence = None
+    if embedded:
+        evidence, found = _evidence(question, calibration, target, blocks, scale)
+        added |= found
+        standards |= {name: standard_of(name, thresholds, None, given.why) for name, given in found.items()}
+    performance = None
+    if scale.calibrated and scale.calibrated.performance:
+        performance, added["accuracy_drop"] = _accuracy(question, scale, blocks)
+    return Weighed(
+        added, standards, evidence, performance, calibration, target=target, blocks=blocks.count, worth=worth
+    )
+
+
+def _too_short(blocks: WindowBlocks) -> str:
+    return f"the window spans {blocks.count} independent blocks, and this signal needs more of window or reference"
+
+
+def _evidence(
+    question: Question, calibration: Calibration, target: str, blocks: WindowBlocks, scale: Scale
+) -> tuple[EmbeddingEvidence | None, dict[str, ScoreOrReason]]:
+    """What the window's embeddings say, and what the memories say where these are asked."""
+    window = question.window
+    samples = int(window.has_embedding.sum())
+    found: dict[str, ScoreOrReason] = {}
+    why = question.may_speak(samples, "embedding")
+    rows = None
+    look: EmbeddingEvidence | str = why
+    if not why:
+        moments: Mapping[str, Moments] = {}
+        if calibration.detector:
+            moments, rows = calibration.moments_of(window, blocks)
+        look = calibration.look(target, scale.moments or moments, rows)
+    if isinstance(look, str):
+        found["drift_evidence"] = ScoreOrReason(None, samples, look)
+    else:
+        found["drift_evidence"] = ScoreOrReason(look.surprise, samples)
+    if scale.memory is not None:
+        found["accumulated_evidence"] = _remembered(calibration, target, scale.memory, samples)
+    return (None if isinstance(look, str) else look), found
+
+
+def _remembered(calibration: Calibration, target: str, memory: Memory, samples: int) -> ScoreOrReason:
+    if calibration.detector is None or target not in calibration.detector.slices:
+        return ScoreOrReason(None, samples, calibration.why_silent(target) or "the reference has too few embeddings")
+    own = memory if target == ALL_SLICES else memory.of(target)
+    found = accumulated(calibration.detector, target, own)
+    if found is None:
+        return ScoreOrReason(None, samples, calibration.why_silent(target) or "nothing has accumulated yet")
+    return ScoreOrReason(float(-np.log10(max(found.p, 1e-300))), samples)
+
+
+def _accuracy(
+    question: Question, scale: Scale, blocks: WindowBlocks
+) -> tuple[PerformanceEstimate | None, ScoreOrReason]:
+    """The estimate, and its drop: told where it is valid, and by chance no larger than the budget lets pass."""
+    assert scale.calibrated and scale.calibrated.performance  # noqa: S101, PT018  the caller has asked
+    window = question.window
+    samples = int(window.has_confidences.sum())
+    why = question.may_speak(samples, "confidences")
+    if why:
+        return None, ScoreOrReason(None, samples, why)
+    estimate = estimate_performance(scale.calibrated.performance, evidence_of(window, blocks=blocks.of_row))
+    if estimate.drop is None or estimate.accuracy is None or not estimate.valid:
+        return estimate, ScoreOrReason(None, samples, estimate.why)
+    error = (estimate.accuracy.high - estimate.accuracy.value) / Z
+    chance = error * _deviations(scale.terms.alpha["warning"])
+    return estimate, ScoreOrReason(estimate.drop, samples, chance=chance, looks="an estimate as unsure as this one")
+
+
+def _deviations(alpha: float) -> float:
+    """Standard deviations that a normal variable passes with probability ``alpha``."""
+    return float(-special.ndtri(min(max(alpha, 1e-300), 0.5)))
+
+
+def held_against(
+    scores: Mapping[str, ScoreOrReason], weighed: Weighed, thresholds: SliceThresholds, scale: Scale | None
+) -> tuple[dict[str, Levels], dict[str, Worth]]:
+    """The levels in force of every score, and what score and levels are worth."""
+    if scale is None:
+        return {name: _fixed(thresholds, name) for name in scores}, {}
+    terms = scale.terms
+    standards = {name: weighed.standards.get(name) or standard_of(name, thresholds, None, scale.why) for name in scores}
+    harmful = _is_harmful(scores, standards, weighed, thresholds, terms)
+    levels = {name: standard.levels(terms, harmful=harmful) for name, standard in standards.items()}
+    worth = {name: _worth(standard, scores[name], levels[name], weighed, terms) for name, standard in standards.items()}
+    return levels, worth
+
+
+def _fixed(thresholds: SliceThresholds, name: str) -> Levels:
+    standard = standard_of(name, thresholds, None, "a level that follows from the budget needs a calibrated reference")
+    return standard.levels(Terms({"warning": 1.0, "critical": 1.0}, 1.0), harmful=False)
+
+
+def _is_harmful(
+    scores: Mapping[str, ScoreOrReason],
+    standards: Mapping[str, Standard],
+    weighed: Weighed,
+    thresholds: SliceThresholds,
+    terms: Terms,
+) -> bool:
+    """Whether drift is worth a critical page: the model is estimated to be worse, or the change is very large."""
+    drop = scores.get("accuracy_drop")
+    level = thresholds["accuracy_drop"].warning if "accuracy_drop" in thresholds else None
+    if drop and drop.value is not None and isinstance(level, float) and drop.value >= max(level, drop.chance):
+        return True
+    effect = weighed.evidence.effect if weighed.evidence else None
+    evidence = scores.get("drift_evidence")
+    is_sure = evidence is not None and evidence.value is not None and 10.0**-evidence.value <= terms.alpha["critical"]
+    if effect and is_sure and (effect.mean_moved >= LARGE_MOVE or effect.new_share >= LARGE_NEW_SHARE):
+        return True
+    return any(
+        given.value is not None and standards[name].is_large(given.value, terms) for name, given in scores.items()
+    )
+
+
+def _worth(standard: Standard, score: ScoreOrReason, levels: Levels, weighed: Weighed, terms: Terms) -> Worth:
+    if not standard.has_null:
+        return Worth()
+    pages: dict[Severity, float] = {}
+    for severity in SEVERITIES:
+        level = levels.level(severity)
+        p = None if level is None else standard.p(level)
+        if p is not None:
+            pages[severity] = terms.pages(p)
+    name = standard.signal.name
+    detectable = None
+    if name == "drift_evidence" and levels.warning is not None and weighed.calibration and weighed.evidence:
+        detectable = weighed.calibration.detectable(
+            "mean", weighed.target, worth=weighed.evidence.worth, surprise=levels.warning
+        )
+    elif name not in EVIDENCE and levels.warning is not None:
+        detectable = standard.detectable(levels.warning)
+    return Worth(p=None if score.value is None else standard.p(score.value), false_pages=pages, detectable=detectable)
+
+
+def by_null(given: ScoreOrReason, standard: Standard | None) -> ScoreOrReason:
+    """A level that follows from the null needs no second look at what chance may do."""
+    if standard is None or not standard.has_null or not standard.is_auto or given.value is None:
+        return given
+    return ScoreOrReason(given.value, given.samples, given.why)
+
+
+def block_count(weighed: Weighed) -> BlockCount | None:
+    """How many independent blocks either side holds; None where nothing was calibrated."""
+    if weighed.calibration is None:
+        return None
+    calibration = weighed.calibration.scores.get(weighed.target)
+    needed = 2 * max(MIN_HELD_BLOCKS, int(np.ceil(HELD_PER_WINDOW * weighed.blocks)))
+    worth = weighed.evidence.worth if weighed.evidence else weighed.worth
+    return BlockCount(window=worth, reference=calibration.blocks if calibration else 0, needed=needed)
+
+
+def findings(weighed: Weighed, scale: Scale | None) -> EmbeddingFindings | None:
+    """What explains the evidence of drift; None where there is none."""
+    if scale is None or weighed.evidence is None or weighed.calibration is None:
+        return None
+    evidence = weighed.evidence
+    return EmbeddingFindings(
+        surprises={name: float(-np.log10(scored.p)) for name, scored in evidence.scores.items()},
+        effect=evidence.effect,
+        new_share_detectable=weighed.calibration.detectable(
+            "new", weighed.target, worth=evidence.worth, surprise=float(-np.log10(scale.terms.alpha["warning"]))
+        ),
+    )

@@ -1,0 +1,179 @@
+"""One evaluation of one model: its reference and calibration fetched, its windows read, every one of them judged.
+
+The scores themselves are the pure functions of ``drift``; when to evaluate is the ``monitor``'s, and a replay's.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from visiondrift.config import Config, SliceThresholds
+from visiondrift.config.monitoring import WatchedModel
+from visiondrift.config.units import parse_duration
+from visiondrift.drift.embedding.moments import Moments
+from visiondrift.drift.evaluation import PreparedReference, Scale, evaluate_window
+from visiondrift.drift.judge import WindowEvaluation, with_discoveries
+from visiondrift.drift.levels import terms_for
+from visiondrift.log import PredictionLog
+from visiondrift.log.moments import MomentLog
+from visiondrift.prediction import Sample, slice_name
+from visiondrift.publish.snapshot import Evaluation, ReferenceState
+from visiondrift.recollection import Recollection
+from visiondrift.shelf import Shelf, settings_of
+from visiondrift.signals import ALL_SLICES, SEVERITIES
+from visiondrift.windows import Moment, Pair, read_windows, slices_of, streams_of, versions_of
+
+Offer = Callable[[str, WindowEvaluation, Sample], None]
+"""Takes a version, what was said of a window of it, and the events that it was said of."""
+
+
+class Stopped(Exception):
+    """The service ends in the middle of an evaluation, which is then worth nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What one evaluation of a model came to, version by version, and the reference that it was compared with."""
+
+    evaluations: tuple[Evaluation, ...]
+    state: ReferenceState
+    reference: PreparedReference
+
+
+@dataclass(frozen=True, eq=False)
+class _Inquiry:
+    """What the windows of one version have in common: where they end, their slices, what they are held against."""
+
+    moment: Moment
+    pairs: tuple[Pair, ...]
+    reference: PreparedReference
+    scale: Scale
+    thresholds: Mapping[Pair, SliceThresholds]
+
+
+@dataclass
+class Evaluator:
+    """Evaluates models, and remembers of each what windows alone do not hold. For one thread.
+
+    ``stopwatch`` gives monotonic seconds; ``stopping`` says whether the work at hand is to be left.
+    """
+
+    log: PredictionLog
+    moments: MomentLog
+    shelf: Shelf
+    embedder_of: Callable[[WatchedModel], str]
+    stopwatch: Callable[[], float]
+    stopping: Callable[[], bool] = lambda: False
+    _recollections: dict[tuple[str, str], Recollection] = field(default_factory=dict)
+
+    def evaluate(self, config: Config, model: WatchedModel, *, now: float, offer: Offer) -> Evaluated:
+        """Evaluate every version, slice and window of ``model`` that end ``now``; each is offered to ``offer``.
+
+        Raises Stopped, LogError, ReferenceUnusable, and EmbedderUnavailable where it cannot be said what the reference
+        must have been made with.
+        """
+        shelved = self.shelf.take(config, model)
+        answer = self.shelf.calibration(shelved, model)
+        streams = streams_of(self.log.census(), model)
+        versions = versions_of(streams, model, now=now)
+        pairs = {version: slices_of(streams, version, model, now=now) for version in versions}
+        used = [pair for own in pairs.values() for pair in own]
+        thresholds = {pair: config.thresholds.resolve(model.name, _name(pair)) for pair in used}
+        budget = config.thresholds.budget(model.name)
+        terms = terms_for(
+            {severity: budget.rate(severity) for severity in SEVERITIES},
+            [thresholds[pair] for pair in used],
+            windows=len(model.windows),
+            every=model.evaluate_every,
+        )
+        evaluations = []
+        for version in versions:
+            begun = self.stopwatch()
+            inquiry = _Inquiry(
+                self._moment(model, version, shelved.prepared, now),
+                pairs[version],
+                shelved.prepared,
+                Scale(answer.calibrated, terms, why=answer.why),
+                thresholds,
+            )
+            windows = self._windows(inquiry, self._recollect(inquiry), offer)
+            evaluations.append(Evaluation(model.name, version, now, self.stopwatch() - begun, windows))
+        self._forget(model.name, versions)
+        state = replace(shelved.state, uncalibrated=answer.why, tested=answer.tested, tested_at=answer.tested_at)
+        return Evaluated(tuple(evaluations), state, shelved.prepared)
+
+    def keep_only(self, models: Iterable[str]) -> None:
+        """Forget every other model."""
+        wanted = set(models)
+        self.shelf.keep_only(wanted)
+        self._recollections = {key: kept for key, kept in self._recollections.items() if key[0] in wanted}
+
+    def _moment(self, model: WatchedModel, version: str, reference: PreparedReference, now: float) -> Moment:
+        return Moment(
+            model=model, version=version, embedder=self.embedder_of(model), dimension=reference.dimension, now=now
+        )
+
+    def _forget(self, model: str, versions: Sequence[str]) -> None:
+        gone = [key for key in self._recollections if key[0] == model and key[1] not in versions]
+        for key in gone:
+            del self._recollections[key]
+
+    def _recollect(self, inquiry: _Inquiry) -> Recollection | None:
+        """What is remembered of a version, brought up to now; None without calibrated embeddings."""
+        calibrated, moment = inquiry.scale.calibrated, inquiry.moment
+        calibration = calibrated.of_slice(ALL_SLICES) if calibrated else None
+        if calibration is None or calibration.detector is None or not moment.dimension:
+            return None
+        key = (moment.model.name, moment.version)
+        fresh = Recollection(self.log, self.moments, calibration, moment)
+        known = self._recollections.get(key)
+        if known is None or known.identity != fresh.identity:
+            known = self._recollections[key] = fresh
+        known.catch_up(inquiry.pairs, moment.now)
+        return known
+
+    def _windows(
+        self, inquiry: _Inquiry, recollection: Recollection | None, offer: Offer
+    ) -> tuple[WindowEvaluation, ...]:
+        """Every window of a version, window by window as configured, of each all events first and then the slices."""
+        moment, model = inquiry.moment, inquiry.moment.model
+        longest = max(model.windows, key=parse_duration)
+        found = {}
+        for window, pair, read in read_windows(self.log, moment, inquiry.pairs):
+            if self.stopping():
+                raise Stopped
+            scale = inquiry.scale
+            if recollection is not None:
+                in_part = read.total > len(read.sample)
+                scale = replace(
+                    scale,
+                    memory=recollection.memory if window == longest else None,
+                    moments=_all_moments(recollection, inquiry, window, pair) if in_part else None,
+                )
+            evaluation = evaluate_window(
+                inquiry.reference,
+                read.sample,
+                slice_=_name(pair),
+                window=window,
+                min_samples=model.windows[window].min_samples,
+                total=read.total,
+                rejected=read.rejected,
+                settings=settings_of(model),
+                thresholds=inquiry.thresholds[pair],
+                scale=scale,
+            )
+            offer(moment.version, evaluation, read.sample)
+            found[window, pair] = evaluation
+        return with_discoveries([found[window, pair] for window in model.windows for pair in inquiry.pairs])
+
+
+def _name(pair: Pair) -> str:
+    return ALL_SLICES if pair is None else slice_name(*pair)
+
+
+def _all_moments(
+    recollection: Recollection, inquiry: _Inquiry, window: str, pair: Pair
+) -> Mapping[str, Moments] | None:
+    """Of all events of a window that has more than are compared; None where they are not all taken up yet."""
+    now = inquiry.moment.now
+    pairs = inquiry.pairs if pair is None else (pair,)
+    return recollection.window(pairs, since=now - parse_duration(window), until=now) or None

@@ -1,0 +1,214 @@
+"""What is remembered of a version's embeddings beyond the rows at hand: moments by tick, and memories that fade.
+
+The log is read once: each tick of a slice (a stretch of at least one evaluation interval and one block) becomes a few
+kilobytes of moments that are kept beside the events, and outlive them. Windows with more events than are compared, and
+memories of a hundred ticks, are then additions; after a restart they are read back. An event that comes later than
+``LATE`` after its tick is in its windows' rows, but not in the moments any more.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.config.units import parse_duration
+from visiondrift.drift.calibrated import Calibration
+from visiondrift.drift.embedding.memory import Memory
+from visiondrift.drift.embedding.moments import BlockMoments, Moments, block_moments
+from visiondrift.log import PredictionLog, WindowQuery
+from visiondrift.log.moments import BlockQuery, MomentKey, MomentLog
+from visiondrift.prediction import slice_name
+from visiondrift.signals import ALL_SLICES
+from visiondrift.windows import Moment, Pair
+
+REMEMBERED_TICKS = 100
+"""Ticks that memories are made of: of the longest, less than one part in a hundred is older."""
+
+LATE = 60.0
+"""Seconds for which a tick that has ended is still looked at again."""
+
+MOST_ROWS = 200_000
+"""Rows that are read in one turn to catch up, so that an evaluation never waits for a day of events."""
+
+_ROWS_AT_ONCE = 20_000
+
+
+@dataclass
+class _Course:
+    """How far one slice has come: the ticks before ``next`` are kept."""
+
+    next: int
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Ticks ``first`` to ``last`` of a slice that are to be read, ``rows`` in all."""
+
+    value: str
+    pair: Pair
+    first: int
+    last: int
+    rows: int
+
+
+class Recollection:
+    """Of one version of a model, in the axes of one calibration that has a detector. For one thread."""
+
+    def __init__(self, log: PredictionLog, kept: MomentLog, calibration: Calibration, moment: Moment) -> None:
+        assert calibration.detector is not None  # noqa: S101  the caller has asked
+        self._log = log
+        self._kept = kept
+        self._calibration = calibration
+        self._reference = calibration.detector.reference
+        self._tick = max(moment.model.evaluate_every, *calibration.seconds.values())
+        self._model, self._version, self._embedder = moment.model.name, moment.version, moment.embedder
+        self._dimension = moment.dimension
+        horizon = max(REMEMBERED_TICKS * self._tick, *map(parse_duration, moment.model.windows))
+        self._first = int((moment.now - horizon) // self._tick)
+        self._courses: dict[str, _Course] = {}
+        self._fed = max(self._first, int(moment.now // self._tick) - REMEMBERED_TICKS)
+        self._memory = Memory()
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What it hangs on: where that differs, another must be made."""
+        return self._reference.identity, self._tick, self._embedder
+
+    def catch_up(self, pairs: Sequence[Pair], now: float) -> None:
+        """Take up every tick that has ended by ``now``, of the slices that the reference knows. Raises LogError."""
+        current = int(now // self._tick)
+        slices = self._slices(pairs)
+        left = MOST_ROWS
+        behind = current
+        for value, pair in slices.items():
+            course = self._courses.setdefault(value, _Course(self._first))
+            for task in self._tasks(value, pair, course, current, now):
+                if left <= 0:
+                    break
+                self._take_up(task)
+                left -= task.rows
+                course.next = max(course.next, task.last + 1)
+            else:
+                course.next = current
+            behind = min(behind, course.next)
+        if slices:
+            self._feed(list(slices), behind)
+
+    def window(self, pairs: Sequence[Pair], *, since: float, until: float) -> Mapping[str, Moments] | None:
+        """The moments of the whole ticks of a window, by slice; None while these are not all taken up."""
+        first, last = int(np.ceil(since / self._tick)), int(until // self._tick)
+        slices = self._slices(pairs)
+        if first >= last or any(self._courses.get(value, _Course(0)).next < last for value in slices):
+            return None
+        found = {}
+        for value in slices:
+            kept = self._read(value, first, last)
+            if len(kept[0]):
+                found[value] = _sum(kept[1])
+        return found
+
+    @property
+    def memory(self) -> Memory:
+        """What fading memories hold of the ticks until now."""
+        return self._memory
+
+    def _slices(self, pairs: Sequence[Pair]) -> dict[str, Pair]:
+        """The reference's slices among ``pairs``, by value."""
+        label, known = self._calibration.label, self._reference.centres
+        if not label:
+            return {"": None}
+        return {pair[1]: pair for pair in pairs if pair is not None and pair[0] == label and pair[1] in known}
+
+    def _key(self, value: str) -> MomentKey:
+        label = self._calibration.label
+        return MomentKey(
+            basis=self._reference.identity,
+            model=self._model,
+            version=self._version,
+            slice=slice_name(label, value) if label else ALL_SLICES,
+            seconds=self._tick,
+            dimension=self._reference.basis.dimension + 1,
+        )
+
+    def _tasks(self, value: str, pair: Pair, course: _Course, current: int, now: float) -> Iterator[_Task]:
+        """What is to be read: ticks with more events than they had when they were read last."""
+        first = max(self._first, min(course.next, int((now - LATE) // self._tick) - 1))
+        query = BlockQuery(
+            model=self._model,
+            version=self._version,
+            embedder=self._embedder,
+            since=first * self._tick,
+            until=current * self._tick,
+            seconds=self._tick,
+            slice=pair,
+        )
+        counts = {tick: rows for tick, rows in self._kept.rows_by_block(query).items() if first <= tick < current}
+        known = dict(zip(*self._counts_kept(value, first, current), strict=True))
+        changed = sorted(tick for tick, rows in counts.items() if rows > known.get(tick, 0))
+        begun, rows = 0, 0
+        for place, tick in enumerate(changed):
+            rows += counts[tick]
+            if place + 1 == len(changed) or rows + counts[changed[place + 1]] > _ROWS_AT_ONCE:
+                yield _Task(value, pair, changed[begun], tick, rows)
+                begun, rows = place + 1, 0
+
+    def _counts_kept(self, value: str, first: int, last: int) -> tuple[list[int], list[int]]:
+        ticks, moments = self._read(value, first, last)
+        return [int(tick) for tick in ticks], [round(count) for count in moments.counts]
+
+    def _take_up(self, task: _Task) -> None:
+        """Read ticks, and keep their moments with the number of blocks as one more coordinate, as it adds up too."""
+        query = WindowQuery(
+            model=self._model,
+            version=self._version,
+            embedder=self._embedder,
+            since=task.first * self._tick,
+            until=(task.last + 1) * self._tick,
+            classes=(),
+            dimension=self._dimension,
+            limit=10**9,
+            slice=task.pair,
+        )
+        sample = self._log.window(query).sample
+        sample = sample.take(sample.has_embedding)
+        if not len(sample):
+            return
+        blocks = self._calibration.blocks_of(sample)
+        values = np.full(len(sample), task.value)
+        coordinates = self._reference.coordinates(sample.embeddings, times=sample.times, slices=values)
+        tick = np.floor(sample.times / self._tick).astype(np.int64)
+        numbers, place = np.unique(tick, return_inverse=True)
+        witnesses = np.array([len(np.unique(blocks.of_row[tick == number])) for number in numbers], dtype=np.float64)
+        moments = block_moments(coordinates, place.reshape(-1), len(numbers))
+        counted = BlockMoments(
+            moments.counts,
+            np.hstack([moments.totals, witnesses[:, None]]),
+            np.hstack([moments.squares, witnesses[:, None]]),
+        )
+        self._kept.keep_moments(self._key(task.value), numbers, counted)
+
+    def _read(self, value: str, first: int, last: int) -> tuple[NDArray[np.int64], BlockMoments]:
+        kept = self._kept.kept_moments(self._key(value), since_block=first, until_block=last)
+        return kept.blocks, kept.moments
+
+    def _feed(self, values: Sequence[str], until: int) -> None:
+        """Let the memories see every tick before ``until`` that they have not seen, in order."""
+        if until <= self._fed:
+            return
+        ticks: dict[int, dict[str, Moments]] = {}
+        for value in values:
+            numbers, moments = self._read(value, self._fed, until)
+            for place, number in enumerate(numbers):
+                ticks.setdefault(int(number), {})[value] = _sum(moments.take(np.array([place])))
+        for number in sorted(ticks):
+            self._memory = self._memory.after(ticks[number])
+        self._fed = until
+
+
+def _sum(kept: BlockMoments) -> Moments:
+    """The moments of ticks as one, with the blocks that are counted in the last coordinate."""
+    blocks = float(kept.totals[:, -1].sum())
+    totals: NDArray[Any] = kept.totals[:, :-1].sum(axis=0)
+    return Moments(float(kept.counts.sum()), totals, kept.squares[:, :-1].sum(axis=0), blocks, blocks)
