@@ -7,14 +7,17 @@ column                 written as                                            als
                                                                              seconds, ISO 8601 text
 ``embedding``          list<float32>; null where missing                     large or fixed-size lists, float16/64
 ``predicted_class``    string; null where unknown                            dictionary, integers
+``label``              string, the true class; null where unknown; only      dictionary, integers; may be left out
+                       where the sample has labels
 ``confidence_<class>`` float32, 0 to 1; null where missing                   float16/64, integers
 ``id``                 string                                                dictionary, integers; may be left out
 ``latency_ms``         float64; null where not given                         any number; may be left out
 a slice label          string; null where an event has none                  dictionary
 =====================  ====================================================  ========================================
 
-Only ``time`` must be there, and something to compare: embeddings, predicted classes or confidences. Rows are counted
-from 0. Everything wrong raises BadInput with file, column and what is accepted.
+Only ``time`` must be there, and something to compare: embeddings, predicted classes or confidences. A column with the
+name of another field (``RESERVED_LABELS``) is never a slice. Rows are counted from 0. Everything wrong raises BadInput
+with file, column and what is accepted.
 """
 
 import json
@@ -39,8 +42,11 @@ CONFIDENCE = "confidence_"
 """What the name of a confidence column begins with; the class follows."""
 
 _METADATA = b"visiondrift"
+_NAMING = ("predicted_class", "label")  # the columns whose values are classes
 _LABEL = re.compile(r"[a-z][a-z0-9_]{0,30}")
-_ACCEPTED = "time, embedding, predicted_class, confidence_<class>, id, latency_ms and slice labels such as camera"
+_ACCEPTED = (
+    "time, embedding, predicted_class, confidence_<class>, label, id, latency_ms and slice labels such as camera"
+)
 _LATEST_SECONDS = 1e11  # the year 5138: a larger number is milliseconds
 _ROUNDING = 1e-6  # a softmax in float16 or float32 may end this far outside of 0 to 1
 
@@ -49,9 +55,11 @@ def read_sample(path: Path, *, classes: Sequence[str] | None = None, slices: Seq
     """The sample in a Parquet file, sorted by time.
 
     ``classes`` gives the order of the confidence columns of the answer (NaN where the file lacks one; a class of the
-    file that is not among them is an error); left out, they are the file's own. ``slices`` names the slice columns to
-    read, all of which must be there; left out, every text column that is nothing else is one. Embeddings are kept as
-    they are; a row that is null, all zeros or not finite counts as missing. Raises BadInput.
+    file that is not among them is an error, be it predicted or true); left out, they are the file's own. ``slices``
+    names the slice columns to read, all of which must be there; left out, every text column that is nothing else is
+    one. Embeddings are kept as they are; a row that is null, all zeros or not finite counts as missing.
+
+    Raises BadInput.
     """
     columns = _Columns(path)
     times = columns.times()
@@ -60,19 +68,20 @@ def read_sample(path: Path, *, classes: Sequence[str] | None = None, slices: Seq
     sample = Sample(
         times=times,
         ids=columns.ids(),
-        slices={label: columns.texts(label) for label in columns.labels(slices)},
+        slices={label: columns.texts(label) for label in columns.slice_labels(slices)},
         classes=names,
         embeddings=columns.embeddings(),
         confidences=confidences,
         predicted=columns.predicted(names, confidences),
         latency_ms=columns.numbers("latency_ms") if "latency_ms" in columns.names else np.full(len(times), np.nan),
+        labels=columns.true(names),
     )
     ascending = bool(np.all(times[1:] >= times[:-1]))
     return sample if ascending else sample.take(np.argsort(times, kind="stable"))
 
 
 def classes_in(path: Path) -> tuple[str, ...]:
-    """The classes of a file: its confidence columns in order, then the predicted classes that have none, sorted."""
+    """The classes of a file: its confidence columns in order, then predicted and true ones without such, sorted."""
     return _Columns(path).classes()
 
 
@@ -87,9 +96,11 @@ def write_sample(path: Path, sample: Sample) -> None:
     for label, values in sample.slices.items():
         _check_label(path, label)
         columns[label] = pa.array(values, pa.string(), mask=np.asarray(values == "", dtype=bool))
+    names = np.array([*sample.classes, None], dtype=object)  # -1, unknown, picks the None
     if sample.classes:
-        names = np.array([*sample.classes, None], dtype=object)  # -1, unknown, picks the None
         columns["predicted_class"] = pa.array(names[sample.predicted], pa.string())
+    if sample.labels is not None:
+        columns["label"] = pa.array(names[sample.labels], pa.string())
     for index, name in enumerate(sample.classes):
         shares = sample.confidences[:, index]
         columns[CONFIDENCE + name] = pa.array(shares, pa.float32(), mask=np.isnan(shares))
@@ -169,7 +180,7 @@ class _Columns:
 
     @staticmethod
     def _is_wanted(field: Any) -> bool:
-        known = {"time", "id", "embedding", "predicted_class", "latency_ms"}
+        known = {"time", "id", "embedding", *_NAMING, "latency_ms"}
         if field.name in known or field.name.startswith(CONFIDENCE):
             return True
         return field.name not in RESERVED_LABELS and not pa.types.is_nested(field.type)
@@ -179,6 +190,7 @@ class _Columns:
             "time": "timestamps, ISO 8601 text or seconds since the epoch, one in every row",
             "embedding": "a list of floats of one length in every row, null where missing",
             "predicted_class": "text, null where unknown",
+            "label": "text, null where unknown",
             "id": "text or whole numbers",
             "latency_ms": "numbers, null where not given",
         }.get(column, "numbers from 0 to 1, null where missing" if column.startswith(CONFIDENCE) else "text")
@@ -255,10 +267,10 @@ class _Columns:
         given = self.texts("id")
         return np.where(given == "", rows, given)
 
-    def labels(self, wanted: Sequence[str] | None) -> list[str]:
+    def slice_labels(self, wanted: Sequence[str] | None) -> list[str]:
         """The slice columns: those wanted, or every text column that is nothing else."""
         if wanted is None:
-            labels = [field.name for field in self._table.schema if self._is_label(field)]
+            labels = [field.name for field in self._table.schema if self._is_slice(field)]
             for label in labels:
                 _check_label(self._path, label)
             return labels
@@ -271,19 +283,18 @@ class _Columns:
         return list(wanted)
 
     @staticmethod
-    def _is_label(field: Any) -> bool:
+    def _is_slice(field: Any) -> bool:
         if field.name in RESERVED_LABELS or field.name.startswith((CONFIDENCE, "__")):
             return False
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         return _is_text(kind)
 
     def classes(self) -> tuple[str, ...]:
-        """Classes with a confidence column, in order; then those that are only predicted, sorted."""
+        """Classes with a confidence column, in order; then those that are only predicted or true, sorted."""
         named = [name.removeprefix(CONFIDENCE) for name in self.names if name.startswith(CONFIDENCE)]
-        if "predicted_class" not in self.names:
-            return tuple(named)
-        predicted = set(pc.unique(self._text_column("predicted_class")).to_pylist()) - {None, ""}
-        return (*named, *sorted(predicted.difference(named)))
+        columns = [self._text_column(name) for name in _NAMING if name in self.names]
+        others = {text for column in columns for text in pc.unique(column).to_pylist()} - {None, ""}
+        return (*named, *sorted(others.difference(named)))
 
     def confidences(self, classes: tuple[str, ...]) -> NDArray[np.float32]:
         """(n, C) in the order of ``classes``; NaN where missing."""
@@ -310,14 +321,21 @@ class _Columns:
             if known.any():
                 indices[known] = np.nanargmax(confidences[known], axis=1)
             return indices
-        column = self._text_column("predicted_class")
+        return self._indices("predicted_class", classes)
+
+    def true(self, classes: tuple[str, ...]) -> NDArray[np.int32] | None:
+        """(n,) indices of the true classes into ``classes``, -1 where unknown; None without such a column."""
+        return self._indices("label", classes) if "label" in self.names else None
+
+    def _indices(self, name: str, classes: tuple[str, ...]) -> NDArray[np.int32]:
+        column = self._text_column(name)
         if not classes:
             found: NDArray[np.int32] = np.full(self._rows, -1, dtype=np.int32)
         else:
             found = pc.fill_null(pc.index_in(column, pa.array(classes, pa.string())), -1).to_numpy()
         given = pc.fill_null(column, "").to_numpy(zero_copy_only=False)
         self._refuse_rows(
-            "predicted_class",
+            name,
             (found < 0) & (given != ""),
             lambda row: f"is {given[row]!r}, which is not one of the classes {', '.join(classes) or '(none)'}",
         )

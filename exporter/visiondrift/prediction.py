@@ -92,7 +92,8 @@ class Sample:
     ``times`` (n,) float64 seconds since the epoch, ascending; ``slices`` label -> (n,) object array of str ("" where
     an event has no such label); ``embeddings`` (n, d) float32 with NaN rows where missing; ``confidences`` (n, C)
     float32 with NaN rows where missing; ``predicted`` (n,) int32 index into ``classes``, -1 where unknown;
-    ``latency_ms`` (n,) float64, NaN where not given; ``ids`` (n,) object array of str.
+    ``latency_ms`` (n,) float64, NaN where not given; ``ids`` (n,) object array of str; ``labels`` (n,) int32 index into
+    ``classes`` of the true class, -1 where unknown; None where no event has one.
     """
 
     times: NDArray[np.float64]
@@ -103,6 +104,7 @@ class Sample:
     confidences: NDArray[np.float32]
     predicted: NDArray[np.int32]
     latency_ms: NDArray[np.float64]
+    labels: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -127,6 +129,11 @@ class Sample:
         return np.asarray(~np.isnan(self.confidences).all(axis=1))
 
     @property
+    def has_label(self) -> NDArray[np.bool_]:
+        """(n,) True where the event's true class is known."""
+        return np.zeros(len(self), dtype=bool) if self.labels is None else np.asarray(self.labels >= 0)
+
+    @property
     def top_confidence(self) -> NDArray[np.float32]:
         """(k,) highest confidence of each of the k events that have confidences."""
         return np.asarray(np.nanmax(self.confidences[self.has_confidences], axis=1, initial=0.0), dtype=np.float32)
@@ -142,6 +149,7 @@ class Sample:
             confidences=self.confidences[rows],
             predicted=self.predicted[rows],
             latency_ms=self.latency_ms[rows],
+            labels=None if self.labels is None else self.labels[rows],
         )
 
     def of_unit_length(self) -> "Sample":
@@ -173,7 +181,7 @@ def sample_of(events: Sequence[PredictionEvent], *, classes: tuple[str, ...], di
     """Columns of ``events``, sorted by time.
 
     Confidences are placed by class name into the order of ``classes`` (NaN where the event does not name a class);
-    embeddings of another length than ``dimension`` count as missing.
+    embeddings of another length than ``dimension`` count as missing. Events know no true class: ``labels`` is None.
     """
     ordered = sorted(events, key=lambda event: event.time)
     labels = sorted({label for event in ordered for label, _ in event.slices})

@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,13 +22,20 @@ from visiondrift.errors import BadInput, ReferenceUnusable
 from visiondrift.parquet import read_sample, write_sample
 from visiondrift.prediction import Sample
 
-FORMAT = 1
+FORMAT = 2
+"""What is written. Format 1 is read as well: it knew neither ``labelled`` nor ``times``."""
+
 SAMPLE_FILE = "reference.parquet"
 MANIFEST_FILE = "manifest.json"
 
+Times = Literal["capture", "file"]
+"""What the times of a reference are: when a frame was taken, or those of image files, which say nothing of that."""
+
 
 class Manifest(BaseModel):
-    """What ``manifest.json`` says of the rows beside it. Times are RFC 3339; ``embedder`` is "" where unknown."""
+    """What ``manifest.json`` says of the rows beside it. Times are RFC 3339; ``embedder`` is "" where unknown;
+    ``labelled`` counts the rows whose true class is known.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -43,6 +51,8 @@ class Manifest(BaseModel):
     until: str | None
     content_hash: str
     created: str
+    labelled: int = Field(default=0, ge=0)
+    times: Times = "capture"
 
     @property
     def created_seconds(self) -> float:
@@ -51,6 +61,14 @@ class Manifest(BaseModel):
             return datetime.fromisoformat(self.created).timestamp()
         except ValueError:
             return 0.0
+
+
+class _AnyFormat(BaseModel):
+    """What manifests of all formats have in common."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    format: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +89,20 @@ class ListedReference:
 
 
 def save_reference(
-    directory: Path, sample: Sample, *, embedder: str, source: str, now: float, overwrite: bool = False
+    directory: Path,
+    sample: Sample,
+    *,
+    embedder: str,
+    source: str,
+    now: float,
+    times: Times = "capture",
+    overwrite: bool = False,
 ) -> Manifest:
     """Keep ``sample`` as the reference ``directory``, whole or not at all.
 
-    ``source`` says what it was built from; ``now`` is in seconds since the epoch. A reference that exists is replaced
-    only with ``overwrite``, and stays until the new one is complete. Raises BadInput, and OSError where the disk does.
+    ``source`` says what it was built from, ``times`` what the times of ``sample`` are; ``now`` is in seconds since the
+    epoch. A reference that exists is replaced only with ``overwrite``, and stays until the new one is complete. Raises
+    BadInput, and OSError where the disk does.
     """
     check_place(directory, overwrite=overwrite)
     _check_saving(directory, sample, embedder=embedder)
@@ -85,7 +111,7 @@ def save_reference(
     try:
         write_sample(unfinished / SAMPLE_FILE, sample)
         manifest = _describe(
-            directory.name, unfinished / SAMPLE_FILE, sample, embedder=embedder, source=source, now=now
+            directory.name, unfinished / SAMPLE_FILE, sample, embedder=embedder, source=source, now=now, times=times
         )
         text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
         (unfinished / MANIFEST_FILE).write_text(text, encoding="utf-8")
@@ -164,17 +190,13 @@ def read_manifest(directory: Path) -> Manifest:
         found = f" (an interrupted replacement left the one before it in {left})" if left.is_dir() else ""
         raise ReferenceUnusable(f"{directory}: there is no such reference{found}. {_advice(directory)}")
     try:
-        manifest = Manifest.model_validate_json(file.read_bytes())
+        text = file.read_bytes()
+        _check_format(directory, text)
+        return Manifest.model_validate_json(text)
     except OSError as error:
         raise _damaged(directory, f"{MANIFEST_FILE} cannot be read ({error.strerror})") from error
     except ValidationError as error:
         raise _damaged(directory, f"{MANIFEST_FILE}: {_first_problem(error)}") from error
-    if manifest.format > FORMAT:
-        raise ReferenceUnusable(
-            f"{directory}: the reference has format {manifest.format}, this version reads up to {FORMAT}. "
-            f"{_advice(directory)}"
-        )
-    return manifest
 
 
 def rfc3339(seconds: float) -> str:
@@ -200,7 +222,9 @@ def _check_saving(directory: Path, sample: Sample, *, embedder: str) -> None:
         raise BadInput(f"{directory}: the rows have embeddings, but what made them is not said; name the embedder")
 
 
-def _describe(name: str, file: Path, sample: Sample, *, embedder: str, source: str, now: float) -> Manifest:
+def _describe(
+    name: str, file: Path, sample: Sample, *, embedder: str, source: str, now: float, times: Times = "capture"
+) -> Manifest:
     return Manifest(
         name=name,
         format=FORMAT,
@@ -214,6 +238,8 @@ def _describe(name: str, file: Path, sample: Sample, *, embedder: str, source: s
         until=rfc3339(float(np.max(sample.times))),
         content_hash=_hash(file),
         created=rfc3339(now),
+        labelled=int(sample.has_label.sum()),
+        times=times,
     )
 
 
@@ -239,6 +265,18 @@ def _flush(file: Path) -> None:
 def _hash(file: Path) -> str:
     with file.open("rb") as handle:
         return "sha256:" + hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _check_format(directory: Path, manifest: bytes) -> None:
+    """Asked before anything else: fields of a later format are no damage. Raises ReferenceUnusable."""
+    try:
+        found = _AnyFormat.model_validate_json(manifest).format
+    except ValidationError:  # whatever is wrong, the whole manifest's own check says it
+        return
+    if found > FORMAT:
+        raise ReferenceUnusable(
+            f"{directory}: the reference has format {found}, this version reads up to {FORMAT}. {_advice(directory)}"
+        )
 
 
 def _check_embedder(where: Path, manifest: Manifest, embedder: str | None, dimension: int | None) -> None:

@@ -399,6 +399,7 @@ def test_a_reference_from_images_has_the_folders_as_slices(say: Say, tmp_path: P
     manifest = read_manifest(tmp_path / "references" / "lobby")
     assert manifest.slices == {"camera": ("left", "right")}, "an image outside of the folders is of no camera"
     assert manifest.source == "images in g"
+    assert manifest.times == "file"
 
 
 def test_images_cannot_stand_in_for_a_client_s_own_embeddings(say: Say, config: Path, tmp_path: Path) -> None:
@@ -431,6 +432,23 @@ def test_a_reference_from_a_file_bears_the_only_model_s_embedder(say: Say, files
     reference = load_reference(files / "references" / "pets", embedder=CLIP, dimension=DIMENSION)
     lengths = np.linalg.norm(reference.sample.embeddings, axis=1)
     np.testing.assert_allclose(lengths, 1, atol=1e-6)
+
+
+def test_a_reference_from_a_file_keeps_its_true_classes(say: Say, files: Path, config: Path) -> None:
+    given = sliced(rows(300, seed=3), "left", "right")
+    labels = np.where(np.arange(300) < 250, given.predicted, -1).astype(np.int32)
+    write_sample(files / "labelled.parquet", replace(given, labels=labels))
+    said = say("reference", "build", "pets", "--config", config, "--parquet", files / "labelled.parquet")
+    assert said.status == 0
+    reference = load_reference(files / "references" / "pets", embedder=CLIP, dimension=DIMENSION)
+    np.testing.assert_array_equal(reference.sample.labels, labels)
+    assert (reference.manifest.labelled, reference.manifest.times) == (250, "capture")
+
+
+def test_a_label_in_a_window_changes_nothing_of_its_evaluation(say: Say, files: Path) -> None:
+    given = read_sample(files / "good.parquet")
+    write_sample(files / "labelled.parquet", replace(given, labels=given.predicted))
+    assert compare(say, files, "labelled.parquet", "-o", "tsv") == compare(say, files, "good.parquet", "-o", "tsv")
 
 
 def test_with_several_models_what_made_a_file_must_be_said(say: Say, files: Path, tmp_path: Path) -> None:
@@ -496,6 +514,7 @@ def test_export_writes_the_newest_version_where_none_is_named(say: Say, logged: 
     sample = read_sample(tmp_path / "out.parquet")
     assert sample.classes == CLASSES
     assert sample.slice_values("camera") == ("right",)
+    assert sample.labels is None
 
 
 @pytest.mark.parametrize(

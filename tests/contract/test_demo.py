@@ -3,10 +3,14 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from exporter_process import ROOT
+from visiondrift.demo import classifier, digits
 from visiondrift.demo.play import Sightings
+from visiondrift.demo.stream import FRAMES_PER_SECOND
+from visiondrift.reference import load_reference
 
 DAMAGED = "camera=right"
 
@@ -44,6 +48,20 @@ def test_a_camera_reported_before_it_was_damaged_fails_the_demo():
     found = seen(right="critical")
     found.too_early = frozenset(found.reported)
     assert not found.as_expected("dark")
+
+
+def test_the_demos_reference_knows_every_digit_and_runs_at_the_streams_pace():
+    reference = load_reference(ROOT / "reference_data" / "digits-demo", embedder=None, dimension=None)
+    sample = reference.sample
+    assert reference.manifest.labelled == len(sample)
+    assert sample.classes == classifier.CLASSES
+    _, true = digits.digits()
+    for camera in digits.CAMERAS:
+        rows = sample.of_slice(f"camera={camera}")
+        shown = np.bincount(true[digits.split().reference], minlength=10)
+        np.testing.assert_array_equal(np.bincount(rows.labels, minlength=10) % shown, 0)
+        np.testing.assert_allclose(np.diff(rows.times), 1 / FRAMES_PER_SECOND, atol=2e-6)
+        assert np.mean(rows.predicted == rows.labels) > 0.9, "labels that are out of step would be right one in ten"
 
 
 @pytest.mark.slow

@@ -300,7 +300,7 @@ def test_the_keys_are_those_of_the_models() -> None:
 
 
 def test_the_reserved_labels_hold_the_columns_of_the_file_format() -> None:
-    assert {"time", "id", "embedding", "predicted_class", "latency_ms"} <= RESERVED_LABELS
+    assert {"time", "id", "embedding", "predicted_class", "label", "latency_ms"} <= RESERVED_LABELS
 
 
 def test_thresholds_of_nobody_are_empty() -> None:

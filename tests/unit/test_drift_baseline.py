@@ -1,6 +1,7 @@
 """Which rows of the reference a window is compared with."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,6 +134,21 @@ def test_classes_are_put_in_the_models_order() -> None:
     assert np.isnan(aligned.confidences[:, 1]).all()
     assert aligned.predicted.tolist() == [2, 2, 2]
     assert align_classes(given_sample, ("dog",)).predicted.tolist() == [-1, -1, -1]
+    assert aligned.labels is None
+
+
+def test_true_classes_are_put_in_the_models_order_and_one_it_lacks_becomes_unknown() -> None:
+    labelled = replace(sample(["a"] * 4), labels=np.int32([0, 1, -1, 0]))
+    aligned = align_classes(labelled, ("dog", "bird", "cat"))
+    assert aligned.labels is not None
+    assert aligned.labels.tolist() == [2, 0, -1, 2]
+    assert aligned.labels.dtype == np.int32
+    without_cats = align_classes(labelled, ("dog",))
+    assert without_cats.labels is not None
+    assert without_cats.labels.tolist() == [-1, 0, -1, -1]
+    prepared = PreparedReference.from_sample(labelled, Settings(classes=("dog", "cat"), slices=("camera",)))
+    assert prepared.sample.labels is not None
+    assert prepared.sample.labels.tolist() == [1, 0, -1, 1]
 
 
 def test_the_class_with_the_highest_confidence_stands_in_for_one_that_was_not_sent() -> None:

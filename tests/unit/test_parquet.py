@@ -50,6 +50,7 @@ def samples(draw: st.DrawFn) -> Sample:
     texts = st.lists(st.text(max_size=5), min_size=n, max_size=n)
     latency = draw(npst.arrays(np.float64, n, elements=st.floats(0, 1e6)))
     latency[draw(npst.arrays(bool, n))] = np.nan
+    indices = npst.arrays(np.int32, n, elements=st.integers(-1, len(classes) - 1))
     return Sample(
         times=np.array(sorted(micros)) / 1e6,
         ids=np.array(draw(st.lists(st.text(min_size=1), min_size=n, max_size=n)), dtype=object),
@@ -57,8 +58,9 @@ def samples(draw: st.DrawFn) -> Sample:
         classes=classes,
         embeddings=embeddings,
         confidences=confidences,
-        predicted=draw(npst.arrays(np.int32, n, elements=st.integers(-1, len(classes) - 1))),
+        predicted=draw(indices),
         latency_ms=latency,
+        labels=draw(st.none() | indices),
     )
 
 
@@ -75,6 +77,12 @@ def test_a_sample_comes_back_as_it_was_written(sample: Sample, tmp_path_factory:
     for name in ("times", "ids", "embeddings", "confidences", "predicted", "latency_ms"):
         np.testing.assert_array_equal(getattr(back, name), getattr(sample, name), err_msg=name)
         assert getattr(back, name).dtype == getattr(sample, name).dtype
+    if sample.labels is None:
+        assert back.labels is None
+    else:
+        assert back.labels is not None
+        np.testing.assert_array_equal(back.labels, sample.labels)
+        assert back.labels.dtype == np.int32
     assert set(back.slices) == set(sample.slices)
     for label, values in sample.slices.items():
         assert list(back.slices[label]) == list(values)
@@ -157,6 +165,49 @@ def test_rows_are_sorted_by_time(tmp_path: Path) -> None:
     assert list(sample.ids) == ["x", "y", "z"]
 
 
+def test_sorting_by_time_keeps_true_classes_with_their_rows(tmp_path: Path) -> None:
+    sample = read_sample(
+        write(tmp_path, time=[3.0, 1.0, 2.0], predicted_class=["a", "a", "b"], label=["b", "a", None], id=list("zxy"))
+    )
+    assert list(sample.ids) == ["x", "y", "z"]
+    assert sample.labels is not None
+    assert list(sample.labels) == [0, -1, 1]
+
+
+LABELS = {
+    "text": pa.array(["3", None, "7", ""]),
+    "large text": pa.array(["3", None, "7", ""], pa.large_string()),
+    "dictionary": pa.array(["3", None, "7", ""]).dictionary_encode(),
+    "integers": pa.array([3, None, 7, None]),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_true_classes_are_read_from(kind: str, tmp_path: Path) -> None:
+    file = write(tmp_path, time=np.arange(4.0), predicted_class=["7"] * 4, label=LABELS[kind])
+    sample = read_sample(file, classes=["7", "3"])
+    assert sample.labels is not None
+    assert list(sample.labels) == [1, -1, 0, -1]
+    assert not sample.slices, "the true class is no slice"
+
+
+def test_a_label_column_of_nulls_knows_no_true_class(tmp_path: Path) -> None:
+    file = write(tmp_path, time=[1.0], predicted_class=["a"], label=pa.nulls(1))
+    assert list(read_sample(file).has_label) == [False]
+
+
+def test_without_labels_no_such_column_is_written(tmp_path: Path) -> None:
+    sample = read_sample(write(tmp_path, time=[1.0], predicted_class=["a"]))
+    assert sample.labels is None
+    assert list(sample.has_label) == [False]
+    write_sample(tmp_path / "out.parquet", sample)
+    assert "label" not in pq.read_schema(tmp_path / "out.parquet").names
+
+
+def test_true_classes_alone_are_nothing_to_compare(tmp_path: Path) -> None:
+    assert refusal(write(tmp_path, time=[1.0], label=["a"])).startswith("nothing to compare; accepted is at least one")
+
+
 def test_classes_asked_for_give_the_order_and_leave_the_absent_missing(tmp_path: Path) -> None:
     file = write(tmp_path, time=[1.0], confidence_b=[0.25], confidence_a=[0.75])
     sample = read_sample(file, classes=["a", "b", "c"])
@@ -164,9 +215,13 @@ def test_classes_asked_for_give_the_order_and_leave_the_absent_missing(tmp_path:
     assert list(sample.predicted) == [0], "without the column, the class of highest confidence"
 
 
-def test_classes_in_a_file_are_those_with_confidences_and_those_predicted(tmp_path: Path) -> None:
-    file = write(tmp_path, time=[1.0, 2.0], confidence_b=[0.25, None], predicted_class=["a", "b"])
-    assert classes_in(file) == ("b", "a")
+def test_classes_in_a_file_are_those_with_confidences_then_those_predicted_or_true(tmp_path: Path) -> None:
+    file = write(tmp_path, time=[1.0, 2.0], confidence_d=[0.25, None], predicted_class=["c", "d"], label=["a", "c"])
+    assert classes_in(file) == ("d", "a", "c")
+    sample = read_sample(file)
+    assert sample.classes == ("d", "a", "c")
+    assert sample.labels is not None
+    assert list(sample.labels) == [1, 2]
 
 
 def test_columns_that_are_fields_of_an_event_are_not_slices(tmp_path: Path) -> None:
@@ -240,6 +295,14 @@ REFUSED = {
         {"time": [1.0], "predicted_class": [["a"]]},
         "column predicted_class: it holds list<element: string>; accepted is text, null where unknown",
     ),
+    "label of lists": (
+        {"time": [1.0], "predicted_class": ["a"], "label": [["a"]]},
+        "column label: it holds list<element: string>; accepted is text, null where unknown",
+    ),
+    "label of fractions": (
+        {"time": [1.0], "predicted_class": ["a"], "label": [0.5]},
+        "column label: it holds double; accepted is text, null where unknown",
+    ),
     "slice label with a space": (
         {"time": [1.0], "predicted_class": ["a"], "Camera name": ["n"]},
         "column 'Camera name' cannot be a slice label; accepted are lower-case letters, digits and _, at most 31, a "
@@ -263,6 +326,10 @@ def test_a_class_that_is_not_configured_is_refused(tmp_path: Path) -> None:
     assert refusal(file, classes=["cat"]) == (
         "column predicted_class: row 0 is 'dog', which is not one of the classes cat; accepted is text, null where "
         "unknown"
+    )
+    file = write(tmp_path, time=[1.0, 2.0], predicted_class=["cat", "cat"], label=[None, "dog"])
+    assert refusal(file, classes=["cat"]) == (
+        "column label: row 1 is 'dog', which is not one of the classes cat; accepted is text, null where unknown"
     )
 
 
@@ -291,10 +358,11 @@ def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
     assert refusal(file).startswith("this is not a readable Parquet file (")
 
 
-def test_a_slice_label_that_is_a_column_is_not_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["time", "label"])
+def test_a_slice_label_that_is_a_column_is_not_written(name: str, tmp_path: Path) -> None:
     sample = read_sample(write(tmp_path, time=[1.0], predicted_class=["a"]))
-    clash = Sample(**{**vars(sample), "slices": {"time": np.array(["x"], dtype=object)}})
-    with pytest.raises(BadInput, match="time cannot be a slice label"):
+    clash = Sample(**{**vars(sample), "slices": {name: np.array(["x"], dtype=object)}})
+    with pytest.raises(BadInput, match=f"{name} cannot be a slice label"):
         write_sample(tmp_path / "out.parquet", clash)
     assert not (tmp_path / "out.parquet").exists()
 

@@ -1,8 +1,10 @@
-"""A sample's embeddings brought to the length that intake gives them."""
+"""A sample: embeddings of the length that intake gives them, and true classes that stay with their rows."""
+
+from dataclasses import replace
 
 import numpy as np
 
-from visiondrift.prediction import Sample
+from visiondrift.prediction import PredictionEvent, Sample, sample_of
 
 
 def sample_of_rows(rows: list[list[float]]) -> Sample:
@@ -42,3 +44,23 @@ def test_embeddings_of_length_one_are_left_as_they_are_to_the_last_bit() -> None
 
 def test_a_sample_without_embeddings_is_left_as_it_is() -> None:
     assert sample_of_rows([[], []]).of_unit_length().dimension == 0
+
+
+def test_rows_that_are_taken_keep_their_true_classes() -> None:
+    labelled = replace(sample_of_rows([[3, 4]] * 4), classes=("a", "b"), labels=np.int32([0, -1, 1, 0]))
+    taken = labelled.take(np.array([2, 0, 1])).of_unit_length()
+    assert taken.labels is not None
+    assert taken.labels.tolist() == [1, 0, -1]
+    assert taken.has_label.tolist() == [True, True, False]
+    assert labelled.take(labelled.has_label).has_label.all()
+
+
+def test_without_true_classes_none_are_made_up() -> None:
+    rows = sample_of_rows([[3, 4]] * 2)
+    assert rows.take(np.array([True, False])).labels is None
+    assert rows.has_label.tolist() == [False, False]
+
+
+def test_events_know_no_true_class() -> None:
+    event = PredictionEvent(id="1", time=1.0, model="m", version="1", classes=("a",), predicted_class="a")
+    assert sample_of([event], classes=("a",), dimension=0).labels is None

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from visiondrift.errors import BadInput, ReferenceUnusable
@@ -58,7 +59,7 @@ def test_a_reference_comes_back_with_its_manifest(saved: Path) -> None:
     np.testing.assert_array_equal(reference.sample.embeddings, a_sample().embeddings)
     assert reference.manifest.model_copy(update={"content_hash": ""}) == Manifest(
         name="animals",
-        format=1,
+        format=2,
         embedder=CLIP,
         dimension=4,
         rows=6,
@@ -69,6 +70,8 @@ def test_a_reference_comes_back_with_its_manifest(saved: Path) -> None:
         until="2026-09-21T14:13:25.000Z",
         content_hash="",
         created="2026-09-21T14:14:20.000Z",
+        labelled=0,
+        times="capture",
     )
     assert reference.manifest.created_seconds == NOON + 60
 
@@ -137,8 +140,48 @@ def test_a_damaged_reference_is_refused(damage: object, says: str, saved: Path) 
 
 def test_a_manifest_of_a_later_format_is_refused(saved: Path) -> None:
     manifest = json.loads((saved / "manifest.json").read_text())
-    (saved / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
-    assert "the reference has format 2, this version reads up to 1" in why_refused(saved)
+    (saved / "manifest.json").write_text(json.dumps(manifest | {"format": 3, "weather": "fog"}))
+    assert "the reference has format 3, this version reads up to 2" in why_refused(saved)
+
+
+def test_a_manifest_of_the_first_format_has_no_labels_and_times_of_capture(saved: Path) -> None:
+    manifest = json.loads((saved / "manifest.json").read_text())
+    first = {key: value for key, value in manifest.items() if key not in {"labelled", "times"}} | {"format": 1}
+    (saved / "manifest.json").write_text(json.dumps(first))
+    loaded = load_reference(saved, embedder=CLIP, dimension=4).manifest
+    assert (loaded.format, loaded.labelled, loaded.times) == (1, 0, "capture")
+
+
+def test_a_labelled_reference_keeps_its_true_classes_and_counts_them(tmp_path: Path) -> None:
+    labelled = replace(a_sample(), labels=np.int32([0, 1, -1, 0, -1, 1]))
+    save_reference(tmp_path / "pets", labelled, embedder=CLIP, source="a file", now=NOON)
+    reference = load_reference(tmp_path / "pets", embedder=CLIP, dimension=4, classes=("cow", "dog", "cat"))
+    assert reference.manifest.labelled == 4
+    assert reference.sample.labels is not None
+    assert list(reference.sample.labels) == [2, 1, -1, 2, -1, 1], "in the order of the classes asked for"
+    assert open_reference(tmp_path / "pets" / "reference.parquet").manifest.labelled == 4
+
+
+def test_a_true_class_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
+    labelled = replace(a_sample(), classes=("cat", "cow"), confidences=np.full((6, 2), np.nan, dtype=np.float32))
+    write_sample(tmp_path / "rows.parquet", replace(labelled, labels=np.ones(6, dtype=np.int32)))
+    table = pq.read_table(tmp_path / "rows.parquet").drop_columns(["confidence_cat", "confidence_cow"])
+    pq.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(BadInput, match=r"column label: row 0 is 'cow', which is not one of the classes cat, dog"):
+        open_reference(tmp_path / "rows.parquet", classes=("cat", "dog"))
+
+
+def test_times_of_files_are_kept_apart_from_times_of_capture(tmp_path: Path) -> None:
+    save_reference(tmp_path / "photos", a_sample(), embedder=CLIP, source="images", now=NOON, times="file")
+    assert read_manifest(tmp_path / "photos").times == "file"
+
+
+@pytest.mark.parametrize("wrong", [{"times": "upload"}, {"labelled": -1}])
+def test_a_manifest_with_a_value_that_cannot_be_is_refused(wrong: dict[str, object], saved: Path) -> None:
+    manifest = json.loads((saved / "manifest.json").read_text())
+    (saved / "manifest.json").write_text(json.dumps(manifest | wrong))
+    ((name, value),) = wrong.items()
+    assert f"manifest.json: {name} cannot be {value!r}" in why_refused(saved)
 
 
 def test_a_manifest_that_counts_wrongly_is_refused(saved: Path) -> None:

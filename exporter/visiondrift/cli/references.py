@@ -62,7 +62,16 @@ def build(
         watched = chosen_model(loaded, model)
         identity = _identity(loaded, watched.name)
         sample, source = from_log(loaded, watched, version, since, until), f"log of {watched.name} since {since}"
-    manifest = save_reference(directory, sample, embedder=identity, source=source, now=time.time(), overwrite=overwrite)
+    manifest = save_reference(
+        directory,
+        sample,
+        embedder=identity,
+        source=source,
+        now=time.time(),
+        # A file's time is that of its last copy, not of the frame.
+        times="capture" if images is None else "file",
+        overwrite=overwrite,
+    )
     made_with = f", made with {manifest.embedder}" if manifest.dimension else ""
     typer.echo(f"{directory}: {manifest.rows:,} rows of {manifest.dimension} columns{made_with}")
 

@@ -23,6 +23,7 @@ RESERVED_LABELS = frozenset(
         "id",
         "image",
         "image_uri",
+        "label",
         "latency_ms",
         "metadata",
         "model",
@@ -32,7 +33,8 @@ RESERVED_LABELS = frozenset(
         "version",
     }
 )
-"""Fields of an event and columns of its files: a slice label of such a name would be mistaken for one."""
+"""Fields of an event and columns of its files (``label`` is the true class): a slice label of such a name would be
+mistaken for one."""
 
 _LOCAL = "local-dir:"
 _SELF_CONTAINED = (_LOCAL, "hf-hub:")  # what such a name points at brings its own weights
@@ -40,7 +42,10 @@ _SELF_CONTAINED = (_LOCAL, "hf-hub:")  # what such a name points at brings its o
 
 def _not_reserved(label: str) -> str:
     if label in RESERVED_LABELS or label.startswith("confidence_"):
-        msg = f"{label!r} is a field of every event, so it cannot be a slice label; accepted is any other name"
+        msg = (
+            f"{label!r} is a field of an event or a column of its files, so it cannot be a slice label; "
+            "accepted is any other name"
+        )
         raise ValueError(msg)
     return label
 
@@ -267,7 +272,9 @@ class ModelConfig(Strict):
         default=(), description="The classes, in the order of a confidence vector; left out, there are no confidences."
     )
     slices: tuple[Label, ...] = Field(
-        default=(), description="Slice labels, such as camera: each value of each is evaluated on its own."
+        default=(),
+        description="Slice labels, such as camera: each value of each is evaluated on its own. "
+        "The names of other fields and columns, such as label, are taken.",
     )
     embedding: EmbeddingConfig | None = Field(
         default=None, description="For embeddings that the client sends; left out, this service embeds the images."

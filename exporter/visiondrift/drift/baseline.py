@@ -210,9 +210,10 @@ def filled(confidences: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def align_classes(sample: Sample, classes: tuple[str, ...]) -> Sample:
-    """``sample`` with its confidence columns and predicted indices in the order of ``classes``.
+    """``sample`` with its confidence columns, predicted and true indices in the order of ``classes``.
 
-    A class that the sample does not know gets no confidence; one that only the sample knows is dropped.
+    A class that the sample does not know gets no confidence; one that only the sample knows is dropped, and where it is
+    the predicted or the true one, that becomes -1.
     """
     if sample.classes == classes:
         return sample
@@ -223,7 +224,13 @@ def align_classes(sample: Sample, classes: tuple[str, ...]) -> Sample:
             source = sample.classes.index(name)
             confidences[:, target] = sample.confidences[:, source]
             place[source] = target
-    return replace(sample, classes=classes, confidences=confidences, predicted=place[sample.predicted])
+    return replace(
+        sample,
+        classes=classes,
+        confidences=confidences,
+        predicted=place[sample.predicted],
+        labels=None if sample.labels is None else place[sample.labels],
+    )
 
 
 def _prepare(rows: int, name: str, embedded: Sample, confident: Sample, predicted: Sample) -> Baseline:
