@@ -10,6 +10,7 @@ import logging
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visiondrift.drift.baseline import Settings
+from visiondrift.drift.calibrate import BlockRule, CalibrationPlan
 from visiondrift.drift.calibrated import CalibratedReference, Calibration
 from visiondrift.drift.calibration.nulls import SliceCalibration
 from visiondrift.drift.embedding.bank import Centre
@@ -37,10 +40,10 @@ ARRAYS_FILE = "calibration.npz"
 Arrays = dict[str, NDArray[Any]]
 
 
-def save_calibration(directory: Path, calibrated: CalibratedReference) -> None:
-    """Keep it in ``directory``, which is made; the numbers come last, so that they never name arrays not yet there.
+def save_calibration(directory: Path, calibrated: CalibratedReference, plan: CalibrationPlan) -> None:
+    """Keep what ``plan`` came to in ``directory``, which is made. Raises OSError where the disk does.
 
-    Raises OSError where the disk does.
+    The numbers come last, so that they never name arrays that are not yet there.
     """
     directory.mkdir(parents=True, exist_ok=True)
     arrays: Arrays = {"key": np.array(calibrated.key)}
@@ -51,6 +54,7 @@ def save_calibration(directory: Path, calibrated: CalibratedReference) -> None:
         labels.append(_numbers(calibration))
     document = {
         "key": calibrated.key,
+        "plan": asdict(plan),
         "labels": labels,
         "performance": calibrated.performance.to_dict() if calibrated.performance else None,
         "why_no_performance": calibrated.why_no_performance,
@@ -62,6 +66,18 @@ def save_calibration(directory: Path, calibrated: CalibratedReference) -> None:
         json.dump(document, text, separators=(",", ":"), ensure_ascii=False)
         text.write("\n")
     _put(Path(text.name), directory / NUMBERS_FILE)
+
+
+def kept_plan(directory: Path) -> CalibrationPlan | None:
+    """The plan of the calibration in ``directory``; None where there is none."""
+    try:
+        plan = json.loads((directory / NUMBERS_FILE).read_text(encoding="utf-8"))["plan"]
+        settings = plan["settings"] | {name: tuple(plan["settings"][name]) for name in ("classes", "slices")}
+        return CalibrationPlan(
+            Settings(**settings), BlockRule(**plan["rule"]), tuple(plan["windows"]), int(plan["seed"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def load_calibration(directory: Path, *, key: str, sample: Sample) -> CalibratedReference | None:

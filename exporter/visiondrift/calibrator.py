@@ -183,7 +183,7 @@ class BackgroundCalibrations:
         self._counters.count("calibrations", model=request.model)
         self._counters.observe("calibration_duration_seconds", self._stopwatch() - begun, model=request.model)
         try:
-            save_calibration(own, made)
+            save_calibration(own, made, request.plan)
         except OSError as error:
             logger.warning("%s: the calibration cannot be kept (%s); it is made anew at each start", own, error)
         return Answer(made)

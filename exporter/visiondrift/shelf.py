@@ -50,15 +50,7 @@ class Shelf:
 
     def calibration(self, shelved: Shelved, model: WatchedModel) -> Answer:
         """The calibration of a reference for a model, or why there is none."""
-        return self._calibrations.of(
-            Request(
-                model=model.name,
-                directory=shelved.directory,
-                content_hash=shelved.manifest.content_hash,
-                sample=shelved.prepared.sample,
-                plan=plan_of(model, shelved.manifest),
-            )
-        )
+        return self._calibrations.of(_request(shelved, model))
 
     def keep_only(self, models: Iterable[str]) -> None:
         """Let go of the references of every other model."""
@@ -77,6 +69,21 @@ def settings_of(model: WatchedModel) -> Settings:
     )
 
 
+def request_of(directory: Path, model: WatchedModel, *, embedder: str | None) -> Request:
+    """What is to be calibrated of the reference in ``directory`` for a model. Raises ReferenceUnusable."""
+    return _request(_load(directory, model, embedder, ()), model)
+
+
+def _request(shelved: Shelved, model: WatchedModel) -> Request:
+    return Request(
+        model=model.name,
+        directory=shelved.directory,
+        content_hash=shelved.manifest.content_hash,
+        sample=shelved.prepared.sample,
+        plan=plan_of(model, shelved.manifest),
+    )
+
+
 def plan_of(model: WatchedModel, manifest: Manifest) -> CalibrationPlan:
     """Everything that the calibration of a reference for a model hangs on, beside its rows."""
     try:
@@ -90,7 +97,7 @@ def plan_of(model: WatchedModel, manifest: Manifest) -> CalibrationPlan:
     )
 
 
-def _load(directory: Path, model: WatchedModel, embedder: str, origin: tuple[object, ...]) -> Shelved:
+def _load(directory: Path, model: WatchedModel, embedder: str | None, origin: tuple[object, ...]) -> Shelved:
     reference = load_reference(
         directory,
         embedder=embedder,

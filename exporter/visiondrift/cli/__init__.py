@@ -14,6 +14,7 @@ from rich.console import Console
 
 from visiondrift import __version__
 from visiondrift.cli.config import app as config_app
+from visiondrift.cli.evaluate import app as evaluate_app
 from visiondrift.cli.files import app as files_app
 from visiondrift.cli.references import app as references_app
 from visiondrift.cli.run import app as run_app
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (run_app, config_app, files_app):
+for group in (run_app, config_app, evaluate_app, files_app):
     app.add_typer(group)
 app.add_typer(references_app, name="reference")
 

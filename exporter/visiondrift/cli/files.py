@@ -1,82 +1,26 @@
-"""``evaluate`` and ``export``: one evaluation from files without a server, and the log as such a file."""
+"""``export``: the prediction log as a file, and what else the commands take from the log."""
 
-import json
 import re
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption, chosen_model
-from visiondrift.cli.tables import console, table_of
-from visiondrift.config import Config, ThresholdsConfig, load_config
-from visiondrift.config.monitoring import MonitorDefaults, WatchedModel, WindowConfig
-from visiondrift.config.starting import STARTING_THRESHOLDS
+from visiondrift.config import Config, load_config
+from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import parse_duration
-from visiondrift.drift.evaluation import PreparedReference, Settings, evaluate_window
-from visiondrift.drift.judge import WindowEvaluation, worst
 from visiondrift.errors import BadInput, EmbedderUnavailable
 from visiondrift.log import WindowQuery
-from visiondrift.parquet import read_sample, write_sample
-from visiondrift.prediction import Sample, slice_name
-from visiondrift.publish.document import models_document
-from visiondrift.publish.snapshot import Evaluation, ModelState, ReferenceState
-from visiondrift.reference import Manifest, open_reference
-from visiondrift.signals import ALL_SLICES, BY_NAME
+from visiondrift.parquet import write_sample
+from visiondrift.prediction import Sample
 
 app = typer.Typer()
 
-OK, DRIFT, CANNOT_TELL = 0, 1, 2
 _EVERYTHING = 10**9
-_COLUMNS = ("slice", "signal", "score", "warning", "critical", "verdict", "samples", "why")
-
-
-@app.command()
-def evaluate(
-    reference: Annotated[Path, typer.Option(help="A reference folder, or a Parquet file.")],
-    window: Annotated[Path, typer.Option(help="A Parquet file: time, slice columns, embedding, confidence_<class>.")],
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Folder with the thresholds to hold the scores against.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Whose settings and thresholds, with --config.")] = None,
-    min_samples: Annotated[int | None, typer.Option(min=2, help="Events that a score needs.")] = None,
-    output: Annotated[Literal["table", "json", "tsv"], typer.Option("-o", "--output")] = "table",
-) -> None:
-    """Compare a window with a reference, both from files. Exits 0 ok, 1 drift, 2 cannot tell, 3 bad input."""
-    if model is not None and config is None:
-        raise BadInput("--model: it chooses among the models of a configuration; give --config with it")
-    begun = time.monotonic()
-    loaded = load_config(config) if config else None
-    watched = chosen_model(loaded, model) if loaded else None
-    thresholds = loaded.thresholds if loaded else STARTING_THRESHOLDS
-    embedder = made_with(loaded, watched) if loaded and watched else None
-    found = open_reference(reference, embedder=embedder, classes=(watched.classes or None) if watched else None)
-    classes = watched.classes if watched and watched.classes else found.manifest.classes
-    sample = read_sample(window, classes=classes or None).of_unit_length()
-    settings = _score_settings(watched, classes, watched.slices if watched else tuple(sorted(sample.slices)))
-    windows = tuple(
-        _evaluations(
-            PreparedReference.from_sample(found.sample.of_unit_length(), settings),
-            sample,
-            settings,
-            min_samples=min_samples or _least(watched),
-            thresholds=thresholds,
-            model=watched.name if watched else "",
-        )
-    )
-    if output == "json":
-        state = _state(watched, thresholds, found.manifest, windows, seconds=time.monotonic() - begun)
-        typer.echo(json.dumps(models_document([state]), indent=2, ensure_ascii=False))
-    elif output == "tsv":
-        typer.echo("\n".join("\t".join(row) for row in (_COLUMNS, *_rows(windows))))
-    else:
-        _print_table(windows, f"{window} against {found.manifest.name}")
-    raise typer.Exit(_status(windows))
 
 
 @app.command()
@@ -173,102 +117,3 @@ def moment(text: str, now: float) -> float:
 
 def _newest(streams: Sequence[Any], version: str) -> float:
     return max(float(stream.newest) for stream in streams if stream.version == version)
-
-
-def _score_settings(watched: WatchedModel | None, classes: tuple[str, ...], labels: tuple[str, ...]) -> Settings:
-    if watched is None:
-        defaults = MonitorDefaults()
-        return Settings(classes, labels, defaults.low_confidence_below, defaults.column_threshold, defaults.max_classes)
-    return Settings(classes, labels, watched.low_confidence_below, watched.column_threshold, watched.max_classes)
-
-
-def _least(watched: WatchedModel | None) -> int:
-    windows = watched.windows.values() if watched else (WindowConfig(),)
-    return min(window.min_samples for window in windows)
-
-
-def _evaluations(
-    reference: PreparedReference,
-    sample: Sample,
-    settings: Settings,
-    *,
-    min_samples: int,
-    thresholds: ThresholdsConfig,
-    model: str,
-) -> Iterator[WindowEvaluation]:
-    names = [ALL_SLICES, *(slice_name(label, v) for label in settings.slices for v in sample.slice_values(label))]
-    for name in names:
-        evaluation = evaluate_window(
-            reference,
-            sample.of_slice(name),
-            slice_=name,
-            window="file",
-            min_samples=min_samples,
-            settings=settings,
-            thresholds=thresholds.resolve(model, name),
-        )
-        # A file holds what was accepted: of what was refused it cannot tell, not even that it was nothing.
-        known = tuple(judgement for judgement in evaluation.judgements if judgement.signal != "invalid_ratio")
-        yield replace(evaluation, judgements=known)
-
-
-def _state(
-    watched: WatchedModel | None,
-    thresholds: ThresholdsConfig,
-    manifest: Manifest,
-    windows: tuple[WindowEvaluation, ...],
-    *,
-    seconds: float,
-) -> ModelState:
-    """What the service would publish of such an evaluation. Without a configuration the model has no name."""
-    name = watched.name if watched else ""
-    defaults = MonitorDefaults()
-    return ModelState(
-        name=name,
-        owner=thresholds.owner(name),
-        evaluate_every=watched.evaluate_every if watched else defaults.evaluate_every,
-        input_stopped_after=watched.input_stopped_after if watched else defaults.input_stopped_after,
-        reference=ReferenceState(manifest.name, manifest.rows, manifest.created_seconds),
-        evaluations=(Evaluation(name, "", time.time(), seconds, windows),),
-    )
-
-
-def _status(windows: Sequence[WindowEvaluation]) -> int:
-    verdict = worst(window.verdict for window in windows)
-    if verdict in {"warning", "critical"}:
-        return DRIFT
-    # With very many classes none is frequent enough for its own confidence: that alone leaves nothing open.
-    asked = [judgement for judgement in windows[0].judgements if judgement.signal != "confidence_drift"]
-    return CANNOT_TELL if any(judgement.verdict == "insufficient" for judgement in asked) else OK
-
-
-def _rows(windows: Sequence[WindowEvaluation]) -> Iterator[tuple[str, ...]]:
-    for window in windows:
-        for judgement in window.judgements:
-            threshold = judgement.threshold
-            yield (
-                window.slice,
-                judgement.signal,
-                *(_number(value) for value in (judgement.score, threshold.warning, threshold.critical)),
-                judgement.verdict,
-                str(judgement.samples),
-                judgement.why,
-            )
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def _print_table(windows: Sequence[WindowEvaluation], title: str) -> None:
-    colours = {"ok": "green", "warning": "yellow", "critical": "red", "insufficient": "bright_black"}
-    table = table_of(*_COLUMNS[:-1], numbers=("score", "warning", "critical", "verdict", "samples"), title=title)
-    for window in windows:
-        for slice_, signal, score, warning, critical, verdict, samples, _ in _rows([window]):
-            coloured = f"[{colours[verdict]}]{verdict}[/]"
-            table.add_row(escape(slice_), BY_NAME[signal].title, score, warning, critical, coloured, samples)
-        table.add_section()
-    out = console()
-    out.print(table)
-    for why in dict.fromkeys(row[-1] for row in _rows(windows) if row[-1]):
-        out.print(f"insufficient: {why}", soft_wrap=True, markup=False)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -14,7 +14,7 @@ from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption, chosen_model
 from visiondrift.cli.files import from_log, with_state
 from visiondrift.cli.tables import console, table_of
 from visiondrift.config import Config, load_config
-from visiondrift.config.monitoring import IntakeConfig
+from visiondrift.config.monitoring import IntakeConfig, WatchedModel
 from visiondrift.errors import BadInput
 from visiondrift.parquet import read_sample
 from visiondrift.prediction import Sample
@@ -45,8 +45,11 @@ def build(
     until: Annotated[str, typer.Option(help="With --from-log: RFC 3339, or how long ago.")] = "",
     state: Annotated[Path | None, typer.Option(help="The folder that `serve --state` was given.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a reference of that name.")] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate/--no-calibrate", help="Learn its levels now, and not when the service starts.")
+    ] = True,
 ) -> None:
-    """Build a reference from exactly one of --images, --parquet and --from-log."""
+    """Build a reference from exactly one of --images, --parquet and --from-log, and calibrate it."""
     if sum((images is not None, parquet is not None, log)) != 1:
         raise BadInput("reference build: give exactly one of --images FOLDER, --parquet FILE and --from-log")
     loaded = with_state(load_config(config), state)
@@ -74,6 +77,19 @@ def build(
     )
     made_with = f", made with {manifest.embedder}" if manifest.dimension else ""
     typer.echo(f"{directory}: {manifest.rows:,} rows of {manifest.dimension} columns{made_with}")
+    if calibrate:
+        _calibrate(loaded, directory, model)
+
+
+@app.command("calibrate")
+def calibrate_(
+    name: Annotated[str, typer.Argument(help="The reference's name.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    model: Annotated[str | None, typer.Option(help="For which model, where several use the reference.")] = None,
+) -> None:
+    """Calibrate a reference anew, after windows, classes or slices have changed."""
+    loaded = load_config(config)
+    _calibrate(loaded, loaded.path(loaded.monitoring.reference_data) / name, model)
 
 
 @app.command("list")
@@ -101,11 +117,55 @@ def list_(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="The reference's name.")], config: ConfigOption = DEFAULT_CONFIG
+    name: Annotated[str, typer.Argument(help="The reference's name.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    model: Annotated[str | None, typer.Option(help="For which model, where several use the reference.")] = None,
+    output: Annotated[Literal["page", "json"], typer.Option("-o", "--output", help="json: its manifest.")] = "page",
 ) -> None:
-    """Everything that a reference's manifest says."""
+    """What a reference is, how it is calibrated, and what windows can and cannot show against it."""
     loaded = load_config(config)
-    typer.echo(read_manifest(loaded.path(loaded.monitoring.reference_data) / name).model_dump_json(indent=2))
+    directory = loaded.path(loaded.monitoring.reference_data) / name
+    if output == "json":
+        typer.echo(read_manifest(directory).model_dump_json(indent=2))
+        return
+    from visiondrift.cli.prospect import print_reference
+
+    print_reference(loaded, directory, _user_of(loaded, name, model))
+
+
+def _user_of(config: Config, name: str, model: str | None) -> WatchedModel | None:
+    """The model that a reference is calibrated for: the one named, or the first that uses it; None where none does."""
+    if model is not None:
+        return chosen_model(config, model)
+    return next((watched for watched in config.models if watched.reference == name), None)
+
+
+def _calibrate(config: Config, directory: Path, model: str | None) -> None:
+    """Learn the levels of a reference for the model that uses it, keep them beside it, and say what they rest on."""
+    from visiondrift.calibration_file import save_calibration
+    from visiondrift.calibrator import ImmediateCalibrations
+    from visiondrift.shelf import request_of
+
+    watched = _user_of(config, directory.name, model)
+    if watched is None:
+        typer.echo(f"not calibrated: no model in the configuration has the reference {directory.name}")
+        return
+    # What made its embeddings was said when it was built; here its rows alone count.
+    request = request_of(directory, watched, embedder=None)
+    answer = ImmediateCalibrations(lambda step: typer.echo(f"{step} ...", err=True)).of(request)
+    if answer.calibrated is None:
+        typer.echo(f"not calibrated: {answer.why}")
+        return
+    save_calibration(directory, answer.calibrated, request.plan)
+    silent = {
+        why
+        for calibration in answer.calibrated.labels.values()
+        for target in calibration.scores
+        if (why := calibration.why_silent(target))
+    }
+    typer.echo(f"calibrated for {watched.name}: `visiondrift reference show {directory.name}` says what it can see")
+    for why in sorted(silent):
+        typer.echo(f"not of every slice: {why}")
 
 
 def _identity(config: Config, model: str | None) -> str:

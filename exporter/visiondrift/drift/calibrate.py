@@ -98,9 +98,7 @@ def calibrate_reference(
     progress("learning from the labels")
     first = found[labels[0]]
     evidence = evidence_of(sample, blocks=first.blocks_of(sample).of_row)
-    labels_given = (
-        np.full(len(sample), -1, dtype=np.int32) if sample.labels is None else sample.labels
-    )
+    labels_given = np.full(len(sample), -1, dtype=np.int32) if sample.labels is None else sample.labels
     known = labels_given[sample.has_confidences]
     why = why_unlearnable(evidence, known) if plan.settings.classes else "the model has no classes"
     return CalibratedReference(

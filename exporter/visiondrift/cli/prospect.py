@@ -1,0 +1,135 @@
+"""The page of ``reference show``: what a reference is, what its calibration rests on, what it can and cannot see."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from visiondrift.calibrator import ImmediateCalibrations, Request
+from visiondrift.cli.tables import console, table_of
+from visiondrift.config import Config
+from visiondrift.config.monitoring import WatchedModel
+from visiondrift.config.units import format_rate, parse_duration
+from visiondrift.drift.calibrate import replay_reference
+from visiondrift.drift.calibrated import CalibratedReference
+from visiondrift.drift.levels import terms_for
+from visiondrift.drift.prospect import SliceProspect, prospects, slices_of
+from visiondrift.reference import Manifest, read_manifest
+from visiondrift.shelf import request_of
+from visiondrift.signals import BY_NAME, SEVERITIES
+
+
+def print_reference(config: Config, directory: Path, model: WatchedModel | None) -> None:
+    """Print the page. Where the calibration is not kept, it is made first. Raises ReferenceUnusable."""
+    manifest = read_manifest(directory)
+    out = console()
+    _print_what(out, manifest)
+    if model is None:
+        out.print("\nNo model in the configuration uses it, so there is nothing to calibrate it for.")
+        return
+    request = request_of(directory, model, embedder=None)
+    answer = ImmediateCalibrations(lambda step: out.print(f"{step} ...")).of(request)
+    if answer.calibrated is None:
+        out.print(f"\nNot calibrated: {answer.why}", markup=False, soft_wrap=True)
+        return
+    names = slices_of(answer.calibrated)
+    thresholds = {name: config.thresholds.resolve(model.name, name) for name in names}
+    budget = config.thresholds.budget(model.name)
+    rates = {severity: budget.rate(severity) for severity in SEVERITIES}
+    terms = terms_for(rates, thresholds.values(), windows=len(model.windows), every=model.evaluate_every)
+    out.print(
+        f"\nBudget of {model.name}: {format_rate(rates['warning'])} false warnings, {format_rate(rates['critical'])} "
+        f"false critical alerts, over {len(names) - 1 or 1} slices, {len(model.windows)} windows and all signals; "
+        f"evaluated every {model.evaluate_every:g} s. Each look may cry wolf once in "
+        f"{1 / terms.alpha['warning']:,.0f} (warning) and {1 / terms.alpha['critical']:,.0f} (critical).",
+        soft_wrap=True,
+    )
+    for window in sorted(model.windows, key=parse_duration):
+        found = list(prospects(answer.calibrated, parse_duration(window), thresholds, terms))
+        _print_blocks(out, window, found)
+        _print_levels(out, window, found)
+    _print_limits(out, answer.calibrated)
+    _print_test(out, request)
+
+
+def _print_what(out: Console, manifest: Manifest) -> None:
+    made = f", made with {manifest.embedder}" if manifest.dimension else ""
+    out.print(f"[bold]{escape(manifest.name)}[/]: {manifest.rows:,} rows of {manifest.dimension} columns{escape(made)}")
+    out.print(f"from {manifest.since} to {manifest.until}, from {manifest.source}", markup=False, soft_wrap=True)
+    if manifest.times == "file":
+        out.print("its times are those of files: when the frames were taken is not known")
+    out.print(f"true classes known of {manifest.labelled:,} rows")
+
+
+def _print_blocks(out: Console, window: str, found: Sequence[SliceProspect]) -> None:
+    columns = ("slice", "a block is", "blocks", "rows a block", f"{window} is worth", "at most")
+    table = table_of(*columns, numbers=columns[1:], title="Independent blocks: how much there is to compare")
+    for one in found:
+        table.add_row(
+            escape(one.slice),
+            "" if one.seconds is None else f"{one.seconds:.3g} s",
+            f"{one.blocks:,}",
+            f"{one.rows:.1f}",
+            f"{one.worth:.0f}",
+            f"{one.largest:.0f}",
+        )
+    out.print()
+    out.print(table)
+    for one in found:
+        if one.why:
+            out.print(f"{one.slice}: {one.why}", markup=False, soft_wrap=True)
+
+
+def _print_levels(out: Console, window: str, found: Sequence[SliceProspect]) -> None:
+    columns = ("slice", "signal", "warning", "critical", "false warnings a month", "smallest shift seen")
+    title = f"Levels in a {window} window, and the smallest shift that four in five such windows show"
+    table = table_of(*columns, numbers=columns[2:], title=title)
+    for row in _level_rows(found):
+        table.add_row(*row)
+    out.print()
+    out.print(table)
+
+
+def _level_rows(found: Sequence[SliceProspect]) -> Iterator[tuple[str, ...]]:
+    for one in found:
+        for signal in one.signals:
+            levels, worth = signal.levels, signal.worth
+            unit = " of the cloud" if signal.signal == "drift_evidence" else ""
+            pages = worth.false_pages.get("warning")
+            yield (
+                escape(one.slice),
+                BY_NAME[signal.signal].title,
+                "" if levels.warning is None else f"{levels.warning:.3g}",
+                "on a drop of accuracy" if levels.critical is None else f"{levels.critical:.3g}",
+                "" if pages is None else f"{pages:.2g}",
+                "none of those tried" if worth.detectable is None else f"{worth.detectable:.3g}{unit}",
+            )
+
+
+def _print_limits(out: Console, calibrated: CalibratedReference) -> None:
+    out.print("\nWhat it cannot see")
+    out.print(
+        "- Shifts smaller than those above, in one window; lasting ones of half the size show in the accumulated "
+        "evidence.",
+        soft_wrap=True,
+    )
+    if calibrated.performance is None:
+        out.print(f"- How the model is doing: {calibrated.why_no_performance}.", markup=False, soft_wrap=True)
+    else:
+        accuracy = calibrated.performance.accuracy
+        out.print(f"- Labels: accuracy is estimated, from {accuracy:.1%} on the labelled reference.", soft_wrap=True)
+    out.print("- Slices that the reference does not hold: they are told as insufficient.")
+
+
+def _print_test(out: Console, request: Request) -> None:
+    tested = replay_reference(request.sample, request.plan, seed=0)
+    out.print("\nSelf-test: the reference replayed through detectors that have not seen it")
+    if tested is None:
+        out.print("- too few blocks to tell")
+        return
+    out.print(
+        f"- {tested.alarms} of {tested.windows} windows below the {tested.nominal:.0%} level: {tested.rate:.1%}, "
+        f"99 % interval {tested.low:.1%} to {tested.high:.1%}",
+        soft_wrap=True,
+    )

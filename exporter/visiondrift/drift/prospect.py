@@ -1,0 +1,121 @@
+"""What windows will be judged by before there are any: the levels that a calibration and a budget come to.
+
+For a window of a given length with traffic as dense as the reference's: how many blocks it is worth, which level each
+signal has there, how often that level is passed without drift, and the smallest shift that it would show.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from visiondrift.config import SliceThresholds
+from visiondrift.drift.calibrated import CalibratedReference, Calibration
+from visiondrift.drift.calibration.budget import Terms
+from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS
+from visiondrift.drift.judge import Levels, Worth
+from visiondrift.drift.levels import EVIDENCE, ONCE, standard_of
+from visiondrift.prediction import slice_name
+from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES, Severity
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """One signal of one slice: ``levels`` where no drop of accuracy is estimated, and what these are worth."""
+
+    slice: str
+    signal: str
+    levels: Levels
+    worth: Worth
+
+
+@dataclass(frozen=True)
+class SliceProspect:
+    """One slice of one window length: a block's ``seconds`` (None for all slices), its ``blocks`` in the reference.
+
+    ``worth`` is how many blocks a window is worth, ``largest`` the most that one can be; ``why`` says why nothing can
+    be judged, "" where something can; ``new_share`` is the smallest share of new images that a window would show.
+    """
+
+    slice: str
+    seconds: float | None
+    blocks: int
+    rows: float
+    worth: float
+    largest: float
+    why: str
+    new_share: float | None
+    signals: tuple[Prospect, ...]
+
+
+def prospects(
+    calibrated: CalibratedReference, window: float, thresholds: Mapping[str, SliceThresholds], terms: Terms
+) -> Iterator[SliceProspect]:
+    """Of every slice in ``thresholds`` (by name), for windows of ``window`` seconds."""
+    for name, own in thresholds.items():
+        calibration = calibrated.of_slice(name)
+        if calibration is not None:
+            yield _of_slice(calibration, name, window, own, terms)
+
+
+def slices_of(calibrated: CalibratedReference) -> tuple[str, ...]:
+    """All events together, then every slice that the reference knows, by name."""
+    names = [ALL_SLICES]
+    for label, calibration in calibrated.labels.items():
+        names += [slice_name(label, value) for value in sorted(calibration.seconds) if label and value]
+    return tuple(names)
+
+
+def _of_slice(
+    calibration: Calibration, name: str, window: float, thresholds: SliceThresholds, terms: Terms
+) -> SliceProspect:
+    target = calibration.target(name)
+    one = calibration.scores[target]
+    own = calibration.seconds.values() if name == ALL_SLICES else [calibration.seconds[target]]
+    blocks = sum(window / seconds for seconds in own)
+    worth = one.worth(blocks, blocks * one.rows) if one.nulls else 0.0
+    why = calibration.why_silent(target)
+    if not why and worth < MIN_WINDOW_BLOCKS:
+        why = f"such a window spans {blocks:.1f} blocks, and {MIN_WINDOW_BLOCKS} are needed: take longer windows"
+    signals = tuple(
+        _of_signal(calibration, target, name, signal, worth=worth, why=why, thresholds=thresholds, terms=terms)
+        for signal in thresholds
+        if BY_NAME[signal].calibrated and signal not in ONCE and (signal in EVIDENCE or signal in one.nulls)
+    )
+    evidence = next((s.levels.warning for s in signals if s.signal == "drift_evidence"), None)
+    return SliceProspect(
+        slice=name,
+        seconds=None if name == ALL_SLICES else calibration.seconds[target],
+        blocks=one.blocks,
+        rows=one.rows,
+        worth=worth,
+        largest=one.largest,
+        why=why,
+        new_share=None if evidence is None else calibration.detectable("new", target, worth=worth, surprise=evidence),
+        signals=signals,
+    )
+
+
+def _of_signal(
+    calibration: Calibration,
+    target: str,
+    slice_: str,
+    signal: str,
+    *,
+    worth: float,
+    why: str,
+    thresholds: SliceThresholds,
+    terms: Terms,
+) -> Prospect:
+    standard = standard_of(signal, thresholds, calibration.tail(target, signal, worth), why)
+    levels = standard.levels(terms, harmful=False)
+    pages: dict[Severity, float] = {}
+    for severity in SEVERITIES:
+        level = levels.level(severity)
+        p = None if level is None else standard.p(level)
+        if p is not None:
+            pages[severity] = terms.pages(p)
+    detectable = None
+    if levels.warning is not None and signal in EVIDENCE:
+        detectable = calibration.detectable("mean", target, worth=worth, surprise=levels.warning)
+    elif levels.warning is not None:
+        detectable = standard.detectable(levels.warning)
+    return Prospect(slice_, signal, levels, Worth(None, pages, detectable))
