@@ -279,10 +279,7 @@ class Service:
         retention = Retention(clock=self.clock, stopwatch=time.monotonic)
         while not stop.wait(PRUNE_EVERY_SECONDS):
             try:
-                kept = self._config.monitoring.log
-                dropped = self.log.prune(older_than=retention.oldest_kept(kept.keep), max_bytes=kept.max_size)
-                if dropped:
-                    logger.info("Dropped %d events from the log that were past log.keep or log.max_size", dropped)
+                retention.prune(self.log, self.log, self._config.monitoring.log)
             except Exception:
                 logger.exception("Pruning the log failed; it goes on")
 

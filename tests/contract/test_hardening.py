@@ -25,12 +25,15 @@ from visiondrift.api.bodies import Bodies
 from visiondrift.api.failures import Failure
 from visiondrift.api.server import app_of
 from visiondrift.config import load_config
-from visiondrift.config.monitoring import WatchedModel
+from visiondrift.config.monitoring import LogConfig, WatchedModel
+from visiondrift.drift.embedding.moments import BlockMoments
 from visiondrift.errors import LogError, QueueFull
 from visiondrift.intake.embedder import Embedder
 from visiondrift.log.memory import MemoryLog
+from visiondrift.log.moments import MomentKey, kept_bytes
 from visiondrift.log.retention import LEAP_SECONDS, Retention
 from visiondrift.log.sqlite import SqliteLog
+from visiondrift.prediction import PredictionEvent
 from visiondrift.service import Overrides, Service
 
 
@@ -276,6 +279,33 @@ def test_a_clock_that_stands_by_its_leap_is_believed(clocks: Clocks, retention: 
 def test_a_clock_that_is_corrected_is_followed_at_once(clocks: Clocks, retention: Retention, step: float) -> None:
     clocks.wall += step
     assert retention.oldest_kept(0) == clocks.wall
+
+
+def test_moments_outlive_their_events_by_their_own_age_and_never_go_before_them(
+    clocks: Clocks, retention: Retention
+) -> None:
+    """A day of blocks of an hour and their events, under three rules."""
+    key = MomentKey(basis="b", model="m", version="1", slice="all", seconds=3600.0, dimension=2)
+    first = int(NOW // 3600) - 24
+    for keep, keep_moments, events_left, blocks_left in ((6, 12, 6, 12), (12, 6, 12, 12), (48, 96, 24, 24)):
+        log = MemoryLog()
+        events = [PredictionEvent(id=str(n), time=NOW - 3600 * n - 1, model="m", version="1") for n in range(24)]
+        log.append(events, [], now=NOW)
+        log.keep_moments(key, np.arange(first, first + 24), BlockMoments(np.ones(24), *[np.ones((24, 2))] * 2))
+        kept = LogConfig().model_copy(update={"keep": keep * 3600.0, "keep_moments": keep_moments * 3600.0})
+        retention.prune(log, log, kept)
+        assert log.census().events == events_left
+        left = log.kept_moments(key, since_block=0, until_block=2**40).blocks
+        assert len(left) == pytest.approx(blocks_left, abs=1)
+
+
+def test_moments_leave_half_of_the_room_to_the_events(clocks: Clocks, retention: Retention) -> None:
+    key = MomentKey(basis="b", model="m", version="1", slice="all", seconds=1.0, dimension=2)
+    log = MemoryLog()
+    first = int(NOW) - 100
+    log.keep_moments(key, np.arange(first, first + 100), BlockMoments(np.ones(100), *[np.ones((100, 2))] * 2))
+    retention.prune(log, log, LogConfig().model_copy(update={"max_size": 50 * kept_bytes(2)}))
+    assert len(log.kept_moments(key, since_block=0, until_block=2**40).blocks) == 25
 
 
 # ---- configuration ----------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import json
 import random
 import sqlite3
-import subprocess
 import tempfile
 import threading
 import time
@@ -15,38 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from log_parts import BATCHES, CLASSES, DIMENSION, MIB, QUICKLY, event, new_log, refusal, small_disk
 from visiondrift.errors import LogError, LogFull
 from visiondrift.log import PredictionLog, WindowQuery
 from visiondrift.log.memory import MemoryLog
 from visiondrift.log.schema import PAGE_BYTES, STEPS, migrate
 from visiondrift.log.sqlite import SqliteLog
-from visiondrift.prediction import PredictionEvent, Rejection, Sample
-
-CLASSES = ("cat", "dog", "fox")
-DIMENSION = 8
-MIB = 2**20
-
-
-def event(number: int, **changes: object) -> PredictionEvent:
-    """Event ``number``, at second ``number``; its embedding and confidences follow from the number."""
-    rng = np.random.default_rng(number)
-    plain = PredictionEvent(
-        id=f"e{number}",
-        time=float(number),
-        model="digits",
-        version="1",
-        slices=(("camera", f"c{number % 2}"),),
-        embedder="clip",
-        embedding=rng.normal(size=DIMENSION).astype(np.float32),
-        classes=CLASSES,
-        confidences=rng.dirichlet(np.ones(3)).astype(np.float32),
-        predicted_class=CLASSES[number % 3],
-        latency_ms=float(number),
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]
+from visiondrift.prediction import PredictionEvent, Sample
 
 
 def query(**changes: object) -> WindowQuery:
@@ -63,16 +40,8 @@ def query(**changes: object) -> WindowQuery:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def refusal(model: str = "digits") -> Rejection:
-    return Rejection(index=0, id=None, field="time", reason="bad_time", message="no", model=model)
-
-
 def ids(sample: Sample) -> list[str]:
     return [str(name) for name in sample.ids]
-
-
-def new_log(kind: str, folder: Path) -> PredictionLog:
-    return MemoryLog() if kind == "memory" else SqliteLog(folder / "log.sqlite")
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -380,23 +349,6 @@ class TestThreads:
         assert log.census().events == 200
 
 
-STREAMS = st.fixed_dictionaries(
-    {
-        "model": st.sampled_from(["digits", "faces"]),
-        "version": st.sampled_from(["1", "2"]),
-        "slices": st.sampled_from([(), (("camera", "c0"),), (("camera", "c1"),), (("camera", "c0"), ("site", "n"))]),
-        "embedder": st.sampled_from(["clip", "other-clip"]),
-        "classes": st.sampled_from([CLASSES, CLASSES[::-1]]),
-        "time": st.integers(0, 40).map(float),
-    }
-)
-EVENTS = st.builds(
-    lambda number, bare, changes: event(number, **({"embedding": None} if bare else {}), **changes),
-    st.integers(0, 30),
-    st.booleans(),
-    STREAMS,
-)
-BATCHES = st.lists(st.lists(EVENTS, max_size=8), max_size=8)
 QUERIES = st.builds(
     lambda since, length, limit, which, embedder: query(
         since=float(since), until=float(since + length), limit=limit, slice=which, embedder=embedder
@@ -407,7 +359,6 @@ QUERIES = st.builds(
     st.sampled_from([None, ("camera", "c0"), ("site", "n")]),
     st.sampled_from(["clip", "other-clip"]),
 )
-QUICKLY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
@@ -670,13 +621,5 @@ def fill(log: SqliteLog, embedding: np.ndarray) -> int:  # type: ignore[type-arg
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 12 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a small file system needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disk(tmp_path / "disk") as folder:
+        yield folder

@@ -159,10 +159,14 @@ class IntakeConfig(Strict):
 
 
 class LogConfig(Strict):
-    """The prediction log and how long it keeps events."""
+    """The prediction log, how long it keeps events, and how long the moments that outlive them."""
 
     path: Path = Field(default=Path("../../state/predictions.sqlite"), description="The file of the prediction log.")
     keep: Duration = Field(default=14 * 86400.0, description="Age at which events are dropped.")
+    keep_moments: Duration = Field(
+        default=90 * 86400.0,
+        description="Age at which the moments of blocks, which outlive their events, are dropped; at least `log.keep`.",
+    )
     max_size: Size = Field(default=10 * 2**30, description="Size at which the oldest events are dropped.")
 
 

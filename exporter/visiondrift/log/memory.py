@@ -1,14 +1,27 @@
-"""The prediction log in a list: for tests of what stands on a log. Nothing outlives the process."""
+"""The prediction log in a list, moments in a dict: for tests of what stands on a log. Nothing outlives the process."""
 
+import math
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from visiondrift.drift.embedding.moments import BlockMoments
 from visiondrift.errors import LogError
 from visiondrift.log import Appended, Census, Stream, Window, WindowQuery, microseconds
+from visiondrift.log.moments import (
+    BlockQuery,
+    KeptMoments,
+    MomentKey,
+    kept_bytes,
+    packed,
+    refuse_other_dimension,
+    unpacked,
+)
 from visiondrift.prediction import PredictionEvent, Rejection, Slices, sample_of
 
 _EVENT_BYTES = 512
@@ -18,7 +31,7 @@ _StreamKey = tuple[str, str, Slices, str | None, tuple[str, ...]]
 
 
 class MemoryLog:
-    """A ``PredictionLog`` in memory."""
+    """A ``PredictionLog`` and a ``MomentLog`` in memory."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -26,6 +39,7 @@ class MemoryLog:
         self._streams: dict[_StreamKey, list[PredictionEvent]] = {}
         self._ids: set[tuple[str, str]] = set()
         self._rejections: Counter[tuple[int, str]] = Counter()
+        self._moments: dict[MomentKey, dict[int, bytes]] = {}
 
     def append(self, events: Sequence[PredictionEvent], rejections: Sequence[Rejection], *, now: float) -> Appended:
         """Keep events until the process ends. See ``PredictionLog.append``."""
@@ -80,6 +94,7 @@ class MemoryLog:
                 rows[name] += len(members)
                 newest[name] = max(newest.get(name, -np.inf), *(event.time for event in members))
             size = sum(_bytes(event) for members in self._streams.values() for event in members)
+            size += self._moment_bytes()
         return Census(tuple(Stream(*name, rows[name], newest[name]) for name in rows), rows.total(), size)
 
     def prune(self, *, older_than: float, max_bytes: int) -> int:
@@ -87,7 +102,7 @@ class MemoryLog:
         with self._lock:
             self._refuse_closed()
             events = sorted((event for members in self._streams.values() for event in members), key=_age)
-            size = sum(_bytes(event) for event in events)
+            size = sum(_bytes(event) for event in events) + self._moment_bytes()
             dropped = 0
             while dropped < len(events) and (
                 microseconds(events[dropped].time) < microseconds(older_than) or size > max_bytes
@@ -99,11 +114,70 @@ class MemoryLog:
                 del self._rejections[key]
         return dropped
 
+    def rows_by_block(self, query: BlockQuery) -> dict[int, int]:
+        """Events by block. See ``MomentLog.rows_by_block``."""
+        since, until = microseconds(query.since), microseconds(query.until)
+        with self._lock:
+            self._refuse_closed()
+            return dict(
+                Counter(
+                    math.floor(event.time / query.seconds)
+                    for (model, version, slices, embedder, _), members in self._streams.items()
+                    if (model, version, embedder) == (query.model, query.version, query.embedder)
+                    and (query.slice is None or query.slice in slices)
+                    for event in members
+                    if since <= microseconds(event.time) < until
+                )
+            )
+
+    def kept_moments(self, key: MomentKey, *, since_block: int, until_block: int) -> KeptMoments:
+        """The moments of a range of blocks. See ``MomentLog.kept_moments``."""
+        with self._lock, _told():
+            self._refuse_closed()
+            series = self._series(key)
+            blocks = sorted(block for block in series if since_block <= block < until_block)
+            return unpacked(key, blocks, [series[block] for block in blocks])
+
+    def keep_moments(self, key: MomentKey, blocks: NDArray[np.int64], moments: BlockMoments) -> None:
+        """Keep moments until the process ends. See ``MomentLog.keep_moments``."""
+        with self._lock, _told():
+            self._refuse_closed()
+            numbers, rows = packed(key, blocks, moments)
+            kept = {**self._series(key), **dict(zip(numbers, map(np.ndarray.tobytes, rows), strict=True))}
+            if kept:
+                self._moments[key] = kept
+
+    def prune_moments(self, *, older_than: float, max_bytes: int) -> int:
+        """Drop old blocks, oldest first. See ``MomentLog.prune_moments``."""
+        with self._lock:
+            self._refuse_closed()
+            size, dropped = self._moment_bytes(), 0
+            for end, key, block in sorted(
+                ((key.end_us(block), key, block) for key, series in self._moments.items() for block in series),
+                key=lambda place: place[0],
+            ):
+                if end > microseconds(older_than) and size <= max_bytes:
+                    break
+                del self._moments[key][block]
+                size, dropped = size - kept_bytes(key.dimension), dropped + 1
+            self._moments = {key: series for key, series in self._moments.items() if series}
+        return dropped
+
     def close(self) -> None:
-        """Let the events go. Calling it twice is harmless; any other call afterwards raises LogError."""
+        """Let everything go. Calling it twice is harmless; any other call afterwards raises LogError."""
         with self._lock:
             self._closed = True
             self._streams.clear()
+            self._moments.clear()
+
+    def _series(self, key: MomentKey) -> dict[int, bytes]:
+        for kept in self._moments:
+            if replace(kept, dimension=key.dimension) == key:
+                refuse_other_dimension(key, kept.dimension)
+        return self._moments.get(key, {})
+
+    def _moment_bytes(self) -> int:
+        return sum(len(series) * kept_bytes(key.dimension) for key, series in self._moments.items())
 
     def _forget(self, events: Sequence[PredictionEvent]) -> None:
         gone = {(event.model, event.id) for event in events}
@@ -117,6 +191,14 @@ class MemoryLog:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise LogError("the prediction log is closed")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise LogError(str(error)) from error
 
 
 def _as_kept(event: PredictionEvent) -> PredictionEvent:

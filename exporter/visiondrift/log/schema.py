@@ -60,6 +60,31 @@ STEPS: Steps = (
             PRIMARY KEY (second, model)
         ) WITHOUT ROWID""",
     ),
+    (
+        # A series is what its blocks share; they are counted here as events are in streams. seconds: of each block.
+        """CREATE TABLE moment_series (
+            id INTEGER PRIMARY KEY,
+            basis TEXT NOT NULL,
+            model TEXT NOT NULL,
+            version TEXT NOT NULL,
+            slice TEXT NOT NULL,
+            seconds REAL NOT NULL,
+            dimension INTEGER NOT NULL,
+            blocks INTEGER NOT NULL DEFAULT 0
+        )""",
+        "CREATE UNIQUE INDEX moment_series_by_name ON moment_series (basis, model, version, slice, seconds)",
+        # numbers: 2 dimension + 1 little-endian float32. A table with row ids, because in one without, a row of 1,024
+        # dimensions would pass a quarter of a page and take a page of its own. end_us: microseconds.
+        """CREATE TABLE moments (
+            id INTEGER PRIMARY KEY,
+            series INTEGER NOT NULL,
+            block INTEGER NOT NULL,
+            end_us INTEGER NOT NULL,
+            numbers BLOB NOT NULL
+        )""",
+        "CREATE UNIQUE INDEX moments_by_block ON moments (series, block)",
+        "CREATE INDEX moments_by_end ON moments (end_us, series)",
+    ),
 )
 
 

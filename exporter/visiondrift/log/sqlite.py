@@ -10,19 +10,26 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.drift.embedding.moments import BlockMoments
 from visiondrift.errors import LogError, LogFull
 from visiondrift.log import Appended, Census, Stream, Window, WindowQuery, microseconds
+from visiondrift.log.blocks import count_by_block, drop_moments, moments_held, put_moments, read_moments
+from visiondrift.log.moments import BlockQuery, KeptMoments, MomentKey, packed
 from visiondrift.log.reading import read_window
 from visiondrift.log.schema import PAGE_BYTES, open_reader, open_writer
-from visiondrift.log.writing import count_rejections, drop, oldest, row_of, store
+from visiondrift.log.writing import count_rejections, drop_events, row_of, store
 from visiondrift.prediction import PredictionEvent, Rejection
 
 _CHUNK = 500
-"""Events dropped under one hold of the lock: an append waits for milliseconds, not for a whole clean-up."""
+"""Rows dropped, or blocks kept, under one hold of the lock: an append waits for milliseconds, not for all of it."""
 
 _PAUSE = 0.002
 """Seconds between chunks. A lock released and taken at once would never reach the thread that waits for it."""
@@ -42,8 +49,18 @@ _ADVICE = {
 _FOREVER = microseconds(float("inf"))
 
 
+class _Drop(Protocol):
+    """Takes off the ``count`` oldest of what lies before a microsecond; returns how many they were."""
+
+    def __call__(self, connection: sqlite3.Connection, *, before: int, count: int) -> int: ...
+
+
+_Beyond = Callable[[sqlite3.Connection, int], int]
+"""About how many take the room that there is beyond some bytes; 0 where they fit."""
+
+
 class SqliteLog:
-    """A ``PredictionLog`` in the file ``path``, with its write-ahead file beside it.
+    """A ``PredictionLog`` and a ``MomentLog`` in the file ``path``, with its write-ahead file beside it.
 
     ``max_bytes`` is a hard limit of the database: an append beyond it raises LogFull (``prune`` is the soft one).
     ``patience``: seconds to wait for another process that writes the same file. Raises LogError where the file cannot
@@ -61,7 +78,7 @@ class SqliteLog:
 
     def append(self, events: Sequence[PredictionEvent], rejections: Sequence[Rejection], *, now: float) -> Appended:
         """Store events durably, in one commit. See ``PredictionLog.append``."""
-        with _told(self._path):
+        with _told(self._path, wrong="an event cannot be stored: "):
             rows = [row_of(event) for event in events]
             with self._transaction() as connection:
                 appended = store(connection, events, rows)
@@ -96,7 +113,36 @@ class SqliteLog:
         with _told(self._path):
             with self._transaction() as connection:
                 connection.execute("DELETE FROM rejections WHERE second < ?", (before // 1_000_000,))
-            dropped = self._drop_older(before) + self._drop_to_fit(max_bytes)
+            dropped = self._drop_older(drop_events, before) + self._drop_to_fit(drop_events, _events_beyond, max_bytes)
+            if dropped:
+                self._shorten()
+        return dropped
+
+    def rows_by_block(self, query: BlockQuery) -> dict[int, int]:
+        """Events by block, from the index by time. See ``MomentLog.rows_by_block``."""
+        with self._reading() as connection:
+            return count_by_block(connection, query)
+
+    def kept_moments(self, key: MomentKey, *, since_block: int, until_block: int) -> KeptMoments:
+        """The moments of a range of blocks. See ``MomentLog.kept_moments``."""
+        with self._reading() as connection:
+            return read_moments(connection, key, since_block=since_block, until_block=until_block)
+
+    def keep_moments(self, key: MomentKey, blocks: NDArray[np.int64], moments: BlockMoments) -> None:
+        """Keep moments durably, in chunks between which appends go on. See ``MomentLog.keep_moments``."""
+        with _told(self._path):
+            numbers, rows = packed(key, blocks, moments)
+            for start in range(0, len(numbers), _CHUNK):
+                chunk = slice(start, start + _CHUNK)
+                with self._transaction() as connection:
+                    put_moments(connection, key, numbers[chunk], rows[chunk])
+                time.sleep(_PAUSE)
+
+    def prune_moments(self, *, older_than: float, max_bytes: int) -> int:
+        """Drop old blocks, oldest first, in chunks like events. See ``MomentLog.prune_moments``."""
+        with _told(self._path):
+            dropped = self._drop_older(drop_moments, microseconds(older_than))
+            dropped += self._drop_to_fit(drop_moments, _blocks_beyond, max_bytes)
             if dropped:
                 self._shorten()
         return dropped
@@ -108,34 +154,31 @@ class SqliteLog:
             if writer is not None:
                 writer.close()
 
-    def _drop_older(self, before: int) -> int:
+    def _drop_older(self, drop: _Drop, before: int) -> int:
         dropped = 0
         while True:
-            chunk = self._drop_oldest(before=before, count=_CHUNK)
+            chunk = self._drop_oldest(drop, before=before, count=_CHUNK)
             dropped += chunk
             if chunk < _CHUNK:
                 return dropped
 
-    def _drop_to_fit(self, max_bytes: int) -> int:
+    def _drop_to_fit(self, drop: _Drop, beyond: _Beyond, max_bytes: int) -> int:
         dropped = 0
-        while (too_many := self._too_many(max_bytes)) > 0:
-            chunk = self._drop_oldest(before=_FOREVER, count=min(too_many, _CHUNK))
+        while (too_many := self._too_many(beyond, max_bytes)) > 0:
+            chunk = self._drop_oldest(drop, before=_FOREVER, count=min(too_many, _CHUNK))
             dropped += chunk
             if chunk == 0:  # empty, and an empty database has a size too
                 break
         return dropped
 
-    def _too_many(self, max_bytes: int) -> int:
-        """About how many events take the room that the database has beyond ``max_bytes``."""
+    def _too_many(self, beyond: _Beyond, max_bytes: int) -> int:
         with self._reading() as connection:
-            size = connection.execute("PRAGMA page_count").fetchone()[0] * PAGE_BYTES
-            events = connection.execute("SELECT coalesce(sum(events), 0) FROM streams").fetchone()[0]
-        return max(1, events * (size - max_bytes) // size) if size > max_bytes else 0
+            return beyond(connection, max_bytes)
 
-    def _drop_oldest(self, *, before: int, count: int) -> int:
+    def _drop_oldest(self, drop: _Drop, *, before: int, count: int) -> int:
         """One chunk. The lock is free for a moment after each hold, so that a waiting append comes first."""
         with self._transaction() as connection:
-            dropped = drop(connection, oldest(connection, before=before, count=count))
+            dropped = drop(connection, before=before, count=count)
         time.sleep(_PAUSE)
         if dropped:
             with self._lock:
@@ -188,8 +231,11 @@ class SqliteLog:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Every failure inside becomes a LogError, or LogFull where there is no room, that names the file."""
+def _told(path: Path, *, wrong: str = "") -> Iterator[None]:
+    """Every failure inside becomes a LogError, or LogFull where there is no room, that names the file.
+
+    ``wrong`` begins the sentence about a value that is refused.
+    """
     try:
         yield
     except (sqlite3.Error, OSError) as error:
@@ -200,7 +246,19 @@ def _told(path: Path) -> Iterator[None]:
             ) from error
         raise LogError(f"{path}: {error}{_ADVICE.get(_code(error), '')}") from error
     except (TypeError, ValueError, OverflowError) as error:
-        raise LogError(f"{path}: an event cannot be stored: {error}") from error
+        raise LogError(f"{path}: {wrong}{error}") from error
+
+
+def _events_beyond(connection: sqlite3.Connection, max_bytes: int) -> int:
+    """The whole database counts: what moments take of it, events do without."""
+    size = connection.execute("PRAGMA page_count").fetchone()[0] * PAGE_BYTES
+    events = connection.execute("SELECT coalesce(sum(events), 0) FROM streams").fetchone()[0]
+    return max(1, events * (size - max_bytes) // size) if size > max_bytes else 0
+
+
+def _blocks_beyond(connection: sqlite3.Connection, max_bytes: int) -> int:
+    blocks, size = moments_held(connection)
+    return max(1, blocks * (size - max_bytes) // size) if size > max_bytes else 0
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

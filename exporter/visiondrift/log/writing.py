@@ -67,8 +67,6 @@ def store(connection: sqlite3.Connection, events: Sequence[PredictionEvent], row
         by_stream.setdefault(_stream_key(events[position]), []).append(rows[position])
     for stream, members in by_stream.items():
         _add_rows(connection, _stream_id(connection, stream), members)
-    # SEAM: the additive moments of the new events (n, sum, sum of squares by model, slice and tick) go in here, so
-    # that they change in the transaction of their rows; ``drop`` is where they come off again.
     return Appended(
         stored=len(new),
         duplicates=len(duplicate_rows),
@@ -89,7 +87,25 @@ def count_rejections(connection: sqlite3.Connection, rejections: Sequence[Reject
     )
 
 
-def oldest(connection: sqlite3.Connection, *, before: int, count: int) -> list[Key]:
+def drop_events(connection: sqlite3.Connection, *, before: int, count: int) -> int:
+    """Take off the ``count`` oldest events of all streams, of those before a time in microseconds.
+
+    Their ids and counts go too, and a stream with its last event. Returns how many they were. Needs an open
+    transaction.
+    """
+    events = _oldest(connection, before=before, count=count)
+    model_of = dict(connection.execute("SELECT id, model FROM streams").fetchall())
+    connection.executemany("DELETE FROM predictions WHERE stream = ? AND time_us = ? AND id = ?", events)
+    connection.executemany(
+        "DELETE FROM ids WHERE model = ? AND id = ?", [(model_of[stream], event_id) for stream, _, event_id in events]
+    )
+    for stream, gone in Counter(stream for stream, _, _ in events).items():
+        connection.execute("UPDATE streams SET events = events - ? WHERE id = ?", (gone, stream))
+        connection.execute("DELETE FROM streams WHERE id = ? AND events = 0", (stream,))
+    return len(events)
+
+
+def _oldest(connection: sqlite3.Connection, *, before: int, count: int) -> list[Key]:
     """Where the ``count`` oldest events of all streams lie, of those before a time in microseconds."""
 
     def one_stream(stream_id: int) -> Iterator[tuple[int, str, int]]:
@@ -99,22 +115,6 @@ def oldest(connection: sqlite3.Connection, *, before: int, count: int) -> list[K
     streams = connection.execute("SELECT id FROM streams").fetchall()
     in_order = merge(*(one_stream(stream_id) for (stream_id,) in streams))
     return [(stream, time_us, event_id) for time_us, event_id, stream in islice(in_order, count)]
-
-
-def drop(connection: sqlite3.Connection, events: Sequence[Key]) -> int:
-    """Take events off, with their ids and counts. Returns how many they were.
-
-    A stream goes with its last event. Needs an open transaction.
-    """
-    model_of = dict(connection.execute("SELECT id, model FROM streams").fetchall())
-    connection.executemany("DELETE FROM predictions WHERE stream = ? AND time_us = ? AND id = ?", events)
-    connection.executemany(
-        "DELETE FROM ids WHERE model = ? AND id = ?", [(model_of[stream], event_id) for stream, _, event_id in events]
-    )
-    for stream, count in Counter(stream for stream, _, _ in events).items():
-        connection.execute("UPDATE streams SET events = events - ? WHERE id = ?", (count, stream))
-        connection.execute("DELETE FROM streams WHERE id = ? AND events = 0", (stream,))
-    return len(events)
 
 
 def _blob(vector: NDArray[np.float32] | None) -> bytes | None:

@@ -1,0 +1,82 @@
+"""What tests of the prediction log share: events and histories of them, a log of either kind, a disk that fills up."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from visiondrift.log.memory import MemoryLog
+from visiondrift.log.sqlite import SqliteLog
+from visiondrift.prediction import PredictionEvent, Rejection
+
+CLASSES = ("cat", "dog", "fox")
+DIMENSION = 8
+MIB = 2**20
+
+
+def event(number: int, **changes: object) -> PredictionEvent:
+    """Event ``number``, at second ``number``; its embedding and confidences follow from the number."""
+    rng = np.random.default_rng(number)
+    plain = PredictionEvent(
+        id=f"e{number}",
+        time=float(number),
+        model="digits",
+        version="1",
+        slices=(("camera", f"c{number % 2}"),),
+        embedder="clip",
+        embedding=rng.normal(size=DIMENSION).astype(np.float32),
+        classes=CLASSES,
+        confidences=rng.dirichlet(np.ones(3)).astype(np.float32),
+        predicted_class=CLASSES[number % 3],
+        latency_ms=float(number),
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def refusal(model: str = "digits") -> Rejection:
+    return Rejection(index=0, id=None, field="time", reason="bad_time", message="no", model=model)
+
+
+def new_log(kind: str, folder: Path) -> MemoryLog | SqliteLog:
+    return MemoryLog() if kind == "memory" else SqliteLog(folder / "log.sqlite")
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A real file system of 12 MiB, mounted at ``folder``. Skips the test where it cannot be made."""
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+STREAMS = st.fixed_dictionaries(
+    {
+        "model": st.sampled_from(["digits", "faces"]),
+        "version": st.sampled_from(["1", "2"]),
+        "slices": st.sampled_from([(), (("camera", "c0"),), (("camera", "c1"),), (("camera", "c0"), ("site", "n"))]),
+        "embedder": st.sampled_from(["clip", "other-clip"]),
+        "classes": st.sampled_from([CLASSES, CLASSES[::-1]]),
+        "time": st.integers(0, 40).map(float),
+    }
+)
+EVENTS = st.builds(
+    lambda number, bare, changes: event(number, **({"embedding": None} if bare else {}), **changes),
+    st.integers(0, 30),
+    st.booleans(),
+    STREAMS,
+)
+BATCHES = st.lists(st.lists(EVENTS, max_size=8), max_size=8)
+QUICKLY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
