@@ -6,11 +6,14 @@ runs in the same thread.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition, Event
 from typing import Protocol
+
+from threadpoolctl import threadpool_limits
 
 from visiondrift.calibration_file import load_calibration, save_calibration
 from visiondrift.drift.calibrate import BlockRule, CalibrationPlan, calibrate_reference, replay_reference
@@ -70,6 +73,13 @@ class CalibrationCounters(Protocol):
         ...
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold the linear algebra to one thread: its thousands of small products only wait for one another on more."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
 class ImmediateCalibrations:
     """Makes what is asked for and lacking while the caller waits; ``progress`` is told of each step."""
 
@@ -82,9 +92,10 @@ class ImmediateCalibrations:
         if found is not None:
             return Answer(found)
         try:
-            made = calibrate_reference(
-                request.sample, request.plan, content_hash=request.content_hash, progress=self._progress
-            )
+            with one_thread():
+                made = calibrate_reference(
+                    request.sample, request.plan, content_hash=request.content_hash, progress=self._progress
+                )
         except ValueError as error:
             return Answer(None, str(error))
         return Answer(made)
@@ -164,7 +175,8 @@ class BackgroundCalibrations:
             return
         now = self._clock()
         begun = self._stopwatch()
-        tested = replay_reference(request.sample, request.plan, seed=int(now // TEST_EVERY_SECONDS))
+        with one_thread():
+            tested = replay_reference(request.sample, request.plan, seed=int(now // TEST_EVERY_SECONDS))
         self._counters.observe("selftest_duration_seconds", self._stopwatch() - begun, model=request.model)
         self._answer(request, Answer(answer.calibrated, answer.why, tested, now))
 
@@ -177,7 +189,8 @@ class BackgroundCalibrations:
         begun = self._stopwatch()
         logger.info("Calibrating the reference of %s; `reference build` would have kept it", request.model)
         try:
-            made = calibrate_reference(request.sample, request.plan, content_hash=request.content_hash)
+            with one_thread():
+                made = calibrate_reference(request.sample, request.plan, content_hash=request.content_hash)
         except ValueError as error:
             return Answer(None, str(error))
         self._counters.count("calibrations", model=request.model)

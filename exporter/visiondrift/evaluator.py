@@ -5,7 +5,9 @@ The scores themselves are the pure functions of ``drift``; when to evaluate is t
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
+from visiondrift.calibrator import Answer
 from visiondrift.config import Config, SliceThresholds
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import parse_duration
@@ -13,17 +15,33 @@ from visiondrift.drift.embedding.moments import Moments
 from visiondrift.drift.evaluation import PreparedReference, Scale, evaluate_window
 from visiondrift.drift.judge import WindowEvaluation, with_discoveries
 from visiondrift.drift.levels import terms_for
-from visiondrift.log import PredictionLog
-from visiondrift.log.moments import MomentLog
+from visiondrift.log import Events
+from visiondrift.log.moments import Ticks
 from visiondrift.prediction import Sample, slice_name
 from visiondrift.publish.snapshot import Evaluation, ReferenceState
 from visiondrift.recollection import Recollection
-from visiondrift.shelf import Shelf, settings_of
+from visiondrift.shelf import Shelved, settings_of
 from visiondrift.signals import ALL_SLICES, SEVERITIES
 from visiondrift.windows import Moment, Pair, read_windows, slices_of, streams_of, versions_of
 
 Offer = Callable[[str, WindowEvaluation, Sample], None]
 """Takes a version, what was said of a window of it, and the events that it was said of."""
+
+
+class References(Protocol):
+    """Where references and their calibrations come from: a ``Shelf``, or what was read from files."""
+
+    def take(self, config: Config, model: WatchedModel) -> Shelved:
+        """The reference of a model. Raises ReferenceUnusable, EmbedderUnavailable."""
+        ...
+
+    def calibration(self, shelved: Shelved, model: WatchedModel) -> Answer:
+        """The calibration of a reference for a model, or why there is none."""
+        ...
+
+    def keep_only(self, models: Iterable[str]) -> None:
+        """Let go of the references of every other model."""
+        ...
 
 
 class Stopped(Exception):
@@ -57,9 +75,9 @@ class Evaluator:
     ``stopwatch`` gives monotonic seconds; ``stopping`` says whether the work at hand is to be left.
     """
 
-    log: PredictionLog
-    moments: MomentLog
-    shelf: Shelf
+    log: Events
+    moments: Ticks
+    shelf: References
     embedder_of: Callable[[WatchedModel], str]
     stopwatch: Callable[[], float]
     stopping: Callable[[], bool] = lambda: False

@@ -17,7 +17,7 @@ from visiondrift.config.monitoring import WatchedModel
 from visiondrift.errors import LogError, ReferenceUnusable, VisionDriftError
 from visiondrift.evaluator import Evaluator, Stopped
 from visiondrift.log import Census, PredictionLog
-from visiondrift.log.moments import MomentLog
+from visiondrift.log.moments import Ticks
 from visiondrift.publish.evidence import Evidence
 from visiondrift.publish.report import ReportStore
 from visiondrift.publish.snapshot import Evaluation, HistoryKey, ModelState, ReferenceState
@@ -87,7 +87,7 @@ class Monitor:
         self,
         *,
         log: PredictionLog,
-        moments: MomentLog,
+        moments: Ticks,
         calibrations: Calibrations,
         reports: ReportStore,
         counters: MonitorCounters,

@@ -17,8 +17,8 @@ from visiondrift.config.units import parse_duration
 from visiondrift.drift.calibrated import Calibration
 from visiondrift.drift.embedding.memory import Memory
 from visiondrift.drift.embedding.moments import BlockMoments, Moments, block_moments
-from visiondrift.log import PredictionLog, WindowQuery
-from visiondrift.log.moments import BlockQuery, MomentKey, MomentLog
+from visiondrift.log import Events, WindowQuery
+from visiondrift.log.moments import BlockQuery, MomentKey, Ticks
 from visiondrift.prediction import slice_name
 from visiondrift.signals import ALL_SLICES
 from visiondrift.windows import Moment, Pair
@@ -56,7 +56,7 @@ class _Task:
 class Recollection:
     """Of one version of a model, in the axes of one calibration that has a detector. For one thread."""
 
-    def __init__(self, log: PredictionLog, kept: MomentLog, calibration: Calibration, moment: Moment) -> None:
+    def __init__(self, log: Events, kept: Ticks, calibration: Calibration, moment: Moment) -> None:
         assert calibration.detector is not None  # noqa: S101  the caller has asked
         self._log = log
         self._kept = kept

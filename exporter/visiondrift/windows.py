@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import parse_duration
-from visiondrift.log import Census, PredictionLog, Stream, Window, WindowQuery, microseconds
+from visiondrift.log import Census, Events, Stream, Window, WindowQuery, microseconds
 from visiondrift.prediction import Sample, slice_name
 from visiondrift.signals import ALL_SLICES
 
@@ -42,7 +42,7 @@ class Moment:
         )
 
 
-def read_windows(log: PredictionLog, moment: Moment, pairs: Sequence[Pair]) -> Iterator[tuple[str, Pair, Window]]:
+def read_windows(log: Events, moment: Moment, pairs: Sequence[Pair]) -> Iterator[tuple[str, Pair, Window]]:
     """Every window of every slice: all events together first, of each slice the longest window first.
 
     ``rejected`` is of the whole model, and only there where the slice is None. Raises LogError.

@@ -94,7 +94,19 @@ class Appended:
     duplicate_rows: tuple[int, ...] = ()
 
 
-class PredictionLog(Protocol):
+class Events(Protocol):
+    """What an evaluation reads of a log."""
+
+    def window(self, query: WindowQuery) -> Window:
+        """The events of a window, as columns sorted by time. Raises LogError."""
+        ...
+
+    def census(self) -> Census:
+        """What the log holds: streams, rows, bytes on disk. Cheap enough to call at each evaluation."""
+        ...
+
+
+class PredictionLog(Events, Protocol):
     """Keeps events. Calls come from several threads; an implementation locks for itself."""
 
     def append(self, events: Sequence[PredictionEvent], rejections: Sequence[Rejection], *, now: float) -> Appended:
@@ -103,14 +115,6 @@ class PredictionLog(Protocol):
         An event whose (model, id) is stored already changes nothing. Rejections are counted by model at ``now``.
         Raises LogFull where there is no room, LogError on any other failure; then nothing of the call is stored.
         """
-        ...
-
-    def window(self, query: WindowQuery) -> Window:
-        """The events of a window, as columns sorted by time. Raises LogError."""
-        ...
-
-    def census(self) -> Census:
-        """What the log holds: streams, rows, bytes on disk. Cheap enough to call at each evaluation."""
         ...
 
     def prune(self, *, older_than: float, max_bytes: int) -> int:

@@ -75,8 +75,8 @@ class KeptMoments:
     moments: BlockMoments
 
 
-class MomentLog(Protocol):
-    """Keeps moments of blocks, and counts the events that they are made of. Locks for itself.
+class Ticks(Protocol):
+    """Keeps moments of blocks, and counts the events that they are made of.
 
     Numbers are kept as float32: a count is exact up to 16,777,216.
     """
@@ -103,6 +103,10 @@ class MomentLog(Protocol):
         numbers leave nothing of the call; after any other failure each block is whole, as it was or as given.
         """
         ...
+
+
+class MomentLog(Ticks, Protocol):
+    """What keeps moments for long. Locks for itself."""
 
     def prune_moments(self, *, older_than: float, max_bytes: int) -> int:
         """Drop the blocks that end by ``older_than`` (seconds since the epoch), then the oldest until they fit.
