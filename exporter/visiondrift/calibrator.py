@@ -1,17 +1,20 @@
 """Who makes the calibrations: read from disk where they fit, else made, once, beside the work and not in its way.
 
-A calibration of a hundred cameras takes minutes, and evaluations must not wait for it: the service makes it in a thread
-of its own, and until then says that it is being made. The command line waits. The nightly self-test of each reference
-runs in the same thread.
+A calibration of a hundred cameras takes minutes, and neither evaluations nor intake may wait for it: the service makes
+it in a process of its own, which gives way to everything else, and until then says that it is being made. The command
+line waits. The nightly self-test of each reference runs in the same way.
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Condition, Event
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 from threadpoolctl import threadpool_limits
 
@@ -23,7 +26,14 @@ from visiondrift.prediction import Sample
 
 logger = logging.getLogger(__name__)
 
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
 TEST_EVERY_SECONDS = 86_400.0
+FIRST_TEST_AFTER = 600.0
+"""Seconds from a calibration's first use to its first self-test: a start has enough to do."""
+
+_NICENESS = 10
 BEING_MADE = "the reference is being calibrated; that takes from seconds to minutes, once"
 
 
@@ -59,6 +69,10 @@ class Calibrations(Protocol):
     def of(self, request: Request) -> Answer:
         """The calibration, or why there is none yet or at all."""
         ...
+
+
+class _Stopping(Exception):
+    """The service ends in the middle of a calibration, which is then worth nothing."""
 
 
 class CalibrationCounters(Protocol):
@@ -124,6 +138,8 @@ class BackgroundCalibrations:
         self._changed = Condition()
         self._requests: dict[str, Request] = {}
         self._answers: dict[str, tuple[str, Answer]] = {}
+        self._test_at: dict[str, float] = {}
+        self._stop = Event()
 
     def of(self, request: Request) -> Answer:
         """What is known of it now; what is not known yet is being made."""
@@ -144,6 +160,7 @@ class BackgroundCalibrations:
 
     def run(self, stop: Event) -> None:
         """Make what is asked for until ``stop`` is set. A failure is logged and told; the loop goes on."""
+        self._stop = stop
         while not stop.is_set():
             request = self._next()
             if request is None:
@@ -152,6 +169,8 @@ class BackgroundCalibrations:
                 continue
             try:
                 self._work_on(request)
+            except _Stopping:
+                return
             except Exception as error:  # the one place that catches all: no defect may end the thread
                 logger.exception("The reference of %s could not be calibrated", request.model)
                 self._counters.count("calibration_failures", model=request.model)
@@ -163,20 +182,22 @@ class BackgroundCalibrations:
             waiting = [r for name, r in self._requests.items() if self._answers.get(name, ("",))[0] != r.key]
             if waiting:
                 return waiting[0]
-            due = self._clock() - TEST_EVERY_SECONDS
-            answered = [(r, self._answers[name][1]) for name, r in self._requests.items()]
-            return next((r for r, answer in answered if answer.calibrated and answer.tested_at <= due), None)
+            now = self._clock()
+            calibrated = [name for name in self._requests if self._answers[name][1].calibrated]
+            return next((self._requests[name] for name in calibrated if self._test_at[name] <= now), None)
 
     def _work_on(self, request: Request) -> None:
         with self._changed:
             key, answer = self._answers.get(request.model, ("", Answer(None)))
+        now = self._clock()
         if key != request.key:
+            self._test_at[request.model] = now + FIRST_TEST_AFTER
             self._answer(request, self._calibrate(request))
             return
-        now = self._clock()
+        # The next turn first: one that fails must not be taken again at once.
+        self._test_at[request.model] = now + TEST_EVERY_SECONDS
         begun = self._stopwatch()
-        with one_thread():
-            tested = replay_reference(request.sample, request.plan, seed=int(now // TEST_EVERY_SECONDS))
+        tested = self._apart(replay, request.sample, request.plan, int(now // TEST_EVERY_SECONDS))
         self._counters.observe("selftest_duration_seconds", self._stopwatch() - begun, model=request.model)
         self._answer(request, Answer(answer.calibrated, answer.why, tested, now))
 
@@ -188,11 +209,10 @@ class BackgroundCalibrations:
                 return Answer(found)
         begun = self._stopwatch()
         logger.info("Calibrating the reference of %s; `reference build` would have kept it", request.model)
-        try:
-            with one_thread():
-                made = calibrate_reference(request.sample, request.plan, content_hash=request.content_hash)
-        except ValueError as error:
-            return Answer(None, str(error))
+        problem = request.plan.rule.problem(request.sample)
+        if problem:
+            return Answer(None, problem)
+        made = self._apart(calibrate, request.sample, request.plan, request.content_hash)
         self._counters.count("calibrations", model=request.model)
         self._counters.observe("calibration_duration_seconds", self._stopwatch() - begun, model=request.model)
         try:
@@ -201,10 +221,60 @@ class BackgroundCalibrations:
             logger.warning("%s: the calibration cannot be kept (%s); it is made anew at each start", own, error)
         return Answer(made)
 
+    def _apart(self, work: Callable[[Sample, CalibrationPlan, Given], Made], *given: Any) -> Made:
+        """What ``work`` makes in a process of its own. Raises _Stopping, RuntimeError where that process ends early."""
+        context = get_context("spawn")
+        receiving, sending = context.Pipe(duplex=False)
+        process = context.Process(target=_child, args=(sending, work, given), name="calibration", daemon=True)
+        process.start()
+        sending.close()
+        try:
+            while not receiving.poll(0.5):
+                if self._stop.is_set():
+                    raise _Stopping
+                if not process.is_alive() and not receiving.poll(0):
+                    msg = f"its process ended with status {process.exitcode} (not enough memory?)"
+                    raise RuntimeError(msg)
+            made, problem = receiving.recv()
+        except EOFError as error:
+            process.join(5)
+            msg = f"its process ended with status {process.exitcode} (not enough memory?)"
+            raise RuntimeError(msg) from error
+        finally:
+            receiving.close()
+            if process.is_alive():
+                process.join(5)
+                process.kill()
+        if problem:
+            raise RuntimeError(problem)
+        return cast("Made", made)
+
     def _answer(self, request: Request, answer: Answer) -> None:
         with self._changed:
             self._answers[request.model] = (request.key, answer)
         self._made()
+
+
+def calibrate(sample: Sample, plan: CalibrationPlan, content_hash: str) -> CalibratedReference:
+    """What a calibrating process makes."""
+    return calibrate_reference(sample, plan, content_hash=content_hash)
+
+
+def replay(sample: Sample, plan: CalibrationPlan, seed: int) -> SelfTest | None:
+    """What a testing process makes."""
+    return replay_reference(sample, plan, seed=seed)
+
+
+def _child(sending: Connection, work: Callable[..., Any], given: tuple[Any, ...]) -> None:
+    """The whole life of a process: give way to others, work, and send what came of it, or what went wrong."""
+    os.nice(_NICENESS)
+    try:
+        with one_thread():
+            outcome = work(*given), ""
+    except Exception as error:  # noqa: BLE001  told by the one who waits
+        outcome = None, f"{type(error).__name__}: {error}"
+    sending.send(outcome)
+    sending.close()
 
 
 def block_rule(block: str, *, seconds: float | None, timed: bool) -> BlockRule:
