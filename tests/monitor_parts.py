@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from visiondrift.calibrator import Answer, Calibrations, Request
 from visiondrift.config import Config, load_config
 from visiondrift.drift.judge import WindowEvaluation
-from visiondrift.log import Census, PredictionLog
+from visiondrift.log import Census
 from visiondrift.monitor import Monitor
 from visiondrift.prediction import PredictionEvent, Sample
 from visiondrift.publish.report import ReportStore
@@ -85,6 +86,13 @@ def events(
     ]
 
 
+class Uncalibrated:
+    """Calibrations for tests that are not about them: there are none."""
+
+    def of(self, request: Request) -> Answer:
+        return Answer(None, "the reference of this test is not calibrated")
+
+
 class Tally:
     """The monitor's counters, remembered."""
 
@@ -101,16 +109,17 @@ class Tally:
 
 @dataclass
 class World:
-    """One monitor and everything around it. ``log`` may be any PredictionLog; each ``tick`` is one look."""
+    """One monitor and everything around it. ``log`` may be any log of events and moments; each ``tick`` is one look."""
 
     directory: Path
-    log: PredictionLog
+    log: Any
     now: float = NOON
     states: dict[str, ModelState] = field(default_factory=dict)
     shown: list[tuple[Census, float]] = field(default_factory=list)
     publish_fails: list[Exception] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     thresholds: dict[str, Any] = field(default_factory=dict)
+    calibrations: Calibrations = field(default_factory=Uncalibrated)
 
     def configure(self, *models: dict[str, Any], **sections: Any) -> Config:
         monitoring = {"reference_data": str(self.directory / "references"), "models": list(models), **sections}
@@ -131,6 +140,8 @@ class World:
         self.reports = ReportStore(self.directory / "reports", keep=keep)
         self.monitor = Monitor(
             log=self.log,
+            moments=self.log,
+            calibrations=self.calibrations,
             reports=self.reports,
             counters=self.tally,
             config=lambda: self.config,

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
-from visiondrift.config.starting import STARTING_THRESHOLDS
+from fixed_levels import FIXED_THRESHOLDS
 from visiondrift.drift.evaluation import PreparedReference, Settings, evaluate_window
 from visiondrift.drift.judge import Judgement, WindowEvaluation
 from visiondrift.errors import ReferenceUnusable
@@ -16,7 +16,7 @@ from visiondrift.prediction import Sample
 
 CLASSES = ("cat", "dog", "fox")
 SETTINGS = Settings(classes=CLASSES, slices=("camera",))
-THRESHOLDS = STARTING_THRESHOLDS.resolve("", "all")
+THRESHOLDS = FIXED_THRESHOLDS.resolve("", "all")
 
 
 def world(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from visiondrift.config.starting import STARTING_THRESHOLDS
+from fixed_levels import FIXED_THRESHOLDS
 from visiondrift.drift.columns.categories import class_shares, jensen_shannon
 from visiondrift.drift.columns.distances import prepare_columns, wasserstein_normed
 from visiondrift.drift.evaluation import PreparedReference, Settings, evaluate_window
@@ -58,7 +58,7 @@ def evaluated(reference: Sample, window: Sample) -> WindowEvaluation:
         window="1h",
         min_samples=200,
         settings=settings,
-        thresholds=STARTING_THRESHOLDS.resolve("", "camera=left"),
+        thresholds=FIXED_THRESHOLDS.resolve("", "camera=left"),
     )
 
 

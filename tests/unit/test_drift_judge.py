@@ -2,27 +2,26 @@
 
 import pytest
 
-from visiondrift.config import Threshold
-from visiondrift.drift.judge import ScoreOrReason, judge, worst
+from visiondrift.drift.judge import Levels, ScoreOrReason, judge, worst
 from visiondrift.signals import VerdictName
 
 
 @pytest.mark.parametrize(
     ("signal", "score", "threshold", "verdict"),
     [
-        ("embedding_drift", 0.29, Threshold(warning=0.3, critical=0.5), "ok"),
-        ("embedding_drift", 0.3, Threshold(warning=0.3, critical=0.5), "warning"),
-        ("embedding_drift", 0.5, Threshold(warning=0.3, critical=0.5), "critical"),
-        ("clip_similarity", 0.96, Threshold(warning=0.95, critical=0.9), "ok"),
-        ("clip_similarity", 0.95, Threshold(warning=0.95, critical=0.9), "warning"),
-        ("clip_similarity", 0.2, Threshold(warning=0.95, critical=0.9), "critical"),
-        ("embedding_drift", 0.9, Threshold(warning=0.3), "warning"),
-        ("embedding_drift", 0.4, Threshold(critical=0.5), "ok"),
-        ("embedding_drift", 1.0, Threshold(), "ok"),
+        ("embedding_drift", 0.29, Levels(warning=0.3, critical=0.5), "ok"),
+        ("embedding_drift", 0.3, Levels(warning=0.3, critical=0.5), "warning"),
+        ("embedding_drift", 0.5, Levels(warning=0.3, critical=0.5), "critical"),
+        ("clip_similarity", 0.96, Levels(warning=0.95, critical=0.9), "ok"),
+        ("clip_similarity", 0.95, Levels(warning=0.95, critical=0.9), "warning"),
+        ("clip_similarity", 0.2, Levels(warning=0.95, critical=0.9), "critical"),
+        ("embedding_drift", 0.9, Levels(warning=0.3), "warning"),
+        ("embedding_drift", 0.4, Levels(critical=0.5), "ok"),
+        ("embedding_drift", 1.0, Levels(), "ok"),
     ],
 )
 def test_a_score_is_judged_in_its_signals_direction(
-    signal: str, score: float, threshold: Threshold, verdict: VerdictName
+    signal: str, score: float, threshold: Levels, verdict: VerdictName
 ) -> None:
     (judgement,) = judge({signal: ScoreOrReason(score, 500)}, {signal: threshold})
     assert (judgement.verdict, judgement.score, judgement.samples) == (verdict, score, 500)

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from visiondrift.config.thresholds import Threshold
-from visiondrift.drift.judge import Judgement, WindowEvaluation
+from visiondrift.drift.judge import Judgement, Levels, WindowEvaluation
 from visiondrift.prediction import INGEST_FAILURES, REASONS
 from visiondrift.publish.metrics import Metrics, catalogue
 from visiondrift.publish.snapshot import Evaluation, Links, ModelState, ReferenceState, Snapshot
@@ -19,7 +18,7 @@ SCOPE = {"model": "trains", "version": "3", "slice": "camera=platform-2", "windo
 
 def judged(signal: str, score: float | None, *, warning: float | None = 0.3, critical: float | None = 0.5) -> Judgement:
     verdict = "insufficient" if score is None else "ok"
-    return Judgement(signal, score, Threshold(warning=warning, critical=critical), verdict, 500)
+    return Judgement(signal, score, Levels(warning=warning, critical=critical), verdict, 500)
 
 
 def snapshot_of(*judgements: Judgement, **window: object) -> Snapshot:

@@ -90,14 +90,14 @@ def test_on_loopback_it_warns_of_nothing(exporter: Exporter) -> None:
 
 def test_an_edited_threshold_is_on_the_metrics_within_seconds(exporter: Exporter) -> None:
     labels = {"slice": "camera=left", "severity": "warning"}
-    name = "visiondrift_embedding_drift_threshold"
+    name = "visiondrift_missing_ratio_threshold"
     before = value(exporter, name, **labels)
     assert before is not None
     edit(
         exporter.config,
         "thresholds.yml",
-        f"embedding_drift: {{warning: {before:g},",
-        "embedding_drift: {warning: 0.123,",
+        f"missing_ratio: {{warning: {before:g},",
+        "missing_ratio: {warning: 0.123,",
     )
     try:
         until(lambda: value(exporter, name, **labels) == 0.123, seconds=10, what="the new threshold")
@@ -110,10 +110,10 @@ def test_a_bad_edit_keeps_the_last_good_and_says_so_until_it_is_mended(exporter:
     name = "visiondrift_config_last_reload_successful"
     loaded_at = value(exporter, "visiondrift_config_last_reload_success_timestamp_seconds")
     assert loaded_at is not None
-    edit(exporter.config, "thresholds.yml", "critical: 0.5}", "critical: lots}")
+    edit(exporter.config, "thresholds.yml", "critical: 0.1}", "critical: lots}")
     try:
         until(lambda: value(exporter, name) == 0, seconds=10, what="a refused configuration")
-        assert value(exporter, "visiondrift_embedding_drift_threshold", slice="all", severity="critical") == 0.5
+        assert value(exporter, "visiondrift_missing_ratio_threshold", slice="all", severity="critical") == 0.25
         page = exporter.get("/").text
         assert "The last good one is still in force" in page
         assert "thresholds.yml" in page
@@ -121,7 +121,7 @@ def test_a_bad_edit_keeps_the_last_good_and_says_so_until_it_is_mended(exporter:
         assert value(exporter, "visiondrift_config_last_reload_success_timestamp_seconds") == loaded_at
         assert exporter.get("/readyz").status_code == 200
     finally:
-        edit(exporter.config, "thresholds.yml", "critical: lots}", "critical: 0.5}")
+        edit(exporter.config, "thresholds.yml", "critical: lots}", "critical: 0.1}")
     until(lambda: value(exporter, name) == 1, seconds=10, what="an accepted configuration")
     assert "The last good one" not in exporter.get("/").text
 

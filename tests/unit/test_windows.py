@@ -50,6 +50,7 @@ def watched(*, limit: int, windows: tuple[str, ...] = ("10m", "30m", "1h"), **fi
             "windows": {name: WindowConfig(min_samples=2, max_samples=limit) for name in windows},
             "low_confidence_below": 0.5,
             "column_threshold": 0.3,
+            "block": "auto",
             "input_stopped_after": 60.0,
             "max_slices": 50,
             "max_versions": 3,

@@ -78,7 +78,7 @@ def build(
     made_with = f", made with {manifest.embedder}" if manifest.dimension else ""
     typer.echo(f"{directory}: {manifest.rows:,} rows of {manifest.dimension} columns{made_with}")
     if calibrate:
-        _calibrate(loaded, directory, model)
+        _calibrate(directory, _user_of(loaded, name, None))
 
 
 @app.command("calibrate")
@@ -89,7 +89,7 @@ def calibrate_(
 ) -> None:
     """Calibrate a reference anew, after windows, classes or slices have changed."""
     loaded = load_config(config)
-    _calibrate(loaded, loaded.path(loaded.monitoring.reference_data) / name, model)
+    _calibrate(loaded.path(loaded.monitoring.reference_data) / name, _user_of(loaded, name, model))
 
 
 @app.command("list")
@@ -140,13 +140,12 @@ def _user_of(config: Config, name: str, model: str | None) -> WatchedModel | Non
     return next((watched for watched in config.models if watched.reference == name), None)
 
 
-def _calibrate(config: Config, directory: Path, model: str | None) -> None:
+def _calibrate(directory: Path, watched: WatchedModel | None) -> None:
     """Learn the levels of a reference for the model that uses it, keep them beside it, and say what they rest on."""
     from visiondrift.calibration_file import save_calibration
     from visiondrift.calibrator import ImmediateCalibrations
     from visiondrift.shelf import request_of
 
-    watched = _user_of(config, directory.name, model)
     if watched is None:
         typer.echo(f"not calibrated: no model in the configuration has the reference {directory.name}")
         return

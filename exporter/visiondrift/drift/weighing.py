@@ -74,7 +74,9 @@ def weigh(
     embedded = "embedding_drift" in scores
     if calibration is None:
         why = scale.why or f"the reference is not calibrated for {slice_}"
-        unknown = {"drift_evidence": ScoreOrReason(None, len(question.window), why)} if embedded else {}
+        samples = int(question.window.has_embedding.sum())
+        first = question.may_speak(samples, "embedding") or why
+        unknown = {"drift_evidence": ScoreOrReason(None, samples, first)} if embedded else {}
         names = (*scores, *unknown)
         return Weighed(unknown, {name: standard_of(name, thresholds, None, why) for name in names})
     target, window = calibration.target(slice_), question.window
