@@ -23,7 +23,7 @@ from visiondrift.config import (
 from visiondrift.config.monitoring import RESERVED_LABELS
 from visiondrift.config.schema import MONITORING_FILE, THRESHOLDS_FILE
 from visiondrift.config.starting import STARTING_THRESHOLDS
-from visiondrift.config.units import format_duration, format_size, parse_duration, parse_size
+from visiondrift.config.units import format_duration, format_rate, format_size, parse_duration, parse_rate, parse_size
 from visiondrift.errors import ConfigError
 from visiondrift.signals import BY_NAME
 
@@ -146,6 +146,95 @@ def test_an_override_replaces_one_severity_and_null_takes_it_away(tmp_path: Path
     north = thresholds.resolve("cats", "camera=north")["embedding_drift"]
     assert (north.warning, north.critical) == (None, 0.6)
     assert (thresholds.owner("cats"), thresholds.owner("dogs")) == ("cat-team", "unowned")
+
+
+@pytest.mark.parametrize("block", ["auto", "30s", "1h30m", "scene", "clip_2"])
+def test_a_block_is_auto_a_duration_or_the_name_of_a_column(tmp_path: Path, block: str) -> None:
+    text = f"defaults: {{block: {block}}}\nmodels:\n  - {{name: cats, reference: cats}}\n"
+    assert load_config(write(tmp_path, text)).models[0].block == block
+
+
+def test_a_model_without_a_block_estimates_it_and_one_with_its_own_does_not_inherit(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path)).models[0].block == "auto"
+    text = "defaults: {block: 1m}\nmodels:\n  - {name: cats, reference: cats, block: scene}\n"
+    assert load_config(write(tmp_path, text)).models[0].block == "scene"
+
+
+@pytest.mark.parametrize("signal", [name for name, signal in BY_NAME.items() if signal.calibrated])
+def test_every_calibrated_signal_may_leave_its_levels_to_the_budget(tmp_path: Path, signal: str) -> None:
+    text = f"defaults:\n  signals:\n    {signal}: {{warning: auto, critical: auto}}\n"
+    given = load_config(write(tmp_path, thresholds=text)).thresholds.resolve("cats", "all")[signal]
+    assert (given.warning, given.critical) == ("auto", "auto")
+
+
+@pytest.mark.parametrize("signal", [name for name, signal in BY_NAME.items() if not signal.calibrated])
+def test_a_signal_without_a_null_may_not(tmp_path: Path, signal: str) -> None:
+    text = f"defaults:\n  signals:\n    {signal}: {{warning: auto}}\n"
+    assert problems(write(tmp_path, thresholds=text)) == [
+        f"thresholds.yml:3: defaults.signals.{signal}.warning: {signal} has no level of its own by the budget; "
+        "accepted is a number or null"
+    ]
+
+
+@pytest.mark.parametrize("levels", ["{warning: auto, critical: 0.01}", "{warning: 0.99, critical: auto}"])
+def test_a_level_by_the_budget_has_no_order_yet(tmp_path: Path, levels: str) -> None:
+    text = f"defaults:\n  signals:\n    embedding_drift: {levels}\n"
+    assert load_config(write(tmp_path, thresholds=text)).digest
+
+
+def test_an_order_with_an_inherited_number_is_checked_and_with_an_inherited_auto_is_not(tmp_path: Path) -> None:
+    own = "models: {cats: {signals: {embedding_drift: {critical: 0.2}}}}\n"
+    automatic = "defaults: {signals: {embedding_drift: {warning: auto, critical: auto}}}\n"
+    assert load_config(write(tmp_path, thresholds=automatic + own)).digest
+    (problem,) = problems(write(tmp_path, thresholds=LEVELS + own))
+    assert "warning 0.3 (inherited) is above critical 0.2" in problem
+
+
+def test_auto_may_be_taken_back_by_a_number_or_by_nothing(tmp_path: Path) -> None:
+    text = (
+        "defaults: {signals: {embedding_drift: {warning: auto, critical: auto}}}\n"
+        "models: {cats: {slices: {camera=north: {embedding_drift: {warning: 0.4, critical: null}}}}}\n"
+    )
+    thresholds = load_config(write(tmp_path, thresholds=text)).thresholds
+    north = thresholds.resolve("cats", "camera=north")["embedding_drift"]
+    assert (north.warning, north.critical) == (0.4, None)
+    assert thresholds.resolve("cats", "camera=south")["embedding_drift"].warning == "auto"
+
+
+DAY = 86_400.0
+
+
+def test_the_budget_is_one_warning_a_week_and_one_critical_page_a_quarter_where_nothing_is_said() -> None:
+    budget = ThresholdsConfig().budget("cats")
+    assert (budget.rate("warning"), budget.rate("critical")) == (1 / (7 * DAY), 1 / (90 * DAY))
+
+
+def test_a_models_budget_replaces_one_severity_at_a_time(tmp_path: Path) -> None:
+    text = (
+        "defaults: {budget: {warning: 2 per 7d, critical: 1 per 365d}}\n"
+        "models: {cats: {budget: {warning: 0.5 per 30d}}}\n"
+    )
+    thresholds = load_config(write(tmp_path, thresholds=text)).thresholds
+    assert thresholds.budget("cats").warning == pytest.approx(0.5 / (30 * DAY))
+    assert thresholds.budget("cats").critical == pytest.approx(1 / (365 * DAY))
+    assert thresholds.budget("dogs").warning == pytest.approx(2 / (7 * DAY))
+
+
+@given(days=st.integers(1, 10**4))
+def test_rates_are_read_as_they_are_written(days: int) -> None:
+    assert parse_rate(format_rate(1 / (days * DAY))) == pytest.approx(1 / (days * DAY))
+
+
+@pytest.mark.parametrize("text", ["", "1 per", "per 7d", "1 per 7 d", "-1 per 7d", "0 per 7d", "1 per 0d", "1/7d", 7])
+def test_what_is_no_rate_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match=r"is not a (rate|duration); accepted is"):
+        parse_rate(text)
+
+
+@pytest.mark.parametrize("level", [".inf", "-.inf", ".nan", "1" + 400 * "0"])
+def test_a_number_that_is_none_is_no_level(tmp_path: Path, level: str) -> None:
+    (problem,) = problems(write(tmp_path, thresholds=f"defaults: {{signals: {{missing_ratio: {{warning: {level}}}}}}}"))
+    assert "is no level; accepted is a number, auto (the level that keeps to the budget), or null" in problem
 
 
 def test_anchors_and_merges_are_understood(tmp_path: Path) -> None:

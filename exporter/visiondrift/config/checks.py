@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from visiondrift.config.monitoring import LogConfig, MonitorDefaults
-from visiondrift.config.thresholds import AUTO
+from visiondrift.config.thresholds import AUTO, is_level
 from visiondrift.config.tree import Finding, Where
 from visiondrift.config.units import format_duration, parse_duration
 from visiondrift.config.words import did_you_mean, one_of
@@ -167,15 +167,10 @@ def _label(where: Where, slice_: str, labels: tuple[str, ...]) -> Iterator[Findi
 def _signals(value: Any) -> dict[str, Levels]:
     """The levels that are numbers, auto or null, of the signals that exist; the models refuse the rest."""
     return {
-        name: {key: level for key, level in _map(levels).items() if key in SEVERITIES and _is_level(level)}
+        name: {key: level for key, level in _map(levels).items() if key in SEVERITIES and is_level(level)}
         for name, levels in _map(value).items()
         if name in BY_NAME
     }
-
-
-def _is_level(level: Any) -> bool:
-    is_number = isinstance(level, int | float) and not isinstance(level, bool)
-    return level is None or level == AUTO or (is_number and math.isfinite(level))
 
 
 def _merged(outer: Mapping[str, Levels], inner: Mapping[str, Levels]) -> dict[str, Levels]:

@@ -4,10 +4,19 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from visiondrift.config.units import Duration, DurationText, Size, parse_duration
-from visiondrift.config.words import Words
+from visiondrift.config.words import Words, shown
 
 
 class Strict(BaseModel):
@@ -77,17 +86,17 @@ Url = Annotated[
 _BLOCK_WORDS = "auto, a duration such as 30s, or the name of the reference's text column that names scenes or clips"
 
 
-def _is_block(text: str) -> str:
-    if text != "auto" and not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", text):
+def _is_block(text: Any) -> Any:
+    if not isinstance(text, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", text):
         try:
             parse_duration(text)
         except ValueError:
-            msg = f"{text!r} is no block; accepted is {_BLOCK_WORDS}"
+            msg = f"{shown(text)} is no block; accepted is {_BLOCK_WORDS}"
             raise ValueError(msg) from None
     return text
 
 
-BlockText = Annotated[str, AfterValidator(_is_block), Words(_BLOCK_WORDS)]
+BlockText = Annotated[str, BeforeValidator(_is_block), Words(_BLOCK_WORDS)]
 
 
 class ServerConfig(Strict):

@@ -3,6 +3,7 @@
 What takes more than one entry to judge (ranges by signal, the order of warning and critical) is in ``checks``.
 """
 
+import sys
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -39,9 +40,15 @@ def _is_slice(name: str) -> str:
 _LEVEL_WORDS = "a number, auto (the level that keeps to the budget), or null"
 
 
+def is_level(level: Any) -> bool:
+    """Whether this is a level as it may be written: a number that is one, ``auto``, or None."""
+    is_number = isinstance(level, int | float) and not isinstance(level, bool)
+    return level is None or level == AUTO or (is_number and abs(level) <= sys.float_info.max)
+
+
 def _is_level(level: Any) -> Any:
     # Said here and not by the types: of a choice between types pydantic's message names every branch.
-    if level is None or level == AUTO or (isinstance(level, int | float) and not isinstance(level, bool)):
+    if is_level(level):
         return level
     msg = f"{shown(level)} is no level; accepted is {_LEVEL_WORDS}"
     raise ValueError(msg)
@@ -124,9 +131,10 @@ class ThresholdsConfig(Strict):
         return own.owner if own and own.owner else self.defaults.owner
 
     def budget(self, model: str) -> BudgetConfig:
-        """The false pages that ``model`` may cause."""
+        """The false pages that ``model`` may cause; of what its own budget does not say, the default's."""
         own = self.models.get(model)
-        return own.budget if own and own.budget else self.defaults.budget
+        given = own.budget.model_dump(exclude_unset=True) if own and own.budget else {}
+        return self.defaults.budget.model_copy(update=given)
 
     def resolve(self, model: str, slice_: str) -> SliceThresholds:
         """The thresholds of one slice: defaults, overridden by the model's, overridden by the slice's.
