@@ -1,4 +1,4 @@
-"""Levels as fixed numbers, as an operator may set them: for tests of scores and verdicts that no calibration is part of."""
+"""Levels as fixed numbers, as an operator may set them: for tests of scores and verdicts without a calibration."""
 
 from visiondrift.config import Threshold
 from visiondrift.config.thresholds import DefaultThresholds, ThresholdsConfig

@@ -89,7 +89,7 @@ def events(
 class Uncalibrated:
     """Calibrations for tests that are not about them: there are none."""
 
-    def of(self, request: Request) -> Answer:
+    def of(self, request: Request) -> Answer:  # noqa: ARG002
         return Answer(None, "the reference of this test is not calibrated")
 
 
