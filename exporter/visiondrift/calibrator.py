@@ -172,9 +172,10 @@ class BackgroundCalibrations:
             except _Stopping:
                 return
             except Exception as error:  # the one place that catches all: no defect may end the thread
-                logger.exception("The reference of %s could not be calibrated", request.model)
+                logger.exception("The reference of %s could not be calibrated or tested", request.model)
                 self._counters.count("calibration_failures", model=request.model)
-                self._answer(request, Answer(None, f"the calibration failed: {type(error).__name__}: {error}"))
+                if not self._is_answered(request):  # a self-test that fails takes nothing from what was learnt
+                    self._answer(request, Answer(None, f"the calibration failed: {type(error).__name__}: {error}"))
 
     def _next(self) -> Request | None:
         """One without an answer before one whose self-test is due."""
@@ -248,6 +249,10 @@ class BackgroundCalibrations:
         if problem:
             raise RuntimeError(problem)
         return cast("Made", made)
+
+    def _is_answered(self, request: Request) -> bool:
+        with self._changed:
+            return self._answers.get(request.model, ("", None))[0] == request.key
 
     def _answer(self, request: Request, answer: Answer) -> None:
         with self._changed:

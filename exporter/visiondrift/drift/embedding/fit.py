@@ -99,7 +99,8 @@ class Effect:
 
     ``mean_moved`` is in sizes of the cloud, with what chance alone would give taken off; ``spread_ratio`` the window's
     total variance over the reference's; ``new_share`` is a lower bound at 95 %; ``low_variance_share`` the part of the
-    whitened move beyond the 128 leading axes, where content does not reach: imaging or preprocessing.
+    whitened move beyond the leading quarter of the axes (128 at most), where content hardly reaches: imaging or
+    preprocessing.
     """
 
     mean_moved: float
@@ -165,8 +166,12 @@ def effect_of(reference: EmbeddingReference, window: Deviations, worth: float, h
         mean_moved=float(np.sqrt(max(0.0, moved.sum() - by_chance) / basis.spread)),
         spread_ratio=float(max(0.0, 1 + variance.sum() / basis.spread)),
         new_share=new,
-        low_variance_share=float(whitened[128:].sum() / max(whitened.sum(), 1e-300)),
+        low_variance_share=float(whitened[_content_axes(basis) :].sum() / max(whitened.sum(), 1e-300)),
     )
+
+
+def _content_axes(basis: Basis) -> int:
+    return min(128, basis.dimension // 4)
 
 
 def drawn_scores(basis: Basis, held: Deviations, draw: Draw, neighbours: NDArray[np.intp]) -> NDArray[np.float64]:

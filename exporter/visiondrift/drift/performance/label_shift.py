@@ -99,11 +99,12 @@ class ClassMixture:
         known = np.flatnonzero(self.counts >= MIN_CLASS_LABELS)
         shows = _Shows.of(self.probabilities)
         features = shows.features(self.probabilities)
-        fit = _Fit(shows, known, self._looks(features, np.ones(len(self.labels))))
+        sums = self._sums(features)
+        fit = _Fit(shows, known, _looks(sums, np.ones(len(sums.rows))))
         mean = shows.features(probabilities).mean(axis=0)
         shares, residual = fit.solve(mean)
         blocks = blocks or self._blocks_for(len(probabilities))
-        draws = self._draws(fit, features, prior, shares, size=(blocks, len(probabilities) / blocks), seed=seed)
+        draws = self._draws(fit, sums, features, prior, shares, size=(blocks, len(probabilities) / blocks), seed=seed)
         limit = float(np.quantile(draws.residuals, _NULL_LEVEL))
         condition = float(np.linalg.cond(fit.looks[: len(prior), known])) if len(known) else np.inf
         why = _why_not(known, probabilities.mean(axis=0), condition, residual, limit)
@@ -121,14 +122,25 @@ class ClassMixture:
     def _blocks_for(self, rows: int) -> int:
         return max(1, round(rows * (int(self.block_of.max()) + 1) / len(self.labels)))
 
-    def _looks(self, features: Floats, weights: Floats) -> Floats:
-        """(F, C) mean features (down) of the rows of each class (across), rows weighted."""
-        member = np.zeros((len(self.labels), self.probabilities.shape[1]))
-        member[np.arange(len(self.labels)), self.labels] = weights
-        return np.asarray(features.T @ member / np.maximum(member.sum(axis=0), 1e-12))
+    def _sums(self, features: Floats) -> "_Sums":
+        """By block and class, because a block is drawn whole: what it looks like then is a sum of these."""
+        blocks, classes = int(self.block_of.max()) + 1, self.probabilities.shape[1]
+        place = self.block_of * classes + self.labels
+        sums = [np.bincount(place, weights=column, minlength=blocks * classes) for column in features.T]
+        rows = np.bincount(place, minlength=blocks * classes).astype(np.float64)
+        stacked = np.stack(sums, axis=1).astype(np.float64)
+        return _Sums(stacked.reshape(blocks, -1), rows.reshape(blocks, classes))
 
     def _draws(
-        self, fit: "_Fit", features: Floats, prior: Floats, shares: Floats, *, size: tuple[int, float], seed: int
+        self,
+        fit: "_Fit",
+        sums: "_Sums",
+        features: Floats,
+        prior: Floats,
+        shares: Floats,
+        *,
+        size: tuple[int, float],
+        seed: int,
     ) -> "_Draws":
         """Windows as they would be if ``shares`` were true, and as they would be if nothing had moved.
 
@@ -143,13 +155,27 @@ class ClassMixture:
         plain = ImaginedWindows(features, self.block_of, np.ones(len(self.labels)), size)
         drawn, unmoved = [], []
         for _ in range(_REPLICATES):
-            weights = rng.multinomial(total, np.full(total, 1 / total))[self.block_of].astype(np.float64)
-            other = _Fit(fit.shows, fit.known, self._looks(features, weights))
+            weights = rng.multinomial(total, np.full(total, 1 / total)).astype(np.float64)
+            other = _Fit(fit.shows, fit.known, _looks(sums, weights))
             drawn.append(other.solve(moved.draw(rng)))
             still, _residual = other.solve(plain.draw(rng))
             unmoved.append(np.abs(still - prior[fit.known]).sum())
         residuals = np.array([residual for _, residual in drawn])
         return _Draws(np.array([found for found, _ in drawn]), residuals, np.asarray(unmoved))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Of B blocks: ``features`` (B, C F) summed and ``rows`` (B, C) counted by class."""
+
+    features: Floats
+    rows: Floats
+
+
+def _looks(sums: _Sums, weights: Floats) -> Floats:
+    """(F, C) mean features (down) of the rows of each class (across), blocks weighted (B,)."""
+    totals = (weights @ sums.features).reshape(sums.rows.shape[1], -1)
+    return np.asarray(totals.T / np.maximum(weights @ sums.rows, 1e-12))
 
 
 @dataclass(frozen=True, eq=False)
