@@ -21,11 +21,12 @@ from visiondrift.cli import app
 from visiondrift.config import Config, ConfigKey, config_keys, load_config
 from visiondrift.config.monitoring import Label, Name, Windows
 from visiondrift.config.schema import MONITORING_FILE, THRESHOLDS_FILE
-from visiondrift.config.units import DURATION_WORDS, SIZE_WORDS
+from visiondrift.config.thresholds import AUTO
+from visiondrift.config.units import DURATION_WORDS, RATE_WORDS, SIZE_WORDS
 from visiondrift.config.words import Words
 from visiondrift.publish.gauges import SNAPSHOT_GAUGES
 from visiondrift.publish.metrics import LIVE_METRICS, PREFIX
-from visiondrift.signals import SIGNALS, Signal
+from visiondrift.signals import SEVERITIES, SIGNALS, Signal
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -45,6 +46,7 @@ def _words(annotation: object) -> str:
 _SHORT = {
     DURATION_WORDS: "duration",
     SIZE_WORDS: "size",
+    RATE_WORDS: "rate",
     _words(Name): "name",
     _words(Label): "label",
     _words(Windows): "mapping of windows",
@@ -73,15 +75,22 @@ def _alerts() -> dict[str, str]:
     return {rule["expr"].split(":")[1]: rule["alert"] for rule in rules}
 
 
+def _level(signal: Signal, level: float | str | None) -> str:
+    """A level as configured, with the side of it that is bad."""
+    if level is None:
+        return "none"
+    if level == AUTO:
+        return _code(AUTO)
+    return f"{'≥' if signal.bad_when == 'high' else '≤'} {level:g}"
+
+
 def signals(config: Config) -> str:
     """Every signal: what it measures, when it is bad, where it starts to warn, what fires."""
     starting, alerts = config.thresholds.defaults.signals, _alerts()
 
     def row(signal: Signal) -> Sequence[str]:
-        sign = "≥" if signal.bad_when == "high" else "≤"
-        level = starting[signal.name]
-        alert = alerts[signal.name]
-        levels = f"{sign} {level.warning:g}", f"{sign} {level.critical:g}"
+        threshold, alert = starting[signal.name], alerts[signal.name]
+        levels = (_level(signal, threshold.level(severity)) for severity in SEVERITIES)
         return _code(signal.name), _prose(signal.meaning), *levels, f"[{alert}](docs/runbook.md#{alert.lower()})"
 
     return _table(("signal", "what it measures", "warning", "critical", "alert"), map(row, SIGNALS))

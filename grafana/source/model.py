@@ -5,7 +5,9 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import dashboard
 
 import frame
+import model_calibration as calibration
 import model_detail as detail
+import model_evidence as evidence
 import promql
 import style
 from panels import Box, Query, bars, history, single
@@ -40,8 +42,11 @@ def model() -> build.Dashboard:
         board,
         [_verdict(), _worst(), _enough(), _last_event(), _last_evaluation(), _firing(), _neighbours()],
         {
+            "Evidence": evidence.evidence(),
+            "Accuracy": evidence.accuracy(),
             "Signals and their thresholds": detail.signals(),
             "What the model answers": detail.answers(),
+            "Calibration": calibration.calibration(),
             "What the verdict rests on": detail.basis(),
         },
     )

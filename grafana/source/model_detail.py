@@ -5,32 +5,52 @@ from grafana_foundation_sdk.models import dashboard
 
 import style
 from panels import NO_SCORE, Box, Query, compared, fixed_color, lines, single, stacked, threshold_line
-from scope import MODEL, WINDOW, per_window
-from visiondrift.signals import ALL_SLICES, SEVERITIES, SIGNALS, Signal
+from scope import MODEL, SLICE, WINDOW, per_window
+from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES, SIGNALS, Signal
 
 Panel = timeseries.Panel | stat.Panel | barchart.Panel
 
 THRESHOLD_LINES = {"warning": threshold_line(style.WARNING), "critical": threshold_line(style.CRITICAL)}
 
 
+ELSEWHERE = ("drift_evidence", "accumulated_evidence", "accuracy_drop")
+"""Signals that are drawn beside what explains them."""
+
+
 def signals() -> list[Panel]:
-    """One graph for each signal, in the order of the vocabulary."""
-    return [_signal(signal) for signal in SIGNALS]
+    """One graph for each of the other signals, in the order of the vocabulary."""
+    return [_signal(signal, width=6) for signal in SIGNALS if signal.name not in ELSEWHERE]
 
 
-def _signal(signal: Signal) -> timeseries.Panel:
+def signal(name: str) -> timeseries.Panel:
+    """The graph of one signal that has a place of its own."""
+    return _signal(BY_NAME[name], width=8)
+
+
+def _scope_of(name: str) -> tuple[str, str]:
+    """The windows that a signal is drawn of, and what to say of them."""
+    if name == "invalid_ratio":  # a rejected event is not known to belong to any slice
+        return WINDOW.replace("$slice", ALL_SLICES), " Counted over all slices."
+    if name == "accumulated_evidence":
+        return SLICE, " There is one for each slice, in its longest window, whichever window is chosen."
+    return WINDOW, ""
+
+
+def _signal(signal: Signal, *, width: int) -> timeseries.Panel:
     """One signal with its two thresholds."""
-    everywhere = signal.name == "invalid_ratio"  # a rejected event is not known to belong to any slice
-    where = WINDOW.replace("$slice", ALL_SLICES) if everywhere else WINDOW
+    where, scope = _scope_of(signal.name)
     metric = f"visiondrift_{signal.name}"
     sense = "Bad when low." if signal.bad_when == "low" else "Bad when high."
-    scope = " Counted over all slices." if everywhere else ""
     meaning = signal.meaning[0].upper() + signal.meaning[1:]
+    if signal.calibrated:
+        scope += (
+            " Critical, where the level is auto, only while the model is estimated to be worse or the change is large."
+        )
     return lines(
         Box(
             signal.title,
-            f"{meaning}. {sense}{scope} A gap is a window with too few samples.",
-            width=6,
+            f"{meaning}. {sense}{scope} A gap is a window that could not be judged.",
+            width=width,
             height=8,
             unit="percentunit" if signal.percent else "none",
             decimals=0 if signal.percent else 2,

@@ -5,6 +5,7 @@ from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseri
 from grafana_foundation_sdk.models import dashboard
 
 import frame
+import overview_drift as drift
 import overview_service as service
 import promql
 import style
@@ -47,7 +48,11 @@ def overview() -> build.Dashboard:
     return frame.filled(
         board,
         [_state(), _counts(), _alerts(), _everything(), _verdict_history(), _ratio_history()],
-        {"Is data arriving?": service.arriving(), "Is the monitor itself well?": service.monitor()},
+        {
+            "What has drifted, and does it matter?": drift.drift(WINDOW_LEGEND, TO_MODEL),
+            "Is data arriving?": service.arriving(),
+            "Is the monitor itself well?": service.monitor(),
+        },
     )
 
 

@@ -123,7 +123,8 @@ def _checks() -> stat.Panel:
         Box(
             "In order",
             "Configuration: the files on disk are the ones in force. References: every reference is readable and made "
-            "with the configured embedder. Thresholds: every published signal has at least one.",
+            "with the configured embedder. Calibration: every level that is to follow from the budget does. "
+            "Thresholds: every published signal has at least one.",
             width=12,
             height=4,
             no_value="The exporter is not scraped",
@@ -132,6 +133,7 @@ def _checks() -> stat.Panel:
             Query("min(visiondrift_config_last_reload_successful)", "configuration"),
             Query("min(visiondrift_reference_usable)", "references"),
             # The missing ones are listed, and only they: the build info says 1 while there are none.
+            Query("min(1 - (visiondrift_calibration_lacking == 1) or visiondrift_build_info)", "calibration"),
             Query("min(1 - (visiondrift_signal_threshold_missing == 1) or visiondrift_build_info)", "thresholds"),
         ],
         thresholds=style.calm(),
@@ -158,6 +160,7 @@ def _failures() -> timeseries.Panel:
                 "sum by (reason) (increase(visiondrift_ingest_failures_total[$__rate_interval]))", "ingest: {{reason}}"
             ),
             Query("sum(increase(visiondrift_embedding_failures_total[$__rate_interval]))", "embeddings"),
+            Query("sum(increase(visiondrift_calibration_failures_total[$__rate_interval]))", "calibrations"),
             Query("sum(increase(visiondrift_report_failures_total[$__rate_interval]))", "reports"),
         ],
         colors={},

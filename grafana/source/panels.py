@@ -133,6 +133,12 @@ def lines(
     return panel
 
 
+def band(*, low: str, color: str) -> dict[str, list[dashboard.DynamicConfigValue]]:
+    """The overrides that shade a graph between the series ``low`` and ``high``."""
+    edge = [fixed_color(color), custom("lineWidth", 0), custom("showPoints", "never")]
+    return {low: edge, "high": [*edge, custom("fillBelowTo", low), custom("fillOpacity", 20)]}
+
+
 def stacked(panel: timeseries.Panel) -> timeseries.Panel:
     """Turn a graph's lines into areas on top of each other."""
     return panel.fill_opacity(60).line_width(0).stacking(options.StackingConfig().mode(common.StackingMode.NORMAL))
@@ -176,14 +182,21 @@ def bars(box: Box, queries: list[Query], *, thresholds: build.ThresholdsConfig, 
     )
 
 
-def history(box: Box, queries: list[Query]) -> statetimeline.Panel:
-    """Show verdicts over time, one bar a series, in the colours of the verdicts."""
+def history(
+    box: Box,
+    queries: list[Query],
+    *,
+    mappings: list[dashboard.ValueMapping] | None = None,
+    thresholds: build.ThresholdsConfig | None = None,
+) -> statetimeline.Panel:
+    """Show states over time, one bar a series: verdicts, other words (``mappings``) or numbers (``thresholds``)."""
+    words = style.verdict_mappings() if mappings is None and thresholds is None else mappings or []
     return (
         _framed(statetimeline.Panel(), box)
         .targets(list(_targets(queries, instant=False)))
-        .mappings(style.verdict_mappings())
+        .mappings(words)
         .color_scheme(build.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
-        .thresholds(style.calm())
+        .thresholds(thresholds or style.calm())
         .show_value(common.VisibilityMode.NEVER)
         .merge_values(merge_values=True)
         .row_height(0.8)

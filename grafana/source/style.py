@@ -51,6 +51,16 @@ def verdict_mappings() -> list[dashboard.ValueMapping]:
     return _value_map({str(code): (VERDICT_WORDS[name], BY_VERDICT[name]) for name, code in VERDICT_CODES.items()})
 
 
+def validity_mappings() -> list[dashboard.ValueMapping]:
+    """Whether an estimate may be acted on."""
+    return _value_map({"1": ("valid", OK), "0": ("not valid", INSUFFICIENT)})
+
+
+def discovery_mappings() -> list[dashboard.ValueMapping]:
+    """Whether a slice is among those shown as drifted."""
+    return _value_map({"1": ("drifted", WARNING), "0": ("not shown", INSUFFICIENT)})
+
+
 def severity_mappings() -> list[dashboard.ValueMapping]:
     """The label ``severity`` in its colour."""
     return _value_map({"critical": ("critical", CRITICAL), "warning": ("warning", WARNING)})

@@ -35,6 +35,11 @@ _DOMAINS: dict[str, tuple[str, ...]] = {
     "runbook_url": ("http://localhost:9109/runbook",),
     "python": ("3.13.0",),
     "evidently": ("0.7.23",),
+    "statistic": ("t_lw", "knn_ratio"),
+    "bound": ("low", "high"),
+    "opinion": ("confidences", "readers"),
+    "measure": ("precision", "recall", "f1"),
+    "part": ("platform-1", "platform-2"),
 }
 
 
@@ -82,6 +87,8 @@ def _gauge(name: str, labels: Labels, now: float) -> float | None:
         return 1 - level if bad_when_low else level
     if short == "verdict":
         return float(labels["verdict"] == _verdict(labels["slice"]))
+    if short == "estimate_valid":
+        return float(labels["slice"] != EMPTY)
     if short == "window_samples" and labels["slice"] == EMPTY:
         return 3.0
     if short.endswith("timestamp_seconds"):
@@ -100,6 +107,18 @@ _CONSTANT = {
     "class_share": 1 / 3,
     "reference_class_share": 1 / 3,
     "signal_threshold_missing": 0.0,
+    "calibration_lacking": 0.0,
+    "window_blocks": 12.0,
+    "reference_blocks": 88.0,
+    "reference_blocks_needed": 48.0,
+    "estimated_accuracy": 0.84,
+    "reference_accuracy": 0.93,
+    "slice_share": 0.5,
+    "reference_slice_share": 0.5,
+    "selftest_false_alarm_ratio": 0.05,
+    "selftest_false_alarm_ratio_low": 0.02,
+    "selftest_false_alarm_ratio_high": 0.1,
+    "selftest_nominal_ratio": 0.05,
     "ingest_queue_events": 12.0,
     "ingest_queue_capacity_events": 1000.0,
 }

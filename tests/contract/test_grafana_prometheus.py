@@ -202,6 +202,17 @@ def test_the_table_has_one_row_for_each_window(prometheus: _Prometheus) -> None:
         assert len(set(keys)) == len(keys)
 
 
+def test_evidence_is_drawn_as_a_share_of_its_warning_level_slice_by_slice(prometheus: _Prometheus) -> None:
+    (samples,) = _samples(prometheus, "overview", "Evidence of drift, of its level")
+    shares = {s["metric"]["slice"]: round(_value(s), 2) for s in samples if s["metric"]["window"] == "1h"}
+    assert shares == {"all": 0.33, "camera=platform-1": 0.33, DAMAGED: 2.0}
+
+
+def test_an_estimate_that_is_not_valid_is_kept_off_the_overview(prometheus: _Prometheus) -> None:
+    (samples,) = _samples(prometheus, "overview", "Estimated accuracy by slice")
+    assert {s["metric"]["slice"] for s in samples} == {"all", "camera=platform-1", DAMAGED}
+
+
 def test_firing_alerts_are_listed_with_how_long_they_have_been_active(prometheus: _Prometheus) -> None:
     (samples,) = _samples(prometheus, "overview", "Firing alerts")
     assert {s["metric"]["severity"] for s in samples} == {"warning", "critical"}

@@ -29,12 +29,15 @@ ANNOTATIONS = {
     "summary", "description", "observed", "expected", "timeframe", "owner", "runbook_url", "dashboard_url",
 }  # fmt: skip
 ALERTS_BY_SIGNAL = {
+    "drift_evidence": "VisionDriftEvidence",
+    "accumulated_evidence": "VisionDriftAccumulatedEvidence",
     "embedding_drift": "VisionDriftEmbeddingDrift",
     "clip_similarity": "VisionDriftLowSimilarity",
     "prediction_drift": "VisionDriftPredictionDrift",
     "confidence_drift": "VisionDriftConfidenceDrift",
     "confidence_drop": "VisionDriftConfidenceDrop",
     "low_confidence_rise": "VisionDriftLowConfidence",
+    "accuracy_drop": "VisionDriftAccuracyDrop",
     "missing_ratio": "VisionDriftMissingData",
     "invalid_ratio": "VisionDriftInvalidData",
 }
@@ -112,7 +115,7 @@ def test_alert_is_complete(alert: dict[str, Any]) -> None:
     """Labels to route by, every annotation, and a link to its own section of the runbook."""
     annotations, labels = alert["annotations"], alert["labels"]
     assert labels["component"] in {"data", "intake", "monitor", "stack"}
-    wanted = ANNOTATIONS | ({"report_url"} if labels["component"] == "data" else set())
+    wanted = ANNOTATIONS | ({"report_url", "accuracy"} if labels["component"] == "data" else set())
     assert set(annotations) == wanted
     assert annotations["runbook_url"].endswith(f"#{alert['alert'].lower()}")
     if labels["component"] == "data":

@@ -19,7 +19,8 @@ def queries_in_texts() -> Iterator[str]:
     """What the annotations ask Prometheus, with something put where they put labels and numbers."""
     for text in texts():
         for query in re.findall(r"printf\s+`([^`]+)`[^}]*\| query", text) + re.findall(r'query "([^"]+)"', text):
-            yield query.replace("%s", '{model="m"}').replace("%q", '"m"').replace("%f", "1.5")
+            labels = query.replace("%s}", 'model="m"}').replace("%s", '{model="m"}')
+            yield labels.replace("%q", '"m"').replace("%f", "1.5")
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not on PATH")

@@ -38,6 +38,14 @@ def exposition() -> str:
         f"visiondrift_mean_confidence{{{SCOPE}}} 0.62",
         f"visiondrift_reference_mean_confidence{{{SCOPE}}} 0.93",
         f"visiondrift_low_confidence_ratio{{{SCOPE}}} 0.5",
+        f"visiondrift_embedding_mean_moved{{{SCOPE}}} 0.42",
+        f"visiondrift_embedding_new_share{{{SCOPE}}} 0.12",
+        f"visiondrift_embedding_low_variance_share{{{SCOPE}}} 0.7",
+        f"visiondrift_estimate_valid{{{SCOPE}}} 1",
+        f"visiondrift_estimated_accuracy{{{SCOPE}}} 0.84",
+        f'visiondrift_estimated_accuracy_bound{{{SCOPE},bound="low"}} 0.8',
+        f'visiondrift_estimated_accuracy_bound{{{SCOPE},bound="high"}} 0.88',
+        f"visiondrift_reference_accuracy{{{SCOPE}}} 0.93",
         f'visiondrift_last_event_timestamp_seconds{{model="digits-demo",version="1",slice="all"}} {now}',
         f'visiondrift_events_rejected_total{{model="digits-demo",reason="bad_image"}} {now}',
         'visiondrift_input_stopped_after_seconds{model="digits-demo",model_owner="vision-team"} 600',
@@ -134,7 +142,7 @@ def prometheus(tmp_path: Path, world: World) -> Iterator[None]:
 
 @pytest.mark.usefixtures("prometheus")
 def test_every_drift_reaches_alertmanager_with_its_texts(world: World) -> None:
-    """All eight signals at both severities and the Watchdog arrive, their texts expanded, their links whole."""
+    """All signals at both severities and the Watchdog arrive, their texts expanded, their links whole."""
     rules = yaml.safe_load((ROOT / "prometheus" / "rules" / "data_alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
     wanted = {(rule["alert"], severity) for rule in rules for severity in ("critical", "warning")}
     wanted.add(("Watchdog", "none"))
@@ -150,6 +158,7 @@ def test_every_drift_reaches_alertmanager_with_its_texts(world: World) -> None:
     drift = world.alerts["VisionDriftEmbeddingDrift", "critical"]
     assert drift["annotations"]["observed"] == "60.0% of CLIP columns moved (2m window, 213 images)"
     assert drift["annotations"]["expected"] == "below 50.0% (critical threshold)"
+    assert drift["annotations"]["accuracy"] == "estimated 0.84 (0.80-0.88), reference 0.93"
     assert drift["annotations"]["runbook_url"] == "http://r#visiondriftembeddingdrift"
     assert drift["generatorURL"].startswith(
         "http://ops.example:9090/graph?g0.expr=visiondrift%3Aembedding_drift%3Amax3m"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from visiondrift.drift.judge import Judgement, Levels, WindowEvaluation
+from visiondrift.drift.judge import BlockCount, Judgement, Levels, WindowEvaluation
 from visiondrift.prediction import INGEST_FAILURES, REASONS
 from visiondrift.publish.metrics import Metrics, catalogue
 from visiondrift.publish.snapshot import Evaluation, Links, ModelState, ReferenceState, Snapshot
@@ -87,6 +87,29 @@ def test_a_signal_without_any_threshold_is_pointed_out(warning, critical, missin
     assert series["visiondrift_signal_threshold_missing"] == [
         ({"model": "trains", "signal": "embedding_drift"}, missing)
     ]
+
+
+def lacking(**window: object) -> list[float]:
+    judgement = Judgement("drift_evidence", None, Levels(why="no null"), "insufficient", 500)
+    rows = scraped(snapshot_of(judgement, **window)).get("visiondrift_calibration_lacking", [])
+    return [value for _, value in rows]
+
+
+def test_a_calibration_is_lacking_where_the_reference_has_none_or_too_few_blocks():
+    assert lacking() == [1.0]
+    assert lacking(block_count=BlockCount(window=0.0, reference=39, needed=40)) == [1.0]
+    assert lacking(block_count=BlockCount(window=12.0, reference=400, needed=48)) == [1.0]
+
+
+def test_a_window_that_is_itself_too_short_lacks_no_calibration():
+    assert lacking(block_count=BlockCount(window=2.0, reference=400, needed=40)) == [0.0]
+
+
+def test_a_calibrated_window_lacks_nothing_and_one_of_fixed_levels_has_no_say():
+    assert scraped(snapshot_of(judged("drift_evidence", 1.0), block_count=BlockCount(12.0, 400, 48)))[
+        "visiondrift_calibration_lacking"
+    ] == [(SCOPE, 0.0)]
+    assert "visiondrift_calibration_lacking" not in scraped(snapshot_of(judged("embedding_drift", 0.1)))
 
 
 def test_counters_exist_at_zero_before_anything_happens():

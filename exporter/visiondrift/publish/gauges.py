@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 
 from visiondrift import __version__
+from visiondrift.drift.calibration.nulls import MIN_HELD_BLOCKS, MIN_WINDOW_BLOCKS
 from visiondrift.drift.judge import Judgement, WindowEvaluation
 from visiondrift.drift.selftest import SelfTest
 from visiondrift.publish.snapshot import Evaluation, ModelState, Snapshot
@@ -81,8 +82,17 @@ def _threshold_missing(snapshot: Snapshot) -> Iterator[Row]:
 
 def _lacks_calibration(snapshot: Snapshot) -> Iterator[Row]:
     for _, _, window, scope in _windows(snapshot):
-        if window.block_count is not None or any(judgement.threshold.why for judgement in window.judgements):
-            yield scope, float(any(judgement.threshold.why for judgement in window.judgements))
+        lacking = any(judgement.threshold.why for judgement in window.judgements)
+        if window.block_count is not None or lacking:
+            yield scope, float(lacking and not _is_itself_too_short(window))
+
+
+def _is_itself_too_short(window: WindowEvaluation) -> bool:
+    """Whether it is the window that has too little for a level to follow, of a reference that has enough."""
+    blocks = window.block_count
+    if blocks is None or blocks.reference < 2 * MIN_HELD_BLOCKS:
+        return False
+    return window.samples < window.min_samples or blocks.window < MIN_WINDOW_BLOCKS
 
 
 def _false_pages(snapshot: Snapshot) -> Iterator[Row]:
