@@ -8,7 +8,6 @@ that it hangs on. One that cannot be read is as good as none.
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -91,13 +90,14 @@ def load_calibration(directory: Path, *, key: str, sample: Sample) -> Calibrated
         document = json.loads((directory / NUMBERS_FILE).read_text(encoding="utf-8"))
         if document["key"] != key:
             return None
-        with np.load(directory / ARRAYS_FILE, allow_pickle=False) as stored:
+        # Opened here, as numpy leaves a file that it cannot read open.
+        with (directory / ARRAYS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         if str(arrays["key"]) != key:
             logger.warning("%s: %s and %s are of different calibrations", directory, NUMBERS_FILE, ARRAYS_FILE)
             return None
         return _calibrated(document, arrays, sample)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
+    except Exception as error:  # noqa: BLE001  what damage makes of a file may raise anything, and is as good as none
         logger.warning("%s: the calibration cannot be read (%s: %s)", directory, type(error).__name__, error)
         return None
 

@@ -174,8 +174,14 @@ class BackgroundCalibrations:
             except Exception as error:  # the one place that catches all: no defect may end the thread
                 logger.exception("The reference of %s could not be calibrated or tested", request.model)
                 self._counters.count("calibration_failures", model=request.model)
-                if not self._is_answered(request):  # a self-test that fails takes nothing from what was learnt
+                if self._known(request) is None:  # a self-test that fails takes no calibration away
                     self._answer(request, Answer(None, f"the calibration failed: {type(error).__name__}: {error}"))
+
+    def _known(self, request: Request) -> Answer | None:
+        """The answer to a request, where there is one."""
+        with self._changed:
+            key, answer = self._answers.get(request.model, ("", Answer(None)))
+            return answer if key == request.key else None
 
     def _next(self) -> Request | None:
         """One without an answer before one whose self-test is due."""
@@ -188,10 +194,8 @@ class BackgroundCalibrations:
             return next((self._requests[name] for name in calibrated if self._test_at[name] <= now), None)
 
     def _work_on(self, request: Request) -> None:
-        with self._changed:
-            key, answer = self._answers.get(request.model, ("", Answer(None)))
-        now = self._clock()
-        if key != request.key:
+        answer, now = self._known(request), self._clock()
+        if answer is None:
             self._test_at[request.model] = now + FIRST_TEST_AFTER
             self._answer(request, self._calibrate(request))
             return
@@ -237,25 +241,26 @@ class BackgroundCalibrations:
                     msg = f"its process ended with status {process.exitcode} (not enough memory?)"
                     raise RuntimeError(msg)
             made, problem = receiving.recv()
+        except _Stopping:
+            process.kill()
+            raise
         except EOFError as error:
             process.join(5)
             msg = f"its process ended with status {process.exitcode} (not enough memory?)"
             raise RuntimeError(msg) from error
         finally:
             receiving.close()
-            if process.is_alive():
-                process.join(5)
-                process.kill()
+            process.join(5)
+            process.kill()
         if problem:
             raise RuntimeError(problem)
         return cast("Made", made)
 
-    def _is_answered(self, request: Request) -> bool:
-        with self._changed:
-            return self._answers.get(request.model, ("", None))[0] == request.key
-
     def _answer(self, request: Request, answer: Answer) -> None:
         with self._changed:
+            wanted = self._requests.get(request.model)
+            if wanted is None or wanted.key != request.key:
+                return  # nobody asks any more, and what nobody asks for is not kept
             self._answers[request.model] = (request.key, answer)
         self._made()
 

@@ -7,7 +7,7 @@ its chance is in the null, which errs on the quiet side, as real windows are com
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -138,7 +138,7 @@ def _calibrate_label(sample: Sample, plan: CalibrationPlan, label: str) -> Calib
     return Calibration(
         label=label,
         seconds=seconds,
-        spans=_spans(sample, values),
+        spans=_spans(sample, values) if plan.rule.timed else {},
         detector=detector,
         scores=_scores(sample, blocks, plan, sizes, label=label),
         sensitivities=sensitivities,
@@ -158,22 +158,27 @@ def _seconds(sample: Sample, own: NDArray[np.bool_], rule: BlockRule) -> float:
     if rule.label is not None:
         scenes = np.unique(sample.slices[rule.label][own].astype(str), return_inverse=True)[1]
         lengths = [float(np.ptp(times[scenes == scene])) for scene in range(int(scenes.max()) + 1)]
-        return max(float(np.median(lengths)), _MIN_SECONDS)
-    if len(times) < 2:  # noqa: PLR2004  one row has no pace
-        return _MIN_SECONDS
-    return max(block_seconds(times, _series(sample, own)), _MIN_SECONDS)
+        # Scenes of one frame each do not say how long a scene lasts; what lies between two of them is the least safe.
+        length = float(np.median(lengths)) or float(np.ptp(times)) / len(lengths)
+        return max(length, _MIN_SECONDS)
+    lengths = [block_seconds(at, series) for at, series in _series(sample, own) if len(at) > 1]
+    return max([*lengths, _MIN_SECONDS])
 
 
-def _series(sample: Sample, own: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(n, p) what may be correlated in time: projections of the embeddings, and the confidences."""
-    parts = []
-    if sample.has_embedding[own].any():
-        rng = np.random.default_rng(0)
-        embeddings = np.nan_to_num(sample.embeddings[own].astype(np.float64))
-        parts.append(embeddings @ rng.normal(size=(sample.dimension, min(_PROJECTED, sample.dimension))))
-    if sample.has_confidences[own].any():
-        parts.append(np.nan_to_num(sample.confidences[own].astype(np.float64))[:, :_PROJECTED])
-    return np.hstack(parts) if parts else np.maximum(sample.predicted[own], -1)[:, None].astype(np.float64)
+def _series(sample: Sample, own: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Times (n,) and what may be correlated in time (n, p): projections of the embeddings, and the confidences.
+
+    Each of the rows that have it: gaps filled with anything would hide how alike the rest is.
+    """
+    embedded, confident = own & sample.has_embedding, own & sample.has_confidences
+    if embedded.any():
+        axes = np.random.default_rng(0).normal(size=(sample.dimension, min(_PROJECTED, sample.dimension)))
+        yield sample.times[embedded], sample.embeddings[embedded].astype(np.float64) @ axes
+    if confident.any():
+        confidences = np.nan_to_num(sample.confidences[confident].astype(np.float64))
+        yield sample.times[confident], confidences[:, :_PROJECTED]
+    if not embedded.any() and not confident.any():
+        yield sample.times[own], sample.predicted[own, None].astype(np.float64)
 
 
 def _blocks(sample: Sample, values: NDArray[np.str_], seconds: Mapping[str, float], rule: BlockRule) -> Blocks:

@@ -48,7 +48,7 @@ class Calibration:
 
     ``detector`` is None where the reference has too few embeddings. ``scores`` holds the nulls of the other signals by
     target (a value, or all), of which those that are bad when low are of the negated score. ``spans`` is the time that
-    the reference covers, in seconds, by target.
+    the reference covers, in seconds, by target, as far as its times say.
     """
 
     label: str
@@ -97,12 +97,12 @@ class Calibration:
         shortage = calibration.shortage()
         if shortage is None or calibration.nulls:
             return ""
-        more = shortage.more * self.spans.get(target, 0.0) / max(calibration.blocks, 1)
+        holds = f"the reference holds {calibration.blocks} independent blocks, and {2 * MIN_HELD_BLOCKS} are needed"
+        if not self.spans.get(target):
+            return holds
+        more = shortage.more * self.spans[target] / max(calibration.blocks, 1)
         time = f"about {more / _DAY:.1f} more days" if more >= _DAY / 2 else f"about {more / 3600:.1f} more hours"
-        return (
-            f"the reference holds {calibration.blocks} independent blocks, and {2 * MIN_HELD_BLOCKS} are needed: "
-            f"{time} of reference"
-        )
+        return f"{holds}: {time} of reference"
 
     def worth(self, target: str, blocks: WindowBlocks) -> float:
         """How many blocks of the reference a window is worth; 0 where nothing is calibrated."""

@@ -76,11 +76,18 @@ class Standard:
         return float(max(0.0, self._sign * level - self.tail.threshold(_SEEN)))
 
     def levels(self, terms: Terms, *, harmful: bool) -> Levels:
-        """The levels in force; ``harmful`` where a critical level may follow from the budget alone."""
+        """The levels in force; ``harmful`` where a critical level may follow from the budget alone.
+
+        A critical level by the budget is never milder than the warning, whose level may be a fixed number, or follow
+        from a smaller budget shared by more signals.
+        """
         found: dict[Severity, float | None] = {}
         for severity in SEVERITIES:
             given = self.threshold.level(severity)
             found[severity] = self._auto(severity, terms, harmful=harmful) if given == AUTO else given
+        warning, critical = found["warning"], found["critical"]
+        if self.threshold.critical == AUTO and warning is not None and critical is not None:
+            found["critical"] = self._worse(warning, critical)
         lacking = self.is_auto and not self.has_null
         return Levels(found["warning"], found["critical"], why=self.why if lacking else "")
 

@@ -1,8 +1,10 @@
 """A replay of the reference through its own detector: does it cry wolf as seldom as it says?
 
-The detector is built anew on three quarters of the blocks, and windows of the last quarter, which it has never seen,
-are put to it; four times over, so that every block is asked once. Nothing has drifted in them, so that the share of
-alarms at a nominal level is the rate of false ones. Which blocks go together is drawn anew for each seed.
+The detector is built anew on three quarters of the reference, and windows of the last quarter, which it has never seen,
+are put to it; four times over, so that all of it is asked once. Nothing has drifted in them, so that the share of
+alarms at a nominal level is the rate of false ones. A window is a stretch of time, as in production: blocks drawn here
+and there would be as independent as they are said to be, and hide it where they are not. Where the stretches begin, and
+which are asked together, is drawn anew for each seed.
 """
 
 from dataclasses import dataclass
@@ -55,11 +57,12 @@ def self_test(
 ) -> SelfTest | None:
     """Of a reference's ``embeddings`` (n, d) in ``blocks``; None where these are too few to tell anything."""
     rng = np.random.default_rng((seed, 17))
-    fold = _folds(blocks, rng)
+    stretch, fold = _stretches(blocks, times, rng)
     found: list[list[bool]] = []
     for tested in range(_FOLDS):
-        in_test = fold[blocks.of_row] == tested
-        built = blocks.only(fold != tested)
+        own = fold == tested
+        in_test = own[blocks.of_row]
+        built = blocks.only(~own)
         if len(built) < 2 * MIN_HELD_BLOCKS:
             return None
         detector = build_detector(
@@ -70,32 +73,71 @@ def self_test(
             novelty=False,
             seed=seed,
         )
+        asked = blocks.only(own)
         rows = np.flatnonzero(in_test)
-        own = blocks.only(fold == tested)
-        found.extend(_alarms(detector, embeddings[rows], own, None if times is None else times[rows], rng))
+        found.extend(
+            _alarms(detector, embeddings[rows], asked, stretch[own], times=None if times is None else times[rows])
+        )
     found = [alarms for alarms in found if alarms]
     total = sum(map(len, found))
     return None if total < _FEWEST_WINDOWS else _summary(found, total)
+
+
+def _stretches(
+    blocks: Blocks, times: NDArray[np.float64] | None, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """(B,) the stretch of each block: so many of a slice's as a window has, one after the other in time; and its fold.
+
+    Of each slice's stretches there are as many in one fold as in another.
+    """
+    begins = np.arange(len(blocks), dtype=np.float64)
+    if times is not None:
+        begins = np.full(len(blocks), np.inf)
+        np.minimum.at(begins, blocks.of_row, times)
+    stretch, fold = np.empty(len(blocks), dtype=np.intp), np.empty(len(blocks), dtype=np.intp)
+    number = 0
+    for stratum in range(len(blocks.names)):
+        own = np.flatnonzero(blocks.stratum == stratum)
+        own = own[np.argsort(begins[own], kind="stable")]
+        size = _window_size(len(own))
+        place = (np.arange(len(own)) + rng.integers(size)) // size
+        count = int(place.max(initial=-1)) + 1
+        stretch[own] = number + place
+        fold[own] = (rng.permutation(count) % _FOLDS)[place]
+        number += count
+    return stretch, fold
+
+
+def _window_size(blocks: int) -> int:
+    """How many blocks a window has, of a slice with so many."""
+    return max(MIN_WINDOW_BLOCKS, min(_LARGEST_WINDOW, blocks // (6 * _FOLDS)))
 
 
 def _alarms(
     detector: Detector,
     embeddings: NDArray[np.floating],
     blocks: Blocks,
+    stretch: NDArray[np.intp],
+    *,
     times: NDArray[np.float64] | None,
-    rng: np.random.Generator,
 ) -> list[list[bool]]:
-    """For each slice (all events, where it is the only one) whether each of its windows is below the level."""
+    """For each slice (all events, where it is the only one) whether each of its windows is below the level.
+
+    A stretch that was cut off at an end of the reference is no window. Events that carry no slice, where others do, are
+    no target of their own.
+    """
     names = np.array(blocks.names)
     coordinates = detector.reference.coordinates(embeddings, times=times, slices=names[blocks.of_row_stratum])
     moments = block_moments(coordinates, blocks.of_row, len(blocks))
     found = []
     for stratum, name in enumerate(blocks.names):
-        own = rng.permutation(np.flatnonzero(blocks.stratum == stratum))
-        target = name or ALL_SLICES
-        size = max(MIN_WINDOW_BLOCKS, min(_LARGEST_WINDOW, len(own) // 6))
-        windows = [own[start : start + size] for start in range(0, len(own) - size + 1, size)]
-        looks = [_p(detector, target, name, moments.take(window)) for window in windows]
+        if not name and len(blocks.names) > 1:
+            continue
+        own = np.flatnonzero(blocks.stratum == stratum)
+        numbers, sizes = np.unique(stretch[own], return_counts=True)
+        whole = numbers[sizes == sizes.max(initial=MIN_WINDOW_BLOCKS)]
+        windows = [moments.take(own[stretch[own] == number]) for number in whole]
+        looks = [_p(detector, name or ALL_SLICES, name, window) for window in windows]
         found.append([p <= NOMINAL for p in looks if p is not None])
     return found
 
@@ -118,12 +160,3 @@ def _summary(found: list[list[bool]], total: int) -> SelfTest:
     low = float(special.betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
     high = float(special.betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
     return SelfTest(total, alarms, NOMINAL, low, high)
-
-
-def _folds(blocks: Blocks, rng: np.random.Generator) -> NDArray[np.intp]:
-    """(B,) the fold of each block, of each slice's blocks as many in one as in another."""
-    fold = np.empty(len(blocks), dtype=np.intp)
-    for stratum in range(len(blocks.names)):
-        own = np.flatnonzero(blocks.stratum == stratum)
-        fold[rng.permutation(own)] = np.arange(len(own)) % _FOLDS
-    return fold

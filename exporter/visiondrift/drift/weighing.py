@@ -38,7 +38,7 @@ class Scale:
 
     ``calibrated`` is None where ``why`` says why the reference is not. ``terms`` is what a look may cost. ``moments``
     maps the slices of the window to those of all its events, where the sample is a part of them; ``memory`` is what
-    fading memories hold, for the one window of a slice that speaks of them.
+    fading memories hold of the slices of the first label, for the one window of a slice that speaks of them.
     """
 
     calibrated: CalibratedReference | None
@@ -125,7 +125,8 @@ def _evidence(
         found["drift_evidence"] = ScoreOrReason(None, samples, look)
     else:
         found["drift_evidence"] = ScoreOrReason(look.surprise, samples)
-    if scale.memory is not None:
+    # Other labels' slices have axes and values of their own, which the memories know nothing of.
+    if scale.memory is not None and scale.calibrated and calibration is scale.calibrated.of_slice(ALL_SLICES):
         found["accumulated_evidence"] = _remembered(calibration, target, scale.memory, samples)
     return (None if isinstance(look, str) else look), found
 
@@ -153,7 +154,10 @@ def _accuracy(
     estimate = estimate_performance(scale.calibrated.performance, evidence_of(window, blocks=blocks.of_row))
     if estimate.drop is None or estimate.accuracy is None or not estimate.valid:
         return estimate, ScoreOrReason(None, samples, estimate.why)
-    error = (estimate.accuracy.high - estimate.accuracy.value) / Z
+    # The lower of two opinions on the same events errs by no more than both together. How far they lie apart is what
+    # was found, and no error: readers that contradict a sure model are the reason to ask them.
+    opinions = [one for one in (estimate.by_confidence, estimate.by_readers) if one is not None]
+    error = sum((one.high - one.value) / Z for one in opinions)
     chance = error * _deviations(scale.terms.alpha["warning"])
     return estimate, ScoreOrReason(estimate.drop, samples, chance=chance, looks="an estimate as unsure as this one")
 

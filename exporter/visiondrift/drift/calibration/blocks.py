@@ -87,12 +87,15 @@ def block_seconds(times: NDArray[np.float64], series: NDArray[Any]) -> float:
 
     ``series`` are projections on leading axes and confidences. Twice the time after which they no longer resemble
     themselves, and doubled as long as the means of neighbouring blocks do; never so long that fewer than eight fit,
-    where it is for the calibration to say that the reference is too short. Raises ValueError with fewer than two rows.
+    where it is for the calibration to say that the reference is too short. Of very many rows evenly spread ones are
+    looked at, as the slow changes show over the whole only. Raises ValueError with fewer than two rows.
     """
     if len(times) < 2:  # noqa: PLR2004
         msg = f"{len(times)} rows have no autocorrelation; at least 2 are needed"
         raise ValueError(msg)
-    order = np.argsort(times, kind="stable")[:_MAX_ROWS]
+    order = np.argsort(times, kind="stable")
+    if len(order) > _MAX_ROWS:
+        order = order[np.linspace(0, len(order) - 1, _MAX_ROWS).astype(np.intp)]
     at, values = np.asarray(times, dtype=np.float64)[order], np.asarray(series, dtype=np.float64)[order]
     values = values - values.mean(axis=0)
     values = values / np.maximum(values.std(axis=0), 1e-12)

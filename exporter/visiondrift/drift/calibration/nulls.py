@@ -217,7 +217,7 @@ def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[st
         target: SliceCalibration(
             blocks=len(own),
             held=held[target],
-            rows=float(blocks.sizes[own].mean()),
+            rows=float(blocks.sizes[own].mean()) if len(own) else 0.0,
             nulls=_nulls({size: np.vstack(m) for (of, size), m in drawn.items() if of == target}, names, plan),
         )
         for target, own in targets(blocks)

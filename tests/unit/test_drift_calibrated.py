@@ -1,0 +1,389 @@
+"""A calibrated reference in use: quiet where nothing has changed, a warning on drift, and critical where it harms."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from calibrated_parts import (
+    ALPHA,
+    SETTINGS,
+    STARTING,
+    TERMS,
+    calibrated,
+    evaluated,
+    healthy,
+    joined,
+    judgements,
+    plan,
+    prepared,
+    reference,
+    site,
+)
+from visiondrift.config import Threshold
+from visiondrift.drift.calibrate import BlockRule, _blocks, _lengths, calibrate_reference
+from visiondrift.drift.calibrated import CalibratedReference, slice_values
+from visiondrift.drift.calibration.blocks import MAX_BLOCKS, block_seconds
+from visiondrift.drift.embedding.memory import Memory
+from visiondrift.drift.evaluation import PreparedReference, Scale
+from visiondrift.drift.judge import WindowEvaluation
+from visiondrift.prediction import Sample
+
+AUTOMATIC = [name for name, threshold in STARTING.items() if threshold.warning == "auto"]
+QUICK = {"left": 120, "right": 120}
+
+
+def alarms(evaluation: WindowEvaluation) -> dict[str, str]:
+    return {j.signal: j.verdict for j in evaluation.judgements if j.verdict in {"warning", "critical"}}
+
+
+def lengths(sample: Sample, rule: BlockRule | None = None) -> dict[str, float]:
+    return _lengths(sample, slice_values(sample, "camera"), rule or BlockRule())
+
+
+def without_embeddings(sample: Sample, rows: np.ndarray) -> Sample:
+    changed = replace(sample, embeddings=sample.embeddings.copy())
+    changed.embeddings[rows] = np.nan
+    return changed
+
+
+# Blocks
+
+
+def test_a_camera_whose_scenes_last_longer_has_longer_blocks() -> None:
+    seconds = calibrated().labels["camera"].seconds
+    assert seconds["slow"] > 4 * max(seconds["left"], seconds["right"])
+
+
+def test_frames_without_an_embedding_make_no_block_shorter() -> None:
+    """Half of a slow camera's frames are not embedded: those that are resemble each other for as long as before."""
+    sample = site(3, {"slow": 2500}, labelled=False)
+    half = without_embeddings(sample, np.random.default_rng(0).random(len(sample)) < 0.5)
+    assert lengths(half)["slow"] >= 0.9 * lengths(sample)["slow"]
+
+
+def test_slow_changes_of_a_very_long_reference_are_seen_over_all_of_it() -> None:
+    """Changes that take an hour, in 40,000 frames of three a second: the first half alone would hide them."""
+    times = np.arange(40_000) / 3
+    scene = np.floor(times / 1200).astype(int)
+    values = np.random.default_rng(4).normal(size=(scene.max() + 1, 6))[scene]
+    quick = values[:, :3] + np.random.default_rng(5).normal(size=(len(times), 3))
+    assert block_seconds(times, quick) >= 1200
+
+
+def test_a_long_reference_of_independent_frames_has_no_more_blocks_than_can_be_paid_for() -> None:
+    times = np.arange(60_000.0)
+    seconds = block_seconds(times, np.random.default_rng(6).normal(size=(len(times), 4)))
+    assert len(np.unique(np.floor(times / seconds))) <= MAX_BLOCKS + 1
+
+
+def scenes(sample: Sample, frames: int) -> Sample:
+    named = np.array([f"scene {row // frames:05d}" for row in range(len(sample))], dtype=object)
+    return replace(sample, slices={**sample.slices, "scene": named})
+
+
+def test_labelled_scenes_are_the_blocks_and_a_block_of_a_window_is_as_long_as_one() -> None:
+    sample = scenes(site(5, {"left": 300}), 6)
+    rule = BlockRule(label="scene")
+    seconds = lengths(sample, rule)
+    assert seconds == {"left": 5.0}
+    blocks = _blocks(sample, slice_values(sample, "camera"), seconds, rule)
+    np.testing.assert_array_equal(blocks.of_row, np.arange(300) // 6)
+
+
+def test_scenes_of_one_frame_do_not_make_every_frame_of_a_video_a_block() -> None:
+    """A reference of one picture a scene, a minute apart, says nothing of seconds."""
+    sample = site(5, {"left": 300})
+    sample = scenes(replace(sample, times=sample.times * 60), 1)
+    assert lengths(sample, BlockRule(label="scene"))["left"] >= 59
+
+
+def test_configured_seconds_are_the_blocks_of_reference_and_window() -> None:
+    sample = site(5, {"left": 300, "slow": 300})
+    found = calibrate_reference(
+        sample, plan(BlockRule(seconds=30.0), settings=replace(SETTINGS, classes=())), content_hash="x"
+    ).labels["camera"]
+    assert dict(found.seconds) == {"left": 30.0, "slow": 30.0}
+    assert {name: one.blocks for name, one in found.scores.items()} == {"all": 20, "left": 10, "slow": 10}
+    assert found.blocks_of(site(6, {"left": 90}, begins=3000.0)).count == 3
+
+
+def test_untimed_references_need_a_block_and_say_so() -> None:
+    with pytest.raises(ValueError, match="set block to how long production frames stay alike, such as 30s"):
+        calibrate_reference(reference(), plan(BlockRule(timed=False)), content_hash="x")
+
+
+def test_each_row_of_an_untimed_reference_is_a_block_however_its_files_are_dated() -> None:
+    sample = site(7, {"left": 30})
+    sample = replace(sample, times=np.full(len(sample), 5.0))
+    rule = BlockRule(seconds=30.0, timed=False)
+    found = calibrate_reference(sample, plan(rule), content_hash="x").labels["camera"]
+    assert found.scores["left"].blocks == 30
+    assert found.why_silent("left") == "the reference holds 30 independent blocks, and 40 are needed"
+
+
+def test_a_column_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match="the reference has no text column 'scene'"):
+        calibrate_reference(reference(), plan(BlockRule(label="scene")), content_hash="x")
+
+
+# Who may speak
+
+
+def test_a_camera_with_too_few_blocks_is_silent_and_says_how_much_is_lacking() -> None:
+    (window,) = healthy(1, {"slow": 240})
+    found = judgements(evaluated(window, "camera=slow"))
+    blocks = calibrated().labels["camera"].scores["slow"].blocks
+    for name in ("drift_evidence", "embedding_drift", "confidence_drop"):
+        assert found[name].verdict == "insufficient"
+        assert found[name].why.startswith(f"the reference holds {blocks} independent blocks, and 40 are needed: about ")
+        assert found[name].why.endswith("more hours of reference")
+
+
+def test_the_others_speak_meanwhile() -> None:
+    (window,) = healthy(1, {**QUICK, "slow": 240})
+    for slice_ in ("all", "camera=left", "camera=right"):
+        found = judgements(evaluated(window, slice_))
+        assert {found[name].verdict for name in AUTOMATIC if name in found} == {"ok"}
+
+
+def test_a_camera_that_the_reference_does_not_know_says_so() -> None:
+    (window,) = healthy(1, {"left": 120})
+    window = replace(window, slices={"camera": np.full(120, "roof", dtype=object)})
+    found = judgements(evaluated(window, "camera=roof"))
+    assert found["drift_evidence"].why == "the reference has no events of camera roof"
+    assert found["confidence_drop"].verdict == "insufficient"
+
+
+def test_a_window_of_a_few_frames_of_one_scene_may_not_speak() -> None:
+    sample = site(8, {"left": 400}, labelled=False)
+    window = replace(sample, times=4e6 + np.arange(400) / 100)
+    found = judgements(evaluated(window, "camera=left"))
+    assert found["drift_evidence"].why == "the window spans fewer than 3 independent blocks"
+    assert found["embedding_drift"].verdict == "insufficient"
+
+
+def test_an_empty_window_is_insufficient_and_nothing_else() -> None:
+    (window,) = healthy(1, QUICK)
+    for slice_ in ("all", "camera=left"):
+        assert evaluated(window.take(np.zeros(len(window), dtype=bool)), slice_).verdict == "insufficient"
+
+
+def test_a_window_without_embeddings_is_missing_data_and_its_confidences_speak() -> None:
+    (window,) = healthy(1, QUICK)
+    found = judgements(evaluated(without_embeddings(window, np.arange(len(window)))))
+    assert found["drift_evidence"].why == "the window has 0 events with embedding, and 20 are needed"
+    assert found["confidence_drop"].verdict == "ok"
+    assert found["missing_ratio"].verdict == "critical"
+
+
+def test_events_that_carry_no_camera_are_judged_among_all() -> None:
+    sample = site(9, {"left": 165, "right": 60})
+    names = np.where(sample.slices["camera"] == "left", "left", "").astype(object)
+    sample = replace(sample, slices={"camera": names})
+    settings = replace(SETTINGS, classes=())
+    found = calibrate_reference(sample, plan(BlockRule(seconds=4.0), settings=settings), content_hash="x")
+    window = site(10, {"left": 60, "right": 60}, begins=1e6, labelled=False)
+    window = replace(window, slices={"camera": np.where(window.slices["camera"] == "left", "left", "").astype(object)})
+    judged = evaluated(
+        window,
+        reference=PreparedReference.from_sample(sample, settings),
+        settings=settings,
+        scale=Scale(found, TERMS),
+    )
+    assert alarms(judged) == {}
+    assert judgements(judged)["drift_evidence"].verdict == "ok"
+
+
+def test_a_camera_without_embeddings_takes_nothing_from_the_others() -> None:
+    sample = site(9, {"left": 165, "right": 60})
+    sample = without_embeddings(sample, sample.slices["camera"] == "right")
+    rule, settings = BlockRule(seconds=4.0), replace(SETTINGS, classes=())
+    found = calibrate_reference(sample, plan(rule, settings=settings), content_hash="x")
+    given = {
+        "reference": PreparedReference.from_sample(sample, settings),
+        "settings": settings,
+        "scale": Scale(found, TERMS),
+    }
+    window = site(10, {"left": 60, "right": 60}, begins=1e6, labelled=False)
+    assert judgements(evaluated(window, "camera=left", **given))["drift_evidence"].verdict == "ok"
+    assert judgements(evaluated(window, "camera=right", **given))["drift_evidence"].verdict == "insufficient"
+
+
+def test_a_reference_that_is_not_calibrated_lacks_levels_and_not_fixed_ones() -> None:
+    window = site(28, QUICK, begins=2e6, shift=3.0)
+    thresholds = {**STARTING, "embedding_drift": Threshold(warning=0.3)}
+    scale = Scale(None, TERMS, why="it is being calibrated")
+    found = judgements(evaluated(window, scale=scale, thresholds=thresholds))
+    assert found["drift_evidence"].why == found["clip_similarity"].why == "it is being calibrated"
+    assert found["embedding_drift"].verdict == "warning"
+    assert found["missing_ratio"].verdict == "ok"
+
+
+# No wolf
+
+
+@pytest.mark.parametrize(
+    ("slice_", "rows"), [("all", {**QUICK, "slow": 120}), ("camera=left", {"left": 120}), ("camera=right", QUICK)]
+)
+def test_windows_of_the_same_process_are_ok(slice_: str, rows: dict[str, int]) -> None:
+    """Over 30 windows each signal warns no more often than chance at its level would in one of ten thousand tries."""
+    windows = 30
+    counted: Counter[tuple[str, str]] = Counter()
+    for window in healthy(windows, rows):
+        counted.update((j.signal, j.verdict) for j in evaluated(window, slice_).judgements)
+    bearable = stats.binom.isf(1e-4, windows, ALPHA)
+    for name in AUTOMATIC:
+        if name != "accumulated_evidence":
+            assert counted[name, "ok"] >= windows - bearable, counted
+    assert not any(verdict == "critical" for _, verdict in counted)
+
+
+def test_a_busier_camera_is_no_drift() -> None:
+    """The reference has as much of one camera as of the other; these windows have ten times as much of one."""
+    for rows in ({"left": 200, "right": 20}, {"left": 20, "right": 200}):
+        for window in healthy(5, rows, seed=300):
+            assert alarms(evaluated(window)) == {}
+
+
+def test_an_evaluation_is_the_same_twice() -> None:
+    window = site(11, QUICK, begins=2e6, wrong=0.2, shift=0.3, labelled=False)
+    assert evaluated(window) == evaluated(window)
+
+
+def test_a_calibration_is_the_same_twice() -> None:
+    sample = site(12, {"left": 165})
+    settings = replace(SETTINGS, classes=())
+    one, two = (
+        calibrate_reference(sample, plan(BlockRule(seconds=4.0), settings=settings), content_hash="x") for _ in range(2)
+    )
+    assert one.labels["camera"].scores == two.labels["camera"].scores
+    window = site(13, {"left": 60}, begins=1e6, labelled=False)
+    prepared_ = PreparedReference.from_sample(sample, settings)
+    first, second = (
+        evaluated(window, reference=prepared_, settings=settings, scale=Scale(made, TERMS)) for made in (one, two)
+    )
+    assert first == second
+
+
+# Drift, and harm
+
+
+def test_drift_that_harms_nothing_is_a_warning() -> None:
+    for slice_ in ("all", "camera=left"):
+        found = alarms(evaluated(site(20, {"left": 240, "right": 240}, begins=2e6, shift=0.5), slice_))
+        assert found["drift_evidence"] == "warning"
+        assert "critical" not in found.values()
+
+
+def test_drift_that_harms_is_critical() -> None:
+    window = site(20, {"left": 240, "right": 240}, begins=2e6, shift=0.5, wrong=0.3)
+    for slice_ in ("all", "camera=left"):
+        found = alarms(evaluated(window, slice_))
+        assert found["accuracy_drop"] == "critical"
+        assert found["drift_evidence"] == "critical"
+
+
+def test_without_labels_the_same_drift_stays_a_warning() -> None:
+    window = site(20, {"left": 240, "right": 240}, begins=2e6, shift=0.5, wrong=0.3)
+    unlabelled = replace(calibrated(), performance=None, why_no_performance="no labels")
+    found = evaluated(window, scale=Scale(unlabelled, TERMS))
+    assert alarms(found)["drift_evidence"] == "warning"
+    assert "accuracy_drop" not in judgements(found)
+
+
+def test_a_very_large_change_is_critical_whatever_the_estimate_says() -> None:
+    unlabelled = replace(calibrated(), performance=None, why_no_performance="no labels")
+    window = site(21, {"left": 240, "right": 240}, begins=2e6, shift=3.0)
+    found = alarms(evaluated(window, scale=Scale(unlabelled, TERMS)))
+    assert {found[name] for name in ("drift_evidence", "embedding_drift")} == {"critical"}
+
+
+def test_a_camera_that_drifts_is_told_from_one_that_does_not() -> None:
+    moved = site(22, {"left": 240}, begins=2e6, shift=0.6)
+    window = joined([moved, site(23, {"right": 240}, begins=2e6)])
+    assert alarms(evaluated(window, "camera=left"))["drift_evidence"] == "warning"
+    assert alarms(evaluated(window, "camera=right")) == {}
+
+
+# Accuracy
+
+
+def test_a_drop_that_the_readers_see_and_the_confidences_do_not_is_told() -> None:
+    """The model is as sure as ever and wrong in a third of the events: that the two opinions differ is no error."""
+    found = evaluated(site(24, {"left": 240, "right": 240}, begins=2e6, wrong=0.33))
+    performance = found.performance
+    assert performance is not None
+    assert performance.by_confidence is not None
+    assert performance.reference_accuracy - performance.by_confidence.value < 0.03
+    drop = judgements(found)["accuracy_drop"]
+    assert drop.verdict == "critical"
+    assert drop.score == pytest.approx(0.25, abs=0.08)
+
+
+def test_a_drop_that_chance_may_have_made_is_withheld_and_says_so() -> None:
+    window = site(25, {"left": 60}, begins=2e6, wrong=0.15)
+    found = judgements(evaluated(window))["accuracy_drop"]
+    assert found.verdict == "insufficient"
+    assert found.why.endswith(
+        "is past the threshold, but chance alone reaches that with an estimate as unsure as this one"
+    )
+
+
+def test_an_estimate_that_is_refused_is_insufficient_with_its_reason() -> None:
+    mirrored = site(26, {"left": 240, "right": 240}, begins=2e6)
+    mirrored = replace(mirrored, embeddings=np.roll(mirrored.embeddings, 5, axis=1))
+    found = evaluated(mirrored)
+    assert found.performance is not None
+    assert not found.performance.valid
+    drop = judgements(found)["accuracy_drop"]
+    assert (drop.score, drop.verdict, drop.why) == (None, "insufficient", found.performance.why)
+
+
+def test_too_few_events_for_an_estimate_say_how_many_are_needed() -> None:
+    (window,) = healthy(1, {"left": 40})
+    drop = judgements(evaluated(window))["accuracy_drop"]
+    assert drop.why == "the window has 40 events with confidences, and 50 are needed"
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        (None, "the reference has 0 labelled rows with confidences, and 200 are needed"),
+        (0, "all labelled rows of the reference are of one class, and at least two are needed"),
+    ],
+)
+def test_a_reference_that_teaches_nothing_of_accuracy_says_why(labels: int | None, why: str) -> None:
+    sample = site(27, {"left": 240}, labelled=False)
+    if labels is not None:
+        sample = replace(sample, labels=np.full(len(sample), labels, dtype=np.int32))
+    sample = without_embeddings(sample, np.arange(len(sample)))
+    found = calibrate_reference(sample, plan(BlockRule(seconds=10.0)), content_hash="x")
+    assert (found.performance, found.why_no_performance) == (None, why)
+
+
+# Memories
+
+
+def with_second_label(sample: Sample) -> Sample:
+    return replace(sample, slices={**sample.slices, "lane": sample.slices["camera"]})
+
+
+def test_memories_of_one_label_say_nothing_of_another_whose_values_are_called_the_same() -> None:
+    """A camera and a lane may both be called left: only the camera's moments are remembered, in the camera's axes."""
+    known = calibrated()
+    camera = known.labels["camera"]
+    both = CalibratedReference("key", {"camera": camera, "lane": replace(camera, label="lane")})
+    window = with_second_label(next(healthy(1, QUICK)))
+    moments, _ = camera.moments_of(window, camera.blocks_of(window))
+    scale = Scale(both, TERMS, memory=Memory().after(moments))
+    prepared_ = prepared()
+    found = {
+        slice_: judgements(evaluated(window, slice_, reference=prepared_, scale=scale))
+        for slice_ in ("all", "camera=left", "lane=left")
+    }
+    assert found["all"]["accumulated_evidence"].verdict == found["camera=left"]["accumulated_evidence"].verdict == "ok"
+    assert "accumulated_evidence" not in found["lane=left"]
+    assert found["lane=left"]["drift_evidence"].verdict == "ok"

@@ -1,0 +1,263 @@
+"""Levels: fixed numbers as they are, ``auto`` as budget and null give it, and critical only where there is harm."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from visiondrift.config import SliceThresholds, Threshold
+from visiondrift.config.starting import STARTING_THRESHOLDS
+from visiondrift.drift.calibration.budget import DAY, MONTH, Terms
+from visiondrift.drift.calibration.tails import Tail
+from visiondrift.drift.levels import EVIDENCE, ONCE, Standard, looks_of, standard_of, terms_for, with_why
+from visiondrift.signals import BY_NAME, SEVERITIES, SIGNALS, Severity
+
+AUTOMATIC = Threshold(warning="auto", critical="auto")
+TERMS = Terms({"warning": 1e-3, "critical": 1e-4}, every=300.0)
+WITH_NULL = [signal.name for signal in SIGNALS if signal.calibrated and signal.name not in EVIDENCE]
+MAGNITUDES = [name for name in WITH_NULL if BY_NAME[name].bad_when == "high"]
+
+alphas = st.floats(1e-9, 0.4)
+tails = st.builds(Tail, st.floats(0.0, 0.5), st.floats(1e-3, 0.5), st.floats(-0.5, 3.0))
+
+
+def standard(name: str, tail: Tail | None = None, threshold: Threshold = AUTOMATIC, why: str = "") -> Standard:
+    return standard_of(name, {name: threshold}, tail, why)
+
+
+def wide(name: str) -> Tail:
+    """A null so wide that neither ``least`` nor ``large`` binds: of the negated score, where low is bad."""
+    return Tail(50.0, 10.0, 0.5) if BY_NAME[name].bad_when == "high" else Tail(5.0, 10.0, 0.5)
+
+
+def severity_of(name: str, level: float) -> float:
+    """A level as a number that is higher where it is worse."""
+    return level if BY_NAME[name].bad_when == "high" else -level
+
+
+@pytest.mark.parametrize("harmful", [True, False])
+@pytest.mark.parametrize("name", list(BY_NAME))
+def test_fixed_numbers_are_in_force_as_they_are(name: str, harmful: bool) -> None:
+    given = standard(name, Tail(0.2, 0.1, 1.0), Threshold(warning=0.31, critical=0.52))
+    found = given.levels(TERMS, harmful=harmful)
+    assert (found.warning, found.critical, found.why) == (0.31, 0.52, "")
+
+
+@pytest.mark.parametrize("name", list(BY_NAME))
+def test_null_is_no_level(name: str) -> None:
+    found = standard(name, Tail(0.2, 0.1, 1.0), Threshold()).levels(TERMS, harmful=True)
+    assert (found.warning, found.critical, found.why) == (None, None, "")
+
+
+@pytest.mark.parametrize("name", WITH_NULL)
+@given(alpha=alphas)
+@settings(max_examples=25, deadline=None)
+def test_a_level_by_the_budget_is_passed_with_just_the_chance_that_a_look_may_have(name: str, alpha: float) -> None:
+    """Where no floor binds."""
+    given = standard(name, wide(name))
+    level = given.budgeted(alpha)
+    assert level is not None
+    assert given.p(level) == pytest.approx(alpha, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(EVIDENCE))
+@given(alpha=alphas)
+def test_evidence_is_its_own_null(name: str, alpha: float) -> None:
+    given = standard(name)
+    level = given.budgeted(alpha)
+    assert level == pytest.approx(-np.log10(alpha))
+    assert given.p(level) == pytest.approx(alpha)
+
+
+def test_the_null_of_a_signal_that_is_bad_when_low_is_that_of_the_negated_score() -> None:
+    similarity = standard("clip_similarity", Tail(-0.9, 0.02, 0.0))
+    assert similarity.budgeted(0.5 + 1e-12) == pytest.approx(0.9)
+    assert similarity.budgeted(1e-3) == pytest.approx(0.9 - 3.0902 * 0.02, abs=1e-4)
+    lower, higher = similarity.p(0.80), similarity.p(0.95)
+    assert lower is not None
+    assert higher is not None
+    assert lower < 1e-6
+    assert higher > 0.9
+
+
+@pytest.mark.parametrize("name", WITH_NULL)
+def test_a_change_too_small_to_matter_is_no_warning_however_surely_it_is_seen(name: str) -> None:
+    sure = Tail(0.0, 1e-6, 0.0) if BY_NAME[name].bad_when == "high" else Tail(-1.0, 1e-6, 0.0)
+    assert standard(name, sure).levels(TERMS, harmful=True).warning == BY_NAME[name].least
+
+
+@given(name=st.sampled_from(WITH_NULL), tail=tails, alpha=alphas)
+def test_no_level_by_the_budget_is_milder_than_the_least(name: str, tail: Tail, alpha: float) -> None:
+    level, least = standard(name, tail).budgeted(alpha), BY_NAME[name].least
+    assert level is not None
+    assert least is not None
+    assert severity_of(name, level) >= severity_of(name, least)
+
+
+@pytest.mark.parametrize("name", WITH_NULL)
+def test_the_warning_is_the_same_with_and_without_harm(name: str) -> None:
+    given = standard(name, Tail(0.01, 0.005, 1.0))
+    assert given.levels(TERMS, harmful=True).warning == given.levels(TERMS, harmful=False).warning
+
+
+@pytest.mark.parametrize("name", WITH_NULL)
+def test_without_harm_only_a_large_change_is_critical(name: str) -> None:
+    quiet = Tail(0.0, 1e-3, 0.0) if BY_NAME[name].bad_when == "high" else Tail(-1.0, 1e-4, 0.0)
+    given = standard(name, quiet)
+    assert given.levels(TERMS, harmful=False).critical == BY_NAME[name].large
+    with_harm = given.levels(TERMS, harmful=True).critical
+    assert with_harm == BY_NAME[name].least
+
+
+@pytest.mark.parametrize("name", WITH_NULL)
+def test_a_large_change_that_chance_reaches_is_not_critical(name: str) -> None:
+    critical = standard(name, wide(name)).levels(TERMS, harmful=False).critical
+    assert critical == standard(name, wide(name)).budgeted(TERMS.alpha["critical"])
+
+
+@pytest.mark.parametrize("name", sorted(EVIDENCE))
+def test_evidence_alone_is_never_critical(name: str) -> None:
+    without, harmed = (standard(name).levels(TERMS, harmful=harmful) for harmful in (False, True))
+    assert (without.warning, without.critical) == (3.0, None)
+    assert (harmed.warning, harmed.critical) == (3.0, 4.0)
+
+
+@given(
+    name=st.sampled_from([*WITH_NULL, *sorted(EVIDENCE)]),
+    tail=tails,
+    chances=st.tuples(alphas, alphas),
+    fixed=st.none() | st.floats(-1, 1),
+    harmful=st.booleans(),
+)
+def test_a_critical_level_by_the_budget_is_never_milder_than_the_warning(
+    name: str, tail: Tail, chances: tuple[float, float], fixed: float | None, harmful: bool
+) -> None:
+    """Whatever the budgets and looks came to, and where the warning is a number of its own."""
+    threshold = AUTOMATIC if fixed is None else Threshold(warning=fixed, critical="auto")
+    given = standard(name, None if name in EVIDENCE else tail, threshold)
+    terms = Terms({"warning": chances[0], "critical": chances[1]}, 300.0)
+    found = given.levels(terms, harmful=harmful)
+    assert found.warning is not None
+    assert found.critical is None or severity_of(name, found.critical) >= severity_of(name, found.warning)
+
+
+@pytest.mark.parametrize("name", [*WITH_NULL, *sorted(EVIDENCE)])
+def test_without_a_null_a_level_by_the_budget_lacks_and_says_why(name: str) -> None:
+    found = standard(name, why="the reference is too short").levels(TERMS, harmful=True)
+    assert (found.warning, found.critical, found.why) == (None, None, "the reference is too short")
+
+
+def test_a_number_beside_a_lacking_level_stays_in_force() -> None:
+    given = standard("embedding_drift", threshold=Threshold(warning="auto", critical=0.6), why="too short")
+    found = given.levels(TERMS, harmful=False)
+    assert (found.warning, found.critical, found.why) == (None, 0.6, "too short")
+
+
+def test_what_lacks_a_null_says_nothing_where_no_level_hangs_on_it() -> None:
+    given = standard("embedding_drift", threshold=Threshold(warning=0.3), why="too short")
+    assert given.levels(TERMS, harmful=False).why == ""
+
+
+def test_without_a_null_nothing_is_worth_anything() -> None:
+    given = with_why(standard("embedding_drift", Tail(0.1, 0.1, 0.0)), "the window is too short")
+    assert not given.has_null
+    assert given.p(0.9) is given.budgeted(1e-3) is given.detectable(0.5) is None
+    assert not given.is_large(1.0, TERMS)
+
+
+@pytest.mark.parametrize("name", WITH_NULL)
+def test_a_change_is_large_from_its_size_on_and_where_chance_does_not_reach_it(name: str) -> None:
+    large = BY_NAME[name].large
+    assert large is not None
+    milder = large - 0.01 if BY_NAME[name].bad_when == "high" else large + 0.01
+    quiet = standard(name, Tail(0.0, 1e-3, 0.0) if BY_NAME[name].bad_when == "high" else Tail(-1.0, 1e-3, 0.0))
+    assert quiet.is_large(large, TERMS)
+    assert not quiet.is_large(milder, TERMS)
+    assert not standard(name, wide(name)).is_large(large, TERMS)
+
+
+@pytest.mark.parametrize("name", sorted(EVIDENCE))
+def test_evidence_says_how_sure_and_never_how_large(name: str) -> None:
+    assert not standard(name).is_large(300.0, TERMS)
+
+
+def test_four_windows_in_five_that_moved_by_what_is_detectable_pass_the_level() -> None:
+    tail, given = Tail(0.1, 0.02, 0.8), standard("embedding_drift", Tail(0.1, 0.02, 0.8))
+    level = given.budgeted(1e-3)
+    assert level is not None
+    shift = given.detectable(level)
+    assert shift is not None
+    assert Tail(tail.mean + shift, tail.sd, tail.skew).p(level) == pytest.approx(0.8, rel=1e-6)
+
+
+def test_what_is_detectable_of_a_signal_that_is_bad_when_low_is_a_fall() -> None:
+    given = standard("clip_similarity", Tail(-0.98, 0.01, 0.0))
+    level = given.budgeted(1e-4)
+    assert level is not None
+    fall = given.detectable(level)
+    assert fall is not None
+    assert 0 < 0.98 - level < fall
+    assert Tail(-0.98 + fall, 0.01, 0.0).p(-level) == pytest.approx(0.8, rel=1e-6)
+
+
+# What all looks together cost
+
+
+def slices(count: int, **levels: Threshold) -> list[SliceThresholds]:
+    return [dict(levels) for _ in range(count)]
+
+
+def test_a_look_is_a_window_of_a_slice_and_accumulated_evidence_one_of_a_slice() -> None:
+    thresholds = slices(4, drift_evidence=AUTOMATIC, accumulated_evidence=AUTOMATIC, clip_similarity=AUTOMATIC)
+    assert looks_of(thresholds, windows=3) == {"warning": 4 * (3 + 1 + 3), "critical": 4 * (3 + 1 + 3)}
+
+
+def test_fixed_levels_and_none_cost_no_look() -> None:
+    thresholds = slices(
+        2,
+        clip_similarity=Threshold(warning=0.95, critical=0.9),
+        embedding_drift=Threshold(warning="auto"),
+        prediction_drift=Threshold(),
+    )
+    assert looks_of(thresholds, windows=2) == {"warning": 4, "critical": 0}
+
+
+levels = st.sampled_from(["auto", None, 0.5])
+signal_names = st.sampled_from([signal.name for signal in SIGNALS if signal.calibrated])
+resolved = st.dictionaries(signal_names, st.builds(Threshold, warning=levels, critical=levels), max_size=8)
+
+
+@given(
+    thresholds=st.lists(resolved, min_size=1, max_size=5),
+    windows=st.integers(1, 4),
+    every=st.floats(10, 3600),
+    days=st.floats(1, 400),
+)
+def test_all_looks_of_an_evaluation_together_cost_what_the_budget_gives_it(
+    thresholds: list[SliceThresholds], windows: int, every: float, days: float
+) -> None:
+    rate = 1 / (days * DAY)
+    rates: dict[Severity, float] = {"warning": rate, "critical": rate / 10}
+    terms = terms_for(rates, thresholds, windows=windows, every=every)
+    for severity in SEVERITIES:
+        spent = sum(
+            terms.alpha[severity] * (1 if name in ONCE else windows)
+            for one in thresholds
+            for name, threshold in one.items()
+            if threshold.level(severity) == "auto"
+        )
+        assert spent == pytest.approx(rate * every * (1 if severity == "warning" else 0.1)) or spent == 0
+
+
+def test_the_starting_thresholds_keep_one_false_warning_a_week_over_cameras_windows_and_signals() -> None:
+    thresholds = [STARTING_THRESHOLDS.resolve("", "all")] * 21
+    terms = terms_for({"warning": 1 / (7 * DAY), "critical": 1 / (90 * DAY)}, thresholds, windows=2, every=300.0)
+    looks = looks_of(thresholds, windows=2)
+    assert looks == {"warning": 21 * 15, "critical": 21 * 15}
+    assert terms.pages(terms.alpha["warning"]) * looks["warning"] == pytest.approx(30 / 7)
+    assert terms.pages(terms.alpha["critical"]) * looks["critical"] == pytest.approx(30 / 90)
+
+
+@given(p=st.floats(1e-12, 1), every=st.floats(1, 86_400))
+def test_false_pages_a_month_are_chance_times_evaluations(p: float, every: float) -> None:
+    assert Terms({"warning": p}, every).pages(p) == pytest.approx(p * MONTH / every)
