@@ -229,8 +229,8 @@ def test_a_reference_that_is_not_calibrated_lacks_levels_and_not_fixed_ones() ->
     ("slice_", "rows"), [("all", {**QUICK, "slow": 120}), ("camera=left", {"left": 120}), ("camera=right", QUICK)]
 )
 def test_windows_of_the_same_process_are_ok(slice_: str, rows: dict[str, int]) -> None:
-    """Over 30 windows each signal warns no more often than chance at its level would in one of ten thousand tries."""
-    windows = 30
+    """Over 24 windows each signal warns no more often than chance at its level would in one of ten thousand tries."""
+    windows = 24
     counted: Counter[tuple[str, str]] = Counter()
     for window in healthy(windows, rows):
         counted.update((j.signal, j.verdict) for j in evaluated(window, slice_).judgements)
@@ -251,21 +251,6 @@ def test_a_busier_camera_is_no_drift() -> None:
 def test_an_evaluation_is_the_same_twice() -> None:
     window = site(11, QUICK, begins=2e6, wrong=0.2, shift=0.3, labelled=False)
     assert evaluated(window) == evaluated(window)
-
-
-def test_a_calibration_is_the_same_twice() -> None:
-    sample = site(12, {"left": 165})
-    settings = replace(SETTINGS, classes=())
-    one, two = (
-        calibrate_reference(sample, plan(BlockRule(seconds=4.0), settings=settings), content_hash="x") for _ in range(2)
-    )
-    assert one.labels["camera"].scores == two.labels["camera"].scores
-    window = site(13, {"left": 60}, begins=1e6, labelled=False)
-    prepared_ = PreparedReference.from_sample(sample, settings)
-    first, second = (
-        evaluated(window, reference=prepared_, settings=settings, scale=Scale(made, TERMS)) for made in (one, two)
-    )
-    assert first == second
 
 
 # Drift, and harm

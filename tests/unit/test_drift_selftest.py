@@ -75,8 +75,7 @@ def test_events_without_a_camera_are_no_camera() -> None:
     embeddings = np.vstack([scenes(300, 8, alike=0.0), 50 * scenes(120, 9, alike=0.0)])
     cameras = np.repeat(["left", ""], [300, 120])
     found = outcome(embeddings, labelled_blocks(np.arange(420), cameras))
-    alone = outcome(embeddings[:300], labelled_blocks(np.arange(300), cameras[:300]))
-    assert found.windows <= alone.windows + 4
+    assert 20 <= found.windows <= 300 // 12, "windows of twelve, of the camera's 300 alone"
     assert not found.cries_wolf
 
 
@@ -86,7 +85,7 @@ def test_too_few_blocks_tell_nothing(rows: int) -> None:
 
 
 def test_the_same_seed_asks_the_same() -> None:
-    embeddings, blocks = scenes(400, 11, alike=0.3), labelled_blocks(np.arange(400))
+    embeddings, blocks = scenes(200, 11, alike=0.3), labelled_blocks(np.arange(200))
     one, same = (self_test(embeddings, blocks, seed=1) for _ in range(2))
     assert one == same
 
