@@ -159,7 +159,10 @@ class Recollection:
         return [int(tick) for tick in ticks], [round(count) for count in moments.counts]
 
     def _take_up(self, task: _Task) -> None:
-        """Read ticks, and keep their moments with the number of blocks as one more coordinate, as it adds up too."""
+        """Read ticks, and keep their moments, with one coordinate more for the blocks.
+
+        Its sum is how many they are, its sum of squares that of the squared rows of each: these add up, too.
+        """
         query = WindowQuery(
             model=self._model,
             version=self._version,
@@ -180,12 +183,14 @@ class Recollection:
         coordinates = self._reference.coordinates(sample.embeddings, times=sample.times, slices=values)
         tick = np.floor(sample.times / self._tick).astype(np.int64)
         numbers, place = np.unique(tick, return_inverse=True)
-        witnesses = np.array([len(np.unique(blocks.of_row[tick == number])) for number in numbers], dtype=np.float64)
+        sizes = [np.unique(blocks.of_row[tick == number], return_counts=True)[1] for number in numbers]
+        witnesses = np.array([len(own) for own in sizes], dtype=np.float64)
+        crowding = np.array([float((own.astype(np.float64) ** 2).sum()) for own in sizes])
         moments = block_moments(coordinates, place.reshape(-1), len(numbers))
         counted = BlockMoments(
             moments.counts,
             np.hstack([moments.totals, witnesses[:, None]]),
-            np.hstack([moments.squares, witnesses[:, None]]),
+            np.hstack([moments.squares, crowding[:, None]]),
         )
         self._kept.keep_moments(self._key(task.value), numbers, counted)
 
@@ -208,7 +213,7 @@ class Recollection:
 
 
 def _sum(kept: BlockMoments) -> Moments:
-    """The moments of ticks as one, with the blocks that are counted in the last coordinate."""
-    blocks = float(kept.totals[:, -1].sum())
+    """The moments of ticks as one, with what the last coordinate says of their blocks."""
+    blocks, crowding = float(kept.totals[:, -1].sum()), float(kept.squares[:, -1].sum())
     totals: NDArray[Any] = kept.totals[:, :-1].sum(axis=0)
-    return Moments(float(kept.counts.sum()), totals, kept.squares[:, :-1].sum(axis=0), blocks, blocks)
+    return Moments(float(kept.counts.sum()), totals, kept.squares[:, :-1].sum(axis=0), blocks, blocks, crowding)

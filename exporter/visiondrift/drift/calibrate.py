@@ -191,8 +191,11 @@ def _blocks(sample: Sample, values: NDArray[np.str_], seconds: Mapping[str, floa
 
 
 def _sizes(windows: Sequence[float], seconds: Mapping[str, float]) -> tuple[int, ...]:
-    """Window lengths in blocks of the slices."""
-    return tuple(sorted({round(window / length) for window in windows for length in seconds.values()}))
+    """Window lengths in blocks, of the slice with the shortest and of that with the longest: between, and for all of a
+    hundred cameras, the nulls are interpolated.
+    """
+    lengths = (min(seconds.values()), max(seconds.values()))
+    return tuple(sorted({round(window / length) for window in windows for length in lengths}))
 
 
 def _spans(sample: Sample, values: NDArray[np.str_]) -> dict[str, float]:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from visiondrift.drift.calibration.nulls import MIN_HELD_BLOCKS, MIN_WINDOW_BLOCKS, SliceCalibration
 from visiondrift.drift.calibration.tails import Tail
-from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence
+from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, Silent
 from visiondrift.drift.embedding.fit import WindowRows
-from visiondrift.drift.embedding.moments import Moments, block_moments
+from visiondrift.drift.embedding.moments import Moments, moments_of
 from visiondrift.drift.embedding.sensitivity import Move, Sensitivity
 from visiondrift.drift.performance.model import PerformanceModel
 from visiondrift.prediction import Sample
@@ -84,9 +84,8 @@ class Calibration:
         found = {}
         for value in np.unique(slices):
             chosen = slices == value
-            place = np.unique(own[chosen], return_inverse=True)[1]
-            count = int(place.max()) + 1
-            found[str(value)] = block_moments(coordinates[chosen], place, count).together()
+            sizes = np.unique(own[chosen], return_counts=True)[1]
+            found[str(value)] = moments_of(coordinates[chosen], sizes)
         return found, WindowRows(coordinates, own.astype(np.intp))
 
     def why_silent(self, target: str) -> str:
@@ -125,6 +124,11 @@ class Calibration:
         found = self.detector.look(target, moments, rows)
         if isinstance(found, EmbeddingEvidence):
             return found
+        if isinstance(found, Silent):
+            return (
+                f"cameras or other slices that are {found.share:.0%} of the reference have sent nothing, so that the "
+                "rest says little of all together; each slice is judged by itself"
+            )
         if found is None:
             return f"the window spans fewer than {MIN_WINDOW_BLOCKS} independent blocks"
         return self.why_silent(target) or "the reference has too few independent blocks with embeddings"

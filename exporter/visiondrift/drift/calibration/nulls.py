@@ -107,27 +107,29 @@ class Shortage:
 class SliceCalibration:
     """The nulls of one slice by name of score; ``blocks`` is how many blocks the slice has in the whole reference.
 
-    ``held`` of these make the centre and the nulls; ``rows`` is the mean number of rows of a block. Without enough
-    blocks ``nulls`` is empty.
+    ``held`` of these make the centre and the nulls; ``rows`` is the mean number of rows of a block, and ``evenness``
+    what rows so unevenly spread over blocks are worth of them, 0-1. Without enough blocks ``nulls`` is empty.
     """
 
     blocks: int
     held: int
     rows: float
     nulls: Mapping[str, Null] = field(default_factory=dict)
+    evenness: float = 1.0
 
     @property
     def largest(self) -> float:
         """The largest window size, in blocks, that has nulls; 0 where there are none."""
         return max((null.sizes[-1] for null in self.nulls.values()), default=0.0)
 
-    def worth(self, blocks: float, rows: float) -> float:
-        """How many blocks of the reference a window is worth.
+    def worth(self, blocks: float, rows: float, evenness: float = 1.0) -> float:
+        """How many blocks of the reference a window is worth, whose rows are spread over its blocks so evenly.
 
-        No more than it spans; no more than its rows would fill, as thin traffic says less by the block; and no more
-        than was calibrated: a larger window is nearer to normal than that null says, which errs on the quiet side.
+        No more than it spans, and fewer where its rows crowd in some of them more than the reference's do; no more
+        than its rows would fill, as thin traffic says less by the block; and no more than was calibrated: a larger
+        window is nearer to normal than that null says, which errs on the quiet side.
         """
-        return min(blocks, rows / self.rows, self.largest)
+        return min(blocks * min(1.0, evenness / self.evenness), rows / self.rows, self.largest)
 
     def shortage(self, blocks: float = MIN_WINDOW_BLOCKS) -> Shortage | None:
         """What the reference lacks to judge a window of so many blocks for all that it is worth; None for nothing.
@@ -144,13 +146,15 @@ class SliceCalibration:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         nulls = {name: null.to_dict() for name, null in self.nulls.items()}
-        return {"blocks": self.blocks, "held": self.held, "rows": self.rows, "nulls": nulls}
+        own = {"blocks": self.blocks, "held": self.held, "rows": self.rows, "evenness": self.evenness}
+        return {**own, "nulls": nulls}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "SliceCalibration":
         """What ``to_dict`` gave. Raises KeyError, ValueError."""
         nulls = {name: Null.from_dict(null) for name, null in stored["nulls"].items()}
-        return cls(int(stored["blocks"]), int(stored["held"]), float(stored["rows"]), nulls)
+        blocks, held, rows = int(stored["blocks"]), int(stored["held"]), float(stored["rows"])
+        return cls(blocks, held, rows, nulls, float(stored["evenness"]))
 
 
 @dataclass(frozen=True)
@@ -219,6 +223,7 @@ def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[st
             held=held[target],
             rows=float(blocks.sizes[own].mean()) if len(own) else 0.0,
             nulls=_nulls({size: np.vstack(m) for (of, size), m in drawn.items() if of == target}, names, plan),
+            evenness=evenness(blocks.sizes[own]),
         )
         for target, own in targets(blocks)
     }
@@ -258,6 +263,12 @@ def draw_windows(
     nearest = np.argsort(np.abs(sizes[chosen].sum(axis=1) - rows), kind="stable")[:count]
     chosen = chosen[np.sort(nearest)]
     return Draw(target, own[chosen], size / len(own))
+
+
+def evenness(sizes: NDArray[Any]) -> float:
+    """What blocks of ``sizes`` (B,) rows are worth by their rows (Kish 1965), as a share of their number; 1 of none."""
+    rows = sizes.astype(np.float64)
+    return float(rows.sum() ** 2 / (rows**2).sum() / len(rows)) if rows.sum() > 0 else 1.0
 
 
 def stretch(share: float) -> float:

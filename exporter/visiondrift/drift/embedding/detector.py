@@ -6,6 +6,7 @@ alerts.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,21 @@ from visiondrift.drift.embedding.fit import (
     window_deviation,
 )
 from visiondrift.drift.embedding.moments import Moments
+from visiondrift.signals import ALL_SLICES
 
 MOMENTS = "moments"
 """The name of the combination of the eight statistics that moments alone give."""
+
+
+MOST_SILENT = 0.1
+"""Of the reference's traffic, by slices that a window lacks, before all slices together are judged no more."""
+
+
+@dataclass(frozen=True)
+class Silent:
+    """Slices that are this ``share`` of the reference's traffic have no events in the window."""
+
+    share: float
 
 
 @dataclass(frozen=True)
@@ -78,18 +91,24 @@ class Detector:
 
     def look(
         self, target: str, moments: Mapping[str, Moments], rows: WindowRows | None
-    ) -> EmbeddingEvidence | Shortage | None:
+    ) -> EmbeddingEvidence | Shortage | Silent | None:
         """Judge a window of ``target`` by its ``moments`` by slice, and its ``rows`` for the neighbours.
 
         Without rows, or where most blocks of the window adjoin, the neighbours are left out of the combination. None
         where the window itself spans fewer than ``MIN_WINDOW_BLOCKS`` blocks; a Shortage where the reference has too
-        few of the slice to judge any window.
+        few of the slice to judge any window; Silent where too much of the reference's mix of slices is not there.
         """
         calibration = self.slices[target]
         if not calibration.nulls:
             return calibration.shortage()
-        window, blocks, rows_worth = window_deviation(self.reference, moments)
-        worth = calibration.worth(blocks, rows_worth)
+        shares = self._shares if target == ALL_SLICES else None
+        if shares:
+            silent = sum(share for name, share in shares.items() if name not in moments or moments[name].count <= 0)
+            if silent > MOST_SILENT:
+                return Silent(silent)
+        found = window_deviation(self.reference, moments, shares)
+        window = found.deviations
+        worth = calibration.worth(found.blocks, found.rows, found.evenness)
         if worth < MIN_WINDOW_BLOCKS - 1e-9:
             return None
         values = bank(self.reference.basis, window)[0]
@@ -109,6 +128,16 @@ class Detector:
             worth=worth,
             ratios=ratios,
         )
+
+    @cached_property
+    def _shares(self) -> Mapping[str, float] | None:
+        """Each slice's share of the reference's rows; None where it has no slices."""
+        rows = {name: one.blocks * one.rows for name, one in self.slices.items() if name in self.reference.centres}
+        whole = self.slices[ALL_SLICES].blocks * self.slices[ALL_SLICES].rows
+        if not rows:
+            return None
+        unnamed = max(0.0, whole - sum(rows.values())) if "" in self.reference.centres else 0.0
+        return {name: count / whole for name, count in rows.items()} | ({"": unnamed / whole} if unnamed else {})
 
 
 def build_detector(

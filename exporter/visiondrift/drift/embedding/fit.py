@@ -119,23 +119,46 @@ def fit_embedding(
     return _fit(embeddings, split, times, seed)[0]
 
 
-def window_deviation(reference: EmbeddingReference, moments: Mapping[str, Moments]) -> tuple[Deviations, float, float]:
-    """How far a window is from normal, and its effective blocks and rows; ``moments`` by slice, each to its own centre.
+@dataclass(frozen=True, eq=False)
+class WindowDeviation:
+    """How far a window is from normal: ``deviations`` as one row, and what it is worth.
 
-    Slices that the reference does not know are left out: that they are new is said elsewhere.
+    ``blocks`` are its effective blocks, ``rows`` the rows of so many, ``evenness`` as in ``Moments``.
     """
-    known = [(window, reference.centres[name]) for name, window in moments.items() if name in reference.centres]
-    each = [deviation(window, centre) for window, centre in known]
-    dimension = reference.basis.dimension
-    together = sum((window for window, _ in known), start=Moments.none(dimension))
-    zero = np.zeros((1, dimension))
+
+    deviations: Deviations
+    blocks: float
+    rows: float
+    evenness: float
+
+
+def window_deviation(
+    reference: EmbeddingReference, moments: Mapping[str, Moments], shares: Mapping[str, float] | None = None
+) -> WindowDeviation:
+    """How far a window is from normal; ``moments`` by slice, each to its own centre.
+
+    With ``shares``, those of the reference by slice, the window's slices weigh as theirs do: more traffic of a livelier
+    camera is no drift. Slices that the reference does not know are left out: that they are new is said elsewhere.
+    """
+    inside = {name: window for name, window in moments.items() if name in reference.centres and window.count > 0}
+    plain = sum(inside.values(), start=Moments.none(reference.basis.dimension))
+    blocks = plain.effective_blocks
+    if shares is not None and len(inside) > 1:
+        all_shares = sum(shares[name] for name in inside)
+        wanted = {name: shares[name] / all_shares for name in inside}
+        # With share w of the weight and q blocks, slices of variance s² are off by the sum of w² s² / q, which is no
+        # more than that of a window in the reference's mix which has as many blocks as the scarcest slice suggests.
+        blocks = min(window.effective_blocks / wanted[name] for name, window in inside.items())
+        inside = {name: w.scaled(wanted[name] * plain.count / w.count) for name, w in inside.items()}
+    each = [deviation(window, reference.centres[name]) for name, window in inside.items()]
+    zero = np.zeros((1, reference.basis.dimension))
     total = Deviations(
         sum((d.counts for d in each), start=np.zeros(1)),
         sum((d.first for d in each), start=zero),
         sum((d.second for d in each), start=zero),
     )
-    blocks = together.effective_blocks
-    return total, blocks, blocks * together.count / together.blocks if together.blocks else 0.0
+    rows_a_block = plain.count / plain.blocks if plain.blocks else 0.0
+    return WindowDeviation(total, blocks, blocks * rows_a_block, plain.evenness)
 
 
 def measure_rows(

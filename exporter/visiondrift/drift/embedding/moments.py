@@ -20,7 +20,8 @@ class Moments:
     """Of some rows y in the axes of a basis: ``count`` n, ``total`` (k,) their sum, ``squares`` (k,) the sum of y².
 
     ``blocks`` is how many independent witnesses they are (a whole number until memories fade), ``weights`` the sum of
-    squared weights of those blocks: with weight w each, ``blocks`` is n w and ``weights`` n w².
+    squared weights of those blocks: with weight w each, ``blocks`` is n w and ``weights`` n w². ``crowding`` is the sum
+    of (w m)² over blocks of m rows; 0 where all of them have as many.
     """
 
     count: float
@@ -28,6 +29,7 @@ class Moments:
     squares: Vector
     blocks: float = 1.0
     weights: float = 1.0
+    crowding: float = 0.0
 
     def __add__(self, other: "Moments") -> "Moments":
         return Moments(
@@ -36,6 +38,7 @@ class Moments:
             self.squares + other.squares,
             self.blocks + other.blocks,
             self.weights + other.weights,
+            self.crowding + other.crowding,
         )
 
     def scaled(self, weight: float) -> "Moments":
@@ -46,6 +49,7 @@ class Moments:
             self.squares * weight,
             self.blocks * weight,
             self.weights * weight * weight,
+            self.crowding * weight * weight,
         )
 
     @property
@@ -53,16 +57,26 @@ class Moments:
         """How many equally weighted blocks these are worth (Kish 1965): their number, where all count the same."""
         return self.blocks * self.blocks / self.weights if self.weights > 0 else 0.0
 
+    @property
+    def evenness(self) -> float:
+        """Share of the blocks that rows as unevenly spread over them are worth: 1 where all have as many."""
+        if self.crowding <= 0 or self.effective_blocks <= 0:
+            return 1.0
+        return min(1.0, self.count * self.count / self.crowding / self.effective_blocks)
+
     @classmethod
     def none(cls, dimension: int) -> "Moments":
         """Of no rows: what adding leaves unchanged."""
         return cls(0.0, np.zeros(dimension), np.zeros(dimension), 0.0, 0.0)
 
 
-def moments_of(rows: NDArray[np.floating]) -> Moments:
-    """Of one block's ``rows`` (n, k), already in the axes of a basis."""
+def moments_of(rows: NDArray[np.floating], sizes: NDArray[np.integer] | None = None) -> Moments:
+    """Of ``rows`` (n, k), already in the axes of a basis: one block, or as many as ``sizes`` (B,) says how large."""
     values = np.asarray(rows, dtype=np.float64)
-    return Moments(float(len(values)), values.sum(axis=0), (values * values).sum(axis=0))
+    own = np.array([len(values)]) if sizes is None else sizes
+    blocks, crowding = float(len(own)), float((own.astype(np.float64) ** 2).sum())
+    squares = np.einsum("ij,ij->j", values, values)
+    return Moments(float(len(values)), values.sum(axis=0), squares, blocks, blocks, crowding)
 
 
 def faded(memory: Moments, new: Moments, rate: float) -> Moments:
@@ -93,11 +107,13 @@ class BlockMoments:
     def together(self) -> Moments:
         """All blocks as one."""
         n = float(len(self))
-        return Moments(float(self.counts.sum()), self.totals.sum(axis=0), self.squares.sum(axis=0), n, n)
+        crowding = float((self.counts**2).sum())
+        return Moments(float(self.counts.sum()), self.totals.sum(axis=0), self.squares.sum(axis=0), n, n, crowding)
 
     def each(self) -> Iterable[Moments]:
         """One after the other."""
-        return (Moments(float(c), t, s) for c, t, s in zip(self.counts, self.totals, self.squares, strict=True))
+        parts = zip(self.counts, self.totals, self.squares, strict=True)
+        return (Moments(float(c), t, s, crowding=float(c * c)) for c, t, s in parts)
 
 
 def block_moments(rows: NDArray[np.floating], of_row: NDArray[np.intp], blocks: int) -> BlockMoments:

@@ -25,6 +25,9 @@ MIN_LABELS = 200
 MIN_BLOCKS = 20
 """Independent blocks among the labelled rows before anything is estimated."""
 
+MAX_BLOCKS = 1_000
+"""Blocks of the labelled rows that are drawn from at most."""
+
 MAX_TOTAL = 1.05
 """What the confidences of an event may add up to on average: classes that do not exclude each other are not read."""
 
@@ -176,6 +179,8 @@ def fit_performance(
     confidences, predicted, true = reference.confidences[positions], reference.predicted[positions], labels[positions]
     whole = block_index(reference.blocks, len(reference))[positions]
     block_of = np.unique(whole, return_inverse=True)[1].reshape(-1).astype(np.intp)
+    # Neighbours together make larger blocks, which are as right, and every window is compared with draws of them.
+    block_of //= -(-int(block_of.max() + 1) // MAX_BLOCKS)
     calibrator = fit_calibrator(confidences, true, block_of, seed=seed).levelled(confidences, predicted, true)
     probabilities = calibrator.apply(confidences)
     own = probabilities[np.arange(len(true)), predicted]
