@@ -100,8 +100,8 @@ def main() -> None:
     parser.add_argument("--sites", type=int)
     parser.add_argument("--ticks", type=int)
     args = parser.parse_args()
-    sites = args.sites or (1 if args.quick else 3)
-    ticks = args.ticks or (12 if args.quick else 36)
+    sites = args.sites or (1 if args.quick else 2)
+    ticks = args.ticks or (12 if args.quick else 24)
     print(
         f"{sites} sites of 12 cameras, {ROWS:,} reference rows each; {ticks} ticks of {A_TICK} images a camera in every"
     )

@@ -76,7 +76,7 @@ def judged(one: Prepared, size: int, args: argparse.Namespace) -> dict[str, list
 
 def pages(args: argparse.Namespace) -> None:
     """Pages a month of an hour's window that is judged every five minutes, against the budget it was given."""
-    months = 0.1 if args.quick else 0.5
+    months = 0.05 if args.quick else 0.25
     print("Pages a month without drift: windows of an hour (48 scenes, some 600 rows) judged every five minutes, one")
     print(f"slice, {months:g} months for each of {args.references} references. Neighbouring alarms are one page.\n")
     budgets = {"1 a week": Budget(1, 7 * DAY), "1 a quarter": Budget(1, 91 * DAY)}
@@ -96,7 +96,7 @@ def pages(args: argparse.Namespace) -> None:
 
 def peers_pages(args: argparse.Namespace) -> None:
     """The same stream for the others at the limits they come with, for hours instead of a month."""
-    ticks = 24 if args.quick else 96
+    ticks = 24 if args.quick else 72
     print(f"\nThe others on such streams at their usual limits (p ≤ .05, or their own), for {ticks} looks (5 minutes")
     print(
         f"each) of {min(args.references, 2)} references: pages a month if it went on so (and the share of looks that "
