@@ -18,6 +18,7 @@ os.environ["DO_NOT_TRACK"] = "1"
 import argparse
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +55,8 @@ def power(args: argparse.Namespace) -> None:
                 gather(one, size, args.windows, scores)
         for size, gathered in by_size.items():
             scores = {key: np.array(values) for key, values in gathered.items()}
-            comparisons.append((f"{name}, {size} rows", compare(f"{name}, {size} rows", scores, SHIFTS, PEERS)))
-    verdict(comparisons, SHIFTS)
+            comparisons.append(compare(f"{name}, {size} rows", scores, SHIFTS, PEERS))
+    verdict(comparisons, SHIFTS, PEERS)
 
 
 def gather(one: Prepared, size: int, windows: int, scores: dict[tuple[str, str], list[float]]) -> None:
@@ -68,10 +69,18 @@ def gather(one: Prepared, size: int, windows: int, scores: dict[tuple[str, str],
                 scores[method, shift].append(score)
 
 
-def compare(
-    title: str, scores: Scores, shifts: Sequence[str], peers: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Print the power of every method, and return ours minus the best peer's: (shifts + 1,) and its error."""
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Of one table: ours less the best peer of each shift, and of the mean, with errors; every method's mean."""
+
+    title: str
+    gap: NDArray[np.float64]
+    error: NDArray[np.float64]
+    means: NDArray[np.float64]
+
+
+def compare(title: str, scores: Scores, shifts: Sequence[str], peers: Sequence[str]) -> Comparison:
+    """Print the power of every method."""
     methods = (OURS, *peers)
     rng = np.random.default_rng(0)
     found = powers(scores, shifts, methods, None)
@@ -88,7 +97,7 @@ def compare(
         f"{OURS} less the best peer",
         *(f"{g:+.2f} ± {e:.2f} ({methods[b]})" for g, e, b in zip(gap, error, best, strict=True)),
     )
-    return gap, error
+    return Comparison(title.split(":", maxsplit=1)[0], gap, error, found[:, -1])
 
 
 def powers(
@@ -109,21 +118,28 @@ def powers(
     return np.hstack([shares, shares.mean(axis=1, keepdims=True)])
 
 
-def verdict(
-    comparisons: list[tuple[str, tuple[NDArray[np.float64], NDArray[np.float64]]]], shifts: Sequence[str]
-) -> None:
-    """Where the best peer is ahead of VisionDrift by more than two standard errors."""
+def verdict(comparisons: list[Comparison], shifts: Sequence[str], peers: Sequence[str]) -> None:
+    """Every method's mean over all tables, and where VisionDrift is behind by more than two standard errors."""
+    means = np.mean([one.means for one in comparisons], axis=0)
+    print(f"\nMean over the {len(comparisons)} tables above:\n")
+    head(f"**{OURS}**", *peers)
+    line(f"**{means[0]:.2f}**", *(f"{mean:.2f}" for mean in means[1:]))
     behind = [
-        f"{name}, {shift}: {gap[place]:+.2f} ± {error[place]:.2f}"
-        for name, (gap, error) in comparisons
-        for place, shift in enumerate([*shifts, "mean"])
-        if gap[place] < -2 * error[place] and gap[place] < 0
+        f"{one.title}, {shift} ({one.gap[place]:+.2f} ± {one.error[place]:.2f})"
+        for one in comparisons
+        for place, shift in enumerate(shifts)
+        if one.gap[place] < -2 * one.error[place]
     ]
-    gaps = np.array([gap for _, (gap, _) in comparisons])
-    print(f"\nOf {gaps[:, :-1].size} cells VisionDrift is behind the best peer of that very cell by more than two ")
-    print(f"standard errors in {sum(', mean:' not in one for one in behind)}: {'; '.join(behind) or 'nowhere'}.")
-    print(f"Against the best single peer of each table it is ahead by {gaps[:, -1].mean():.2f} on average, ")
-    print(f"between {gaps[:, -1].min():+.2f} and {gaps[:, -1].max():+.2f}.")
+    print(
+        f"\nOf {len(comparisons) * len(shifts)} cells {OURS} is behind the best peer of that very cell by more than two"
+    )
+    print(f"standard errors in {len(behind)}: {'; '.join(behind) or 'nowhere'}.")
+    behind = [
+        f"{one.title} ({one.gap[-1]:+.2f} ± {one.error[-1]:.2f})"
+        for one in comparisons
+        if one.gap[-1] < -2 * one.error[-1]
+    ]
+    print(f"By the mean of a table it is so in {len(behind)} of {len(comparisons)}: {'; '.join(behind) or 'nowhere'}.")
 
 
 def delay(args: argparse.Namespace) -> None:

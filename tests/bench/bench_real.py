@@ -17,7 +17,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
-from bench_power import compare, gather, verdict
+from bench_power import Comparison, compare, gather, verdict
 from peers import PEERS, Peers
 from prepared import FIRST_SEED, OURS, Prepared
 from real_streams import DATA, SHIFTS, Material, materials
@@ -32,7 +32,7 @@ from visiondrift.drift.embedding.moments import block_moments
 GEOMETRY_SIZES = (50, 200)
 
 
-def real(material: Material, windows: int) -> list[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+def real(material: Material, windows: int) -> list[Comparison]:
     """The tables of one material, one for each size of window."""
     detector = build_detector(material.reference, labelled_blocks(material.blocks, material.cameras), seed=FIRST_SEED)
     peers = Peers(material.reference, np.random.default_rng((FIRST_SEED, 13)))
@@ -49,9 +49,9 @@ def real(material: Material, windows: int) -> list[tuple[str, tuple[np.ndarray, 
                 gathered[OURS, shift].append(-np.log10(look(detector, material, x, at)))
                 for method, (_, score) in peers.judge(x, permute=False, slow=which % 3 == 0).items():
                     gathered[method, shift].append(score)
-        title = f"{material.name}: {n:,} reference rows of {d} columns, windows of {size} blocks, some {rows} rows"
+        title = f"{material.name}, windows of {size} blocks: {n:,} reference rows of {d} columns, some {rows} rows"
         scores = {key: np.array(values) for key, values in gathered.items()}
-        found.append((title.split(":", maxsplit=1)[0] + f", {size} blocks", compare(title, scores, SHIFTS, PEERS)))
+        found.append(compare(title, scores, SHIFTS, PEERS))
         at_own = {shift: np.mean(scores[OURS, shift] >= -np.log10(0.05)) for shift in SHIFTS}
         share, number = np.mean(scores[OURS, ""] >= -np.log10(0.05)), len(scores[OURS, ""])
         error = np.sqrt(max(share * (1 - share), 1 / number) / number)
@@ -108,7 +108,7 @@ def main() -> None:
     comparisons = []
     for material in materials(args.quick):
         comparisons += real(material, windows)
-    verdict(comparisons, SHIFTS)
+    verdict(comparisons, SHIFTS, PEERS)
     world = geometry(512, FIRST_SEED)
     if world is None:
         return
@@ -118,9 +118,8 @@ def main() -> None:
         gathered: dict[tuple[str, str], list[float]] = defaultdict(list)
         gather(one, size, windows, gathered)
         scores = {key: np.array(values) for key, values in gathered.items()}
-        title = f"Real CLIP's geometry, {size} rows"
-        comparisons.append((title, compare(title, scores, WORLD_SHIFTS, PEERS)))
-    verdict(comparisons, WORLD_SHIFTS)
+        comparisons.append(compare(f"Real CLIP's geometry, {size} rows", scores, WORLD_SHIFTS, PEERS))
+    verdict(comparisons, WORLD_SHIFTS, PEERS)
 
 
 if __name__ == "__main__":
