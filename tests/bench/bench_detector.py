@@ -135,9 +135,7 @@ def main() -> int:
         line(what, seconds_of, ", ".join(f"{cost.megabytes:.0f}" for cost in costs), f"{power:.2f}")
         if what != PROJECTED:
             held.append(power <= LINEAR)
-    print(
-        f"\nBut for the projection, {'no' if all(held) else 'SOME'} growth is beyond linear (an exponent above {LINEAR})."
-    )
+    print(f"\n{'No' if all(held) else 'SOME'} growth but that of the projection is beyond linear (above {LINEAR}).")
     return 0 if all(held) else 1
 
 
