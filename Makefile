@@ -43,12 +43,8 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter, generated files
 	$(VENV)/bin/python grafana/source/build.py --check
 	$(VENV)/bin/python docs/build.py --check
 
-bench: $(VENV)/.dev ## speed, false alarms and the accuracy estimate, measured on this machine (QUICK=--quick)
-	$(VENV)/bin/python tests/bench/bench_evaluation.py $(QUICK)
-	$(VENV)/bin/python tests/bench/bench_ingest.py
-	$(VENV)/bin/python tests/bench/bench_columns.py $(QUICK)
-	$(VENV)/bin/python tests/bench/bench_false_alarms.py $(QUICK)
-	$(VENV)/bin/python tests/bench/bench_accuracy.py $(QUICK)
+bench: $(VENV)/.dev ## measure all of it and write docs/benchmarks.md: an hour (QUICK=--quick: minutes, elsewhere)
+	$(VENV)/bin/python tests/bench/tables.py $(QUICK)
 
 dashboards: $(VENV)/.dev ## regenerate grafana/dashboards from grafana/source
 	$(VENV)/bin/python grafana/source/build.py

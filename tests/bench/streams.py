@@ -43,6 +43,14 @@ def sliding(detector: Detector, world: World, count: int, *, step: int, span: in
     return found
 
 
+def flowing(world: World, count: int, *, step: int, span: int, seed: int) -> Iterator[NDArray[np.float32]]:
+    """The rows of ``count`` windows of ``span`` scenes that move on by ``step`` scenes."""
+    x, of_row = world.draw(20 * (span + step * count), np.random.default_rng((seed, 37)))
+    for tick in range(count):
+        first = tick * step
+        yield x[(of_row >= first) & (of_row < first + span)]
+
+
 def remembered(
     detector: Detector, stream: Iterator[tuple[NDArray[np.float32], NDArray[np.intp]]]
 ) -> Iterator[dict[str, float]]:
