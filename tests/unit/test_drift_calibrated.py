@@ -253,18 +253,27 @@ def test_an_evaluation_is_the_same_twice() -> None:
     assert evaluated(window) == evaluated(window)
 
 
+def test_all_together_is_silent_while_a_third_of_the_cameras_is() -> None:
+    """What is left is no window of the reference's mix; each camera that still sends is judged by itself."""
+    window = site(12, QUICK, begins=2e6)
+    told = judgements(evaluated(window))["drift_evidence"]
+    assert told.verdict == "insufficient"
+    assert "have sent nothing" in told.why
+    assert judgements(evaluated(window, "camera=left"))["drift_evidence"].verdict == "ok"
+
+
 # Drift, and harm
 
 
 def test_drift_that_harms_nothing_is_a_warning() -> None:
     for slice_ in ("all", "camera=left"):
-        found = alarms(evaluated(site(20, {"left": 240, "right": 240}, begins=2e6, shift=0.5), slice_))
+        found = alarms(evaluated(site(20, {"left": 240, "right": 240, "slow": 240}, begins=2e6, shift=0.5), slice_))
         assert found["drift_evidence"] == "warning"
         assert "critical" not in found.values()
 
 
 def test_drift_that_harms_is_critical() -> None:
-    window = site(20, {"left": 240, "right": 240}, begins=2e6, shift=0.5, wrong=0.3)
+    window = site(20, {"left": 240, "right": 240, "slow": 240}, begins=2e6, shift=0.5, wrong=0.3)
     for slice_ in ("all", "camera=left"):
         found = alarms(evaluated(window, slice_))
         assert found["accuracy_drop"] == "critical"
@@ -272,7 +281,7 @@ def test_drift_that_harms_is_critical() -> None:
 
 
 def test_without_labels_the_same_drift_stays_a_warning() -> None:
-    window = site(20, {"left": 240, "right": 240}, begins=2e6, shift=0.5, wrong=0.3)
+    window = site(20, {"left": 240, "right": 240, "slow": 240}, begins=2e6, shift=0.5, wrong=0.3)
     unlabelled = replace(calibrated(), performance=None, why_no_performance="no labels")
     found = evaluated(window, scale=Scale(unlabelled, TERMS))
     assert alarms(found)["drift_evidence"] == "warning"
@@ -281,7 +290,7 @@ def test_without_labels_the_same_drift_stays_a_warning() -> None:
 
 def test_a_very_large_change_is_critical_whatever_the_estimate_says() -> None:
     unlabelled = replace(calibrated(), performance=None, why_no_performance="no labels")
-    window = site(21, {"left": 240, "right": 240}, begins=2e6, shift=3.0)
+    window = site(21, {"left": 240, "right": 240, "slow": 240}, begins=2e6, shift=3.0)
     found = alarms(evaluated(window, scale=Scale(unlabelled, TERMS)))
     assert {found[name] for name in ("drift_evidence", "embedding_drift")} == {"critical"}
 
@@ -298,7 +307,7 @@ def test_a_camera_that_drifts_is_told_from_one_that_does_not() -> None:
 
 def test_a_drop_that_the_readers_see_and_the_confidences_do_not_is_told() -> None:
     """The model is as sure as ever and wrong in a third of the events: that the two opinions differ is no error."""
-    found = evaluated(site(24, {"left": 240, "right": 240}, begins=2e6, wrong=0.33))
+    found = evaluated(site(24, {"left": 240, "right": 240, "slow": 240}, begins=2e6, wrong=0.33))
     performance = found.performance
     assert performance is not None
     assert performance.by_confidence is not None
@@ -318,7 +327,7 @@ def test_a_drop_that_chance_may_have_made_is_withheld_and_says_so() -> None:
 
 
 def test_an_estimate_that_is_refused_is_insufficient_with_its_reason() -> None:
-    mirrored = site(26, {"left": 240, "right": 240}, begins=2e6)
+    mirrored = site(26, {"left": 240, "right": 240, "slow": 240}, begins=2e6)
     mirrored = replace(mirrored, embeddings=np.roll(mirrored.embeddings, 5, axis=1))
     found = evaluated(mirrored)
     assert found.performance is not None
@@ -361,7 +370,7 @@ def test_memories_of_one_label_say_nothing_of_another_whose_values_are_called_th
     known = calibrated()
     camera = known.labels["camera"]
     both = CalibratedReference("key", {"camera": camera, "lane": replace(camera, label="lane")})
-    window = with_second_label(next(healthy(1, QUICK)))
+    window = with_second_label(next(healthy(1, {**QUICK, "slow": 240})))
     moments, _ = camera.moments_of(window, camera.blocks_of(window))
     scale = Scale(both, TERMS, memory=Memory().after(moments))
     prepared_ = prepared()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from scipy import stats
 
 from visiondrift.drift.calibration.blocks import block_seconds, labelled_blocks, timed_blocks
@@ -16,7 +17,7 @@ from visiondrift.drift.calibration.nulls import Shortage, SliceCalibration
 from visiondrift.drift.calibration.tails import Null, Tail, cauchy_combination, fit_null, quantile_above, upper_tail
 from visiondrift.drift.embedding.bank import STATISTICS, bank, centre_of, deviation, deviations
 from visiondrift.drift.embedding.basis import fit_basis
-from visiondrift.drift.embedding.detector import Detector, build_detector
+from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, build_detector
 from visiondrift.drift.embedding.fit import WindowRows
 from visiondrift.drift.embedding.moments import Moments, block_moments, faded, moments_of
 from visiondrift.drift.embedding.novelty import share_above, share_below
@@ -264,3 +265,40 @@ def test_unit_length_does_not_fool_the_dispersion() -> None:
         assert not isinstance(found, Shortage)
         p.append(found.scores["mah"].p)
     assert np.mean(np.array(p) < 0.05) <= 0.12
+
+
+def test_rows_that_crowd_in_few_blocks_are_worth_fewer_of_them() -> None:
+    rng = np.random.default_rng(0)
+    even, crowded = (moments_of(rng.normal(size=(100, 2)), np.array(sizes)) for sizes in ([10] * 10, [91] + [1] * 9))
+    assert (even.effective_blocks, crowded.effective_blocks) == (10, 10)
+    assert even.evenness == 1
+    assert crowded.evenness == pytest.approx(100**2 / (91**2 + 9) / 10)
+    calibration = SliceCalibration(100, 50, 10.0, {"x": Null((3.0, 25.0), (1.0, 1.0), (1.0, 1.0), (0.0, 0.0))}, 0.5)
+    assert calibration.worth(10, 100, even.evenness) == 10
+    assert calibration.worth(10, 100, crowded.evenness) == pytest.approx(10 * crowded.evenness / 0.5)
+
+
+def test_more_traffic_of_a_livelier_camera_is_no_drift() -> None:
+    """One camera's blocks lie three times as far apart as the other's: a window of ten times as much is normal."""
+    rng = np.random.default_rng(3)
+
+    def draw(calm: int, lively: int) -> tuple[NDArray[np.float64], NDArray[np.str_], NDArray[np.intp]]:
+        names = np.repeat(np.array(["calm"] * calm + ["lively"] * lively), 5)
+        means = rng.normal(size=(calm + lively, 8)) * np.array([1.0] * calm + [3.0] * lively)[:, None]
+        rows = np.repeat(means, 5, axis=0) + 0.3 * rng.normal(size=(5 * (calm + lively), 8))
+        return rows, names, np.repeat(np.arange(calm + lively), 5)
+
+    rows, names, of_row = draw(150, 150)
+    detector = build_detector(rows, labelled_blocks(of_row, names), novelty=False)
+    passed = 0
+    for _ in range(60):
+        rows, names, of_row = draw(4, 40)
+        y = detector.reference.basis.project(rows)
+        moments = {
+            name: moments_of(y[names == name], np.unique(of_row[names == name], return_counts=True)[1])
+            for name in ("calm", "lively")
+        }
+        look = detector.look("all", moments, None)
+        assert isinstance(look, EmbeddingEvidence)
+        passed += look.p <= 0.01
+    assert passed <= stats.binom.isf(1e-4, 60, 0.01)

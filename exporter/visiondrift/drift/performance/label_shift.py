@@ -76,12 +76,14 @@ class LabelShift:
 class ClassMixture:
     """What the reference's classes look like to the model, as sums over blocks, ready to be resampled.
 
-    ``probabilities`` (n, C) are calibrated; ``labels`` (n,) true classes; ``block_of`` (n,) blocks 0 and up.
+    ``probabilities`` (n, C) are calibrated; ``labels`` (n,) true classes; ``block_of`` (n,) blocks 0 and up,
+    each of which is ``merged`` of those that windows are counted in.
     """
 
     probabilities: Floats
     labels: NDArray[np.int32]
     block_of: NDArray[np.intp]
+    merged: int = 1
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -103,7 +105,7 @@ class ClassMixture:
         fit = _Fit(shows, known, _looks(sums, np.ones(len(sums.rows))))
         mean = shows.features(probabilities).mean(axis=0)
         shares, residual = fit.solve(mean)
-        blocks = blocks or self._blocks_for(len(probabilities))
+        blocks = max(1, blocks // self.merged) if blocks else self._blocks_for(len(probabilities))
         draws = self._draws(fit, sums, features, prior, shares, size=(blocks, len(probabilities) / blocks), seed=seed)
         limit = float(np.quantile(draws.residuals, _NULL_LEVEL))
         condition = float(np.linalg.cond(fit.looks[: len(prior), known])) if len(known) else np.inf

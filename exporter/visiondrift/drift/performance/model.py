@@ -26,7 +26,7 @@ MIN_BLOCKS = 20
 """Independent blocks among the labelled rows before anything is estimated."""
 
 MAX_BLOCKS = 1_000
-"""Blocks of the labelled rows that are drawn from at most."""
+"""Blocks of the labelled rows that windows are drawn from at most."""
 
 MAX_TOTAL = 1.05
 """What the confidences of an event may add up to on average: classes that do not exclude each other are not read."""
@@ -103,6 +103,7 @@ class PerformanceModel:
             "positions": self.positions.tolist(),
             "labels": self.mixture.labels.tolist(),
             "blocks": self.mixture.block_of.tolist(),
+            "merged": self.mixture.merged,
             "calibrator": self.calibrator.to_dict(),
             "replicas": [replica.to_dict() for replica in self.replicas],
             "accuracy": self.accuracy,
@@ -137,6 +138,7 @@ class PerformanceModel:
                 calibrator.apply(reference.confidences[positions]),
                 np.asarray(data["labels"], dtype=np.int32),
                 np.asarray(data["blocks"], dtype=np.intp),
+                int(data["merged"]),
             ),
             accuracy=float(data["accuracy"]),
             design_effect=float(data["design_effect"]),
@@ -179,19 +181,19 @@ def fit_performance(
     confidences, predicted, true = reference.confidences[positions], reference.predicted[positions], labels[positions]
     whole = block_index(reference.blocks, len(reference))[positions]
     block_of = np.unique(whole, return_inverse=True)[1].reshape(-1).astype(np.intp)
-    # Neighbours together make larger blocks, which are as right, and every window is compared with draws of them.
-    block_of //= -(-int(block_of.max() + 1) // MAX_BLOCKS)
     calibrator = fit_calibrator(confidences, true, block_of, seed=seed).levelled(confidences, predicted, true)
     probabilities = calibrator.apply(confidences)
     own = probabilities[np.arange(len(true)), predicted]
     right = predicted == true
+    merged = -(-int(block_of.max() + 1) // MAX_BLOCKS)
     return PerformanceModel(
         names=names,
         reference_rows=len(reference),
         positions=positions,
         calibrator=calibrator,
         replicas=_replicas(calibrator, confidences, predicted, true, block_of=block_of, seed=seed),
-        mixture=ClassMixture(probabilities, true.astype(np.int32), block_of),
+        # Neighbours together make larger blocks, which are as right to draw from, and cost less.
+        mixture=ClassMixture(probabilities, true.astype(np.int32), block_of // merged, merged),
         accuracy=float(right.mean()),
         design_effect=design_effect(right - own - float((right - own).mean()), own * (1 - own), block_of),
         companions=mean_companions(block_of),

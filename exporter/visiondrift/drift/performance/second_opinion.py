@@ -23,7 +23,7 @@ from visiondrift.drift.performance.readers import (
     fit_neighbours,
 )
 
-MAX_WINDOW_ROWS = 1_000
+MAX_WINDOW_ROWS = 2000
 """Events of a window that are read at most, evenly spread."""
 
 MIN_SKILL = 0.7
