@@ -1,71 +1,13 @@
 """``evaluate``: one evaluation from files without a server, or one for each tick of a recording (``--replay``)."""
 
-import json
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
-from visiondrift.calibration_file import kept_plan
-from visiondrift.calibrator import Answer, ImmediateCalibrations, Request
-from visiondrift.cli.config import chosen_model
-from visiondrift.cli.files import made_with
-from visiondrift.cli.tables import console, table_of
-from visiondrift.config import ThresholdsConfig, load_config
-from visiondrift.config.monitoring import MonitorDefaults, WatchedModel, WindowConfig
-from visiondrift.config.starting import STARTING_THRESHOLDS
-from visiondrift.config.thresholds import AUTO
-from visiondrift.drift.calibrate import BlockRule, CalibrationPlan
-from visiondrift.drift.evaluation import PreparedReference, Scale, evaluate_window
-from visiondrift.drift.judge import WindowEvaluation, with_discoveries, worst
-from visiondrift.drift.levels import terms_for
 from visiondrift.errors import BadInput
-from visiondrift.parquet import read_sample
-from visiondrift.prediction import Sample, slice_name
-from visiondrift.publish.document import models_document
-from visiondrift.publish.snapshot import Evaluation, ModelState, ReferenceState
-from visiondrift.reference import Manifest, open_reference
-from visiondrift.shelf import plan_of
-from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES
 
 app = typer.Typer()
-
-OK, DRIFT, CANNOT_TELL = 0, 1, 2
-_COLUMNS = ("slice", "signal", "score", "p", "warning", "critical", "verdict", "samples", "why")
-
-
-@dataclass(frozen=True, eq=False)
-class Compared:
-    """A reference and a window from files, and everything that the one is held against the other with."""
-
-    watched: WatchedModel | None
-    thresholds: ThresholdsConfig
-    manifest: Manifest
-    reference: PreparedReference
-    sample: Sample
-    plan: CalibrationPlan
-    answer: Answer
-
-    @property
-    def model(self) -> str:
-        """The model's name, "" without a configuration."""
-        return self.watched.name if self.watched else ""
-
-    @property
-    def every(self) -> float:
-        """The evaluation interval, in seconds."""
-        return self.watched.evaluate_every if self.watched else MonitorDefaults().evaluate_every
-
-    @property
-    def slices(self) -> tuple[str, ...]:
-        """All events together, then every slice of the window."""
-        labels = self.plan.settings.slices
-        return (ALL_SLICES, *(slice_name(label, v) for label in labels for v in self.sample.slice_values(label)))
 
 
 @app.command()
@@ -85,155 +27,9 @@ def evaluate(
     """Compare a window with a reference, both from files. Exits 0 ok, 1 drift, 2 cannot tell, 3 bad input."""
     if model is not None and config is None:
         raise BadInput("--model: it chooses among the models of a configuration; give --config with it")
-    begun = time.monotonic()
-    compared = _compared(reference, window, config, model)
-    if replay:
-        from visiondrift.cli.replay import replay_window
+    from visiondrift.cli.comparison import compare
 
-        raise typer.Exit(replay_window(compared, min_samples=min_samples, output=output))
-    windows = with_discoveries(list(_evaluations(compared, min_samples or _least(compared.watched))))
-    if output == "json":
-        state = _state(compared, windows, seconds=time.monotonic() - begun)
-        typer.echo(json.dumps(models_document([state]), indent=2, ensure_ascii=False))
-    elif output == "tsv":
-        typer.echo("\n".join("\t".join(row) for row in (_COLUMNS, *_rows(windows))))
-    else:
-        _print_table(windows, f"{window} against {compared.manifest.name}")
-    raise typer.Exit(status_of(windows))
-
-
-def _compared(reference: Path, window: Path, config: Path | None, model: str | None) -> Compared:
-    """Read both files, and take or make the calibration of the reference."""
-    loaded = load_config(config) if config else None
-    watched = chosen_model(loaded, model) if loaded else None
-    thresholds = loaded.thresholds if loaded else STARTING_THRESHOLDS
-    embedder = made_with(loaded, watched) if loaded and watched else None
-    found = open_reference(reference, embedder=embedder, classes=(watched.classes or None) if watched else None)
-    classes = watched.classes if watched and watched.classes else found.manifest.classes
-    sample = read_sample(window, classes=classes or None).of_unit_length()
-    plan = _plan(watched, reference, found.manifest, classes, tuple(sorted(sample.slices)))
-    prepared = PreparedReference.from_sample(found.sample.of_unit_length(), plan.settings)
-    request = Request(watched.name if watched else "", reference, found.manifest.content_hash, prepared.sample, plan)
-    wanted = thresholds.defaults.signals if watched is None else thresholds.resolve(watched.name, ALL_SLICES)
-    is_auto = any(AUTO in (level.warning, level.critical) for level in wanted.values())
-    answer = ImmediateCalibrations(_tell).of(request) if is_auto else Answer(None, "no level follows from the budget")
-    return Compared(watched, thresholds, found.manifest, prepared, sample, plan, answer)
-
-
-def _plan(
-    watched: WatchedModel | None,
-    reference: Path,
-    manifest: Manifest,
-    classes: tuple[str, ...],
-    labels: tuple[str, ...],
-) -> CalibrationPlan:
-    """How the reference is calibrated: as configured, as it was when it was built, or by the defaults."""
-    if watched is not None:
-        plan = plan_of(watched, manifest)
-        return replace(plan, settings=replace(plan.settings, classes=classes))
-    kept = kept_plan(reference)
-    if kept is not None and set(kept.settings.classes) == set(classes):
-        return kept
-    defaults = MonitorDefaults()
-    from visiondrift.drift.baseline import Settings
-
-    settings = Settings(classes, labels, defaults.low_confidence_below, defaults.column_threshold, defaults.max_classes)
-    return CalibrationPlan(settings, BlockRule(timed=manifest.times == "capture"))
-
-
-def _tell(step: str) -> None:
-    """A calibration takes its time: said where it disturbs no output."""
-    print(f"{step} ... (`visiondrift reference build` keeps the calibration)", file=sys.stderr)  # noqa: T201
-
-
-def _least(watched: WatchedModel | None) -> int:
-    windows = watched.windows.values() if watched else (WindowConfig(),)
-    return min(window.min_samples for window in windows)
-
-
-def _evaluations(compared: Compared, min_samples: int) -> Iterator[WindowEvaluation]:
-    names = compared.slices
-    thresholds = {name: compared.thresholds.resolve(compared.model, name) for name in names}
-    budget = compared.thresholds.budget(compared.model)
-    terms = terms_for(
-        {severity: budget.rate(severity) for severity in SEVERITIES},
-        thresholds.values(),
-        windows=1,
-        every=compared.every,
+    status = compare(
+        reference, window, config=config, model=model, min_samples=min_samples, replay=replay, output=output
     )
-    for name in names:
-        evaluation = evaluate_window(
-            compared.reference,
-            compared.sample.of_slice(name),
-            slice_=name,
-            window="file",
-            min_samples=min_samples,
-            settings=compared.plan.settings,
-            thresholds=thresholds[name],
-            scale=Scale(compared.answer.calibrated, terms, why=compared.answer.why),
-        )
-        # A file holds what was accepted: of what was refused it cannot tell, not even that it was nothing.
-        known = tuple(judgement for judgement in evaluation.judgements if judgement.signal != "invalid_ratio")
-        yield replace(evaluation, judgements=known)
-
-
-def _state(compared: Compared, windows: tuple[WindowEvaluation, ...], *, seconds: float) -> ModelState:
-    """What the service would publish of such an evaluation. Without a configuration the model has no name."""
-    manifest, defaults, watched = compared.manifest, MonitorDefaults(), compared.watched
-    return ModelState(
-        name=compared.model,
-        owner=compared.thresholds.owner(compared.model),
-        evaluate_every=compared.every,
-        input_stopped_after=watched.input_stopped_after if watched else defaults.input_stopped_after,
-        reference=ReferenceState(
-            manifest.name, manifest.rows, manifest.created_seconds, uncalibrated=compared.answer.why
-        ),
-        evaluations=(Evaluation(compared.model, "", time.time(), seconds, windows),),
-    )
-
-
-def status_of(windows: Sequence[WindowEvaluation]) -> int:
-    """The exit status that some windows of one moment, all events first, come to."""
-    verdict = worst(window.verdict for window in windows)
-    if verdict in {"warning", "critical"}:
-        return DRIFT
-    # With very many classes none is frequent enough for its own confidence, and an estimate may be refused for good
-    # reasons: these alone leave nothing open.
-    optional = {"confidence_drift", "accuracy_drop"}
-    asked = [judgement for judgement in windows[0].judgements if judgement.signal not in optional]
-    return CANNOT_TELL if any(judgement.verdict == "insufficient" for judgement in asked) else OK
-
-
-def _rows(windows: Sequence[WindowEvaluation]) -> Iterator[tuple[str, ...]]:
-    for window in windows:
-        for judgement in window.judgements:
-            threshold = judgement.threshold
-            yield (
-                window.slice,
-                judgement.signal,
-                _number(judgement.score),
-                "" if judgement.worth.p is None else f"{judgement.worth.p:.2g}",
-                *(_number(value) for value in (threshold.warning, threshold.critical)),
-                judgement.verdict,
-                str(judgement.samples),
-                judgement.why,
-            )
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def _print_table(windows: Sequence[WindowEvaluation], title: str) -> None:
-    colours = {"ok": "green", "warning": "yellow", "critical": "red", "insufficient": "bright_black"}
-    numbers = ("score", "p", "warning", "critical", "verdict", "samples")
-    table = table_of(*_COLUMNS[:-1], numbers=numbers, title=title)
-    for window in windows:
-        for slice_, signal, score, p, warning, critical, verdict, samples, _ in _rows([window]):
-            coloured = f"[{colours[verdict]}]{verdict}[/]"
-            table.add_row(escape(slice_), BY_NAME[signal].title, score, p, warning, critical, coloured, samples)
-        table.add_section()
-    out = console()
-    out.print(table)
-    for why in dict.fromkeys(row[-1] for row in _rows(windows) if row[-1]):
-        out.print(f"insufficient: {why}", soft_wrap=True, markup=False)
+    raise typer.Exit(status)

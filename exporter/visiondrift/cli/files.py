@@ -15,7 +15,6 @@ from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import parse_duration
 from visiondrift.errors import BadInput, EmbedderUnavailable
 from visiondrift.log import WindowQuery
-from visiondrift.parquet import write_sample
 from visiondrift.prediction import Sample
 
 app = typer.Typer()
@@ -34,6 +33,8 @@ def export(
     state: Annotated[Path | None, typer.Option(help="The folder that `serve --state` was given.")] = None,
 ) -> None:
     """Write the prediction log as a file that `evaluate` and `reference build` read."""
+    from visiondrift.parquet import write_sample
+
     loaded = with_state(load_config(config), state)
     sample = from_log(loaded, chosen_model(loaded, model), version, since, until)
     write_sample(file, sample)

@@ -16,7 +16,6 @@ from visiondrift.cli.tables import console, table_of
 from visiondrift.config import Config, load_config
 from visiondrift.config.monitoring import IntakeConfig, WatchedModel
 from visiondrift.errors import BadInput
-from visiondrift.parquet import read_sample
 from visiondrift.prediction import Sample
 from visiondrift.reference import check_place, list_references, read_manifest, save_reference
 
@@ -52,6 +51,8 @@ def build(
     """Build a reference from exactly one of --images, --parquet and --from-log, and calibrate it."""
     if sum((images is not None, parquet is not None, log)) != 1:
         raise BadInput("reference build: give exactly one of --images FOLDER, --parquet FILE and --from-log")
+    from visiondrift.parquet import read_sample
+
     loaded = with_state(load_config(config), state)
     directory = loaded.path(loaded.monitoring.reference_data) / name
     check_place(directory, overwrite=overwrite)

@@ -15,7 +15,7 @@ import numpy as np
 import typer
 
 from visiondrift.calibrator import Answer
-from visiondrift.cli.evaluate import CANNOT_TELL, DRIFT, OK, Compared
+from visiondrift.cli.comparison import CANNOT_TELL, DRIFT, OK, Compared
 from visiondrift.cli.tables import console, table_of
 from visiondrift.config import Config, MonitoringConfig, ThresholdsConfig
 from visiondrift.config.monitoring import ModelConfig, WatchedModel, WindowConfig
@@ -56,7 +56,7 @@ class _OneReference:
 
     def __init__(self, compared: Compared) -> None:
         manifest = compared.manifest
-        self._answer = compared.answer
+        self._answer = compared.answer or Answer(None, "no level follows from the budget")
         self._shelved = Shelved(
             compared.reference,
             ReferenceState(manifest.name, manifest.rows, manifest.created_seconds),
@@ -102,7 +102,7 @@ def replay_window(compared: Compared, *, min_samples: int | None, output: str) -
         "told": told,
         "alarms": len(alarms),
         "seconds": round(time.monotonic() - begun, 3),
-        "uncalibrated": compared.answer.why,
+        "uncalibrated": compared.answer.why if compared.answer else "",
     }
     _print(changes, summary, output)
     if alarms:
