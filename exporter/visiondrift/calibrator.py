@@ -30,7 +30,7 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 TEST_EVERY_SECONDS = 86_400.0
-FIRST_TEST_AFTER = 600.0
+FIRST_TEST_AFTER = 60.0
 """Seconds from a calibration's first use to its first self-test: a start has enough to do."""
 
 _NICENESS = 10

@@ -42,6 +42,7 @@ PARTS = {
     "evaluation": Part("bench_evaluation.py", markdown=False),
     "ingest": Part("bench_ingest.py", quick=False, markdown=False),
     "detector": Part("bench_detector.py"),
+    "calibrated": Part("bench_calibrated.py"),
     "false": Part("bench_false_alarms.py", ("--only", "false")),
     "pages": Part("bench_false_alarms.py", ("--only", "pages")),
     "power": Part("bench_power.py", ("--only", "power")),

@@ -1,7 +1,7 @@
 """An exporter that watches fixed cameras: its configuration, what is sent to it, and what it says.
 
-The decision hidden here: how a minute of video stands for a camera. The thresholds are the shipped ones: a minute holds
-some fifteen independent looks at a scene, and it is the product's business to know that.
+The decision hidden here: how a minute of video stands for a camera. Levels are fixed numbers: a minute holds some
+fifteen independent looks at a scene, too few to calibrate any, and it is the product's business to know that.
 """
 
 import json
@@ -16,6 +16,7 @@ import yaml
 from real_video_material import DIMENSION, ROOT, Frames, Vocabulary
 
 from exporter_process import Exporter
+from fixed_levels import FIXED_LEVELS
 
 MODEL = "video"
 BY_IMAGE = "video-by-image"
@@ -25,7 +26,7 @@ DRIFT, OK, CANNOT_TELL = 1, 0, 2
 
 
 def write_config(directory: Path, vocabulary: Vocabulary) -> Path:
-    """The shipped thresholds, and two models over an hour's window."""
+    """Fixed levels, and two models over an hour's window."""
     directory.mkdir()
     watched = {
         "slices": ["camera"],
@@ -48,8 +49,8 @@ def write_config(directory: Path, vocabulary: Vocabulary) -> Path:
             watched | {"name": BY_IMAGE, "reference": BY_IMAGE},
         ],
     }
-    shipped = (ROOT / "exporter" / "config" / "thresholds.yml").read_text(encoding="utf-8")
-    thresholds = yaml.safe_load(shipped) | {"models": {MODEL: {"owner": "facilities"}}}
+    levels = {name: level.model_dump() for name, level in FIXED_LEVELS.items()}
+    thresholds = {"defaults": {"signals": levels}, "models": {MODEL: {"owner": "facilities"}}}
     _write(directory / "monitoring.yml", monitoring)
     _write(directory / "thresholds.yml", thresholds)
     return directory

@@ -137,14 +137,20 @@ def test_the_links_of_a_message_lead_somewhere(stack: Stack) -> None:
     assert message.links["Silence"].startswith(f"{stack.url('alertmanager')}/#/silences/new?filter=")
 
 
+NOTHING_TO_SHOW = {"Estimated performance by class"}
+"""Panels that are empty of a dark camera, rightly: what is estimated of it is refused as a whole."""
+
+
 @pytest.mark.parametrize("name", grafana_queries.NAMES)
 def test_every_panel_shows_this_stack_something(stack: Stack, name: str) -> None:
     """Each panel has a query that returns data while the camera is dark."""
+    # The first self-test runs a minute after the calibration's first use, beside everything else.
+    wait_for(lambda: stack.query("visiondrift_selftest_false_alarm_ratio"), "the first self-test", seconds=300)
     values = {"model": MODEL, "version": "1", "slice": DAMAGED, "window": "1m"}
     shown: dict[str, bool] = {}
     for panel, expr in grafana_queries.panel_queries(grafana_queries.load(name), values, rate_interval="1m"):
         shown[panel] = shown.get(panel, False) or bool(stack.query(expr))
-    assert [panel for panel, anything in shown.items() if not anything] == []
+    assert {panel for panel, anything in shown.items() if not anything} - NOTHING_TO_SHOW == set()
 
 
 # ---- the exporter dies in one stack, the camera recovers in the other; then what happens meanwhile -------------------

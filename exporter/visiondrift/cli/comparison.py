@@ -11,7 +11,7 @@ from typing import Literal
 import typer
 from rich.markup import escape
 
-from visiondrift.calibration_file import kept_plan
+from visiondrift.calibration_file import kept_plan, load_calibration
 from visiondrift.calibrator import Answer, ImmediateCalibrations, Request
 from visiondrift.cli.config import chosen_model
 from visiondrift.cli.files import made_with
@@ -40,7 +40,7 @@ _COLUMNS = ("slice", "signal", "score", "p", "warning", "critical", "verdict", "
 class Compared:
     """A reference and a window from files, and everything that the one is held against the other with.
 
-    ``answer`` is None where no level follows from the budget, so that no calibration is asked for.
+    ``answer`` is None where no level follows from the budget and no calibration is kept.
     """
 
     watched: WatchedModel | None
@@ -110,7 +110,9 @@ def _compared(reference: Path, window: Path, config: Path | None, model: str | N
     request = Request(watched.name if watched else "", reference, found.manifest.content_hash, prepared.sample, plan)
     wanted = thresholds.defaults.signals if watched is None else thresholds.resolve(watched.name, ALL_SLICES)
     is_auto = any(AUTO in (level.warning, level.critical) for level in wanted.values())
-    answer = ImmediateCalibrations(_tell).of(request) if is_auto else None
+    # Where no level hangs on it, a calibration that is there is shown, and none is made.
+    kept = None if is_auto else load_calibration(reference, key=request.key, sample=prepared.sample)
+    answer = ImmediateCalibrations(_tell).of(request) if is_auto else Answer(kept) if kept else None
     return Compared(watched, thresholds, found.manifest, prepared, sample, plan, answer)
 
 
