@@ -1,4 +1,4 @@
-"""How a calibration is kept: ``calibration.json`` with its few numbers, ``calibration.npz`` with its axes and rows.
+"""How a calibration is kept: its few numbers as JSON, and beside them its axes and rows as arrays without pickle.
 
 They lie beside the reference that they were made of, or in the exporter's own folder where that may not be written to.
 A calibration is used only for exactly what it was made for: its key is of the reference's rows and of every setting

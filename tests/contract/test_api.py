@@ -311,7 +311,7 @@ def test_a_log_that_fails_is_a_503_and_a_full_disk_a_507(config: Config) -> None
 
 
 def test_a_log_that_has_reached_its_size_is_a_507(config: Config, tmp_path: Path) -> None:
-    log = SqliteLog(tmp_path / "log.sqlite", max_bytes=600_000)
+    log = SqliteLog(tmp_path / "log.sqlite", max_bytes=1_200_000)
     with client_of(config, log) as (client, _):
         stored = 0
         for start in range(0, 100_000, 500):

@@ -118,7 +118,7 @@ class Calibration:
     def look(self, target: str, moments: Mapping[str, Moments], rows: WindowRows | None) -> EmbeddingEvidence | str:
         """What a window's embeddings say, or why they say nothing."""
         if self.detector is None:
-            return "the reference has too few embeddings to be calibrated"
+            return self.why_silent(target) or "the reference has too few embeddings to be calibrated"
         if target not in self.detector.slices:
             return self.why_silent(target) or f"the reference has no embeddings of {self.label} {target}"
         found = self.detector.look(target, moments, rows)
