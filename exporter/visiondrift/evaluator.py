@@ -21,7 +21,7 @@ from visiondrift.prediction import Sample, slice_name
 from visiondrift.publish.snapshot import Evaluation, ReferenceState
 from visiondrift.recollection import Recollection
 from visiondrift.shelf import Shelved, settings_of
-from visiondrift.signals import ALL_SLICES, SEVERITIES
+from visiondrift.signals import ALL_SLICES
 from visiondrift.windows import Moment, Pair, read_windows, slices_of, streams_of, versions_of
 
 Offer = Callable[[str, WindowEvaluation, Sample], None]
@@ -96,9 +96,8 @@ class Evaluator:
         pairs = {version: slices_of(streams, version, model, now=now) for version in versions}
         used = [pair for own in pairs.values() for pair in own]
         thresholds = {pair: config.thresholds.resolve(model.name, _name(pair)) for pair in used}
-        budget = config.thresholds.budget(model.name)
         terms = terms_for(
-            {severity: budget.rate(severity) for severity in SEVERITIES},
+            config.thresholds.budget(model.name).rates,
             [thresholds[pair] for pair in used],
             windows=len(model.windows),
             every=model.evaluate_every,

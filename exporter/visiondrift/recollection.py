@@ -35,13 +35,6 @@ MOST_ROWS = 200_000
 _ROWS_AT_ONCE = 20_000
 
 
-@dataclass
-class _Course:
-    """How far one slice has come: the ticks before ``next`` are kept."""
-
-    next: int
-
-
 @dataclass(frozen=True)
 class _Task:
     """Ticks ``first`` to ``last`` of a slice that are to be read, ``rows`` in all."""
@@ -67,7 +60,7 @@ class Recollection:
         self._dimension = moment.dimension
         horizon = max(REMEMBERED_TICKS * self._tick, *map(parse_duration, moment.model.windows))
         self._first = int((moment.now - horizon) // self._tick)
-        self._courses: dict[str, _Course] = {}
+        self._next: dict[str, int] = {}  # the ticks of a slice before this one are kept
         self._fed = max(self._first, int(moment.now // self._tick) - REMEMBERED_TICKS)
         self._memory = Memory()
 
@@ -83,16 +76,16 @@ class Recollection:
         left = MOST_ROWS
         behind = current
         for value, pair in slices.items():
-            course = self._courses.setdefault(value, _Course(self._first))
-            for task in self._tasks(value, pair, course, current, now):
+            begun = self._next.setdefault(value, self._first)
+            for task in self._tasks(value, pair, begun, current, now):
                 if left <= 0:
                     break
                 self._take_up(task)
                 left -= task.rows
-                course.next = max(course.next, task.last + 1)
+                self._next[value] = max(self._next[value], task.last + 1)
             else:
-                course.next = current
-            behind = min(behind, course.next)
+                self._next[value] = current
+            behind = min(behind, self._next[value])
         if slices:
             self._feed(list(slices), behind)
 
@@ -100,7 +93,7 @@ class Recollection:
         """The moments of the whole ticks of a window, by slice; None while these are not all taken up."""
         first, last = int(np.ceil(since / self._tick)), int(until // self._tick)
         slices = self._slices(pairs)
-        if first >= last or any(self._courses.get(value, _Course(0)).next < last for value in slices):
+        if first >= last or any(self._next.get(value, first) < last for value in slices):
             return None
         found = {}
         for value in slices:
@@ -132,9 +125,9 @@ class Recollection:
             dimension=self._reference.basis.dimension + 1,
         )
 
-    def _tasks(self, value: str, pair: Pair, course: _Course, current: int, now: float) -> Iterator[_Task]:
+    def _tasks(self, value: str, pair: Pair, begun: int, current: int, now: float) -> Iterator[_Task]:
         """What is to be read: ticks with more events than they had when they were read last."""
-        first = max(self._first, min(course.next, int((now - LATE) // self._tick) - 1))
+        first = max(self._first, min(begun, int((now - LATE) // self._tick) - 1))
         query = BlockQuery(
             model=self._model,
             version=self._version,
@@ -147,12 +140,12 @@ class Recollection:
         counts = {tick: rows for tick, rows in self._kept.rows_by_block(query).items() if first <= tick < current}
         known = dict(zip(*self._counts_kept(value, first, current), strict=True))
         changed = sorted(tick for tick, rows in counts.items() if rows > known.get(tick, 0))
-        begun, rows = 0, 0
+        start, rows = 0, 0
         for place, tick in enumerate(changed):
             rows += counts[tick]
             if place + 1 == len(changed) or rows + counts[changed[place + 1]] > _ROWS_AT_ONCE:
-                yield _Task(value, pair, changed[begun], tick, rows)
-                begun, rows = place + 1, 0
+                yield _Task(value, pair, changed[start], tick, rows)
+                start, rows = place + 1, 0
 
     def _counts_kept(self, value: str, first: int, last: int) -> tuple[list[int], list[int]]:
         ticks, moments = self._read(value, first, last)

@@ -37,6 +37,11 @@ class Signal:
     large: float | None = None
 
     @property
+    def sign(self) -> float:
+        """What a score is multiplied with, so that worse is higher."""
+        return 1.0 if self.bad_when == "high" else -1.0
+
+    @property
     def calibrated(self) -> bool:
         """Whether its levels can follow from a budget of false pages (``auto``)."""
         return self.least is not None

@@ -26,7 +26,7 @@ from visiondrift.drift.evaluation import PreparedReference, Scale, Settings, eva
 from visiondrift.drift.judge import WindowEvaluation
 from visiondrift.drift.levels import terms_for
 from visiondrift.prediction import Sample
-from visiondrift.signals import ALL_SLICES, SEVERITIES
+from visiondrift.signals import ALL_SLICES
 
 WINDOW_BUDGET = 0.5
 CAMERAS_BUDGET = 20.0
@@ -74,8 +74,7 @@ class World:
         self.seconds = time.process_time() - begun
         names = [ALL_SLICES, *(f"camera=camera-{number:03}" for number in range(cameras))]
         self.thresholds = {name: STARTING_THRESHOLDS.resolve("", name) for name in names}
-        budget = STARTING_THRESHOLDS.budget("")
-        rates = {severity: budget.rate(severity) for severity in SEVERITIES}
+        rates = STARTING_THRESHOLDS.budget("").rates
         self.scale = Scale(self.calibrated, terms_for(rates, self.thresholds.values(), windows=1, every=300.0))
 
     def evaluate(self, window: Sample, slice_: str) -> WindowEvaluation:

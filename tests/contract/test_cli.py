@@ -504,34 +504,22 @@ def test_a_label_in_a_window_changes_nothing_of_its_evaluation(say: Say, files: 
     assert compare(say, files, "labelled.parquet", "-o", "tsv") == compare(say, files, "good.parquet", "-o", "tsv")
 
 
+def built_from_file(files: Path, config: Path) -> tuple[object, ...]:
+    """The command line that builds the reference pets of a file, uncalibrated."""
+    source = ("--parquet", files / "reference.parquet")
+    return ("reference", "build", "pets", "--config", config, *source, "--no-calibrate")
+
+
 def test_with_several_models_what_made_a_file_must_be_said(say: Say, files: Path, tmp_path: Path) -> None:
     config = configured(tmp_path / "config", model(), model("cars", embedding=None))
-    build = (
-        "reference",
-        "build",
-        "pets",
-        "--config",
-        config,
-        "--parquet",
-        files / "reference.parquet",
-        "--no-calibrate",
-    )
+    build = built_from_file(files, config)
     assert "--model or --embedder: say what made the embeddings; the models are pets, cars" in say(*build).err
     assert say(*build, "--embedder", "my-clip-v3").status == 0
     assert read_manifest(files / "references" / "pets").embedder == "my-clip-v3"
 
 
 def test_a_reference_that_exists_is_kept_unless_told_otherwise(say: Say, files: Path, config: Path) -> None:
-    build = (
-        "reference",
-        "build",
-        "pets",
-        "--config",
-        config,
-        "--parquet",
-        files / "reference.parquet",
-        "--no-calibrate",
-    )
+    build = built_from_file(files, config)
     assert say(*build).status == 0
     said = say(*build)
     assert said.status == 3

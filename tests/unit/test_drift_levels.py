@@ -1,5 +1,7 @@
 """Levels: fixed numbers as they are, ``auto`` as budget and null give it, and critical only where there is harm."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from visiondrift.config import SliceThresholds, Threshold
 from visiondrift.config.starting import STARTING_THRESHOLDS
 from visiondrift.drift.calibration.budget import DAY, MONTH, Terms
 from visiondrift.drift.calibration.tails import Tail
-from visiondrift.drift.levels import EVIDENCE, ONCE, Standard, looks_of, standard_of, terms_for, with_why
+from visiondrift.drift.levels import EVIDENCE, ONCE, Standard, looks_of, standard_of, terms_for
 from visiondrift.signals import BY_NAME, SEVERITIES, SIGNALS, Severity
 
 AUTOMATIC = Threshold(warning="auto", critical="auto")
@@ -159,7 +161,7 @@ def test_what_lacks_a_null_says_nothing_where_no_level_hangs_on_it() -> None:
 
 
 def test_without_a_null_nothing_is_worth_anything() -> None:
-    given = with_why(standard("embedding_drift", Tail(0.1, 0.1, 0.0)), "the window is too short")
+    given = replace(standard("embedding_drift", Tail(0.1, 0.1, 0.0)), tail=None, why="the window is too short")
     assert not given.has_null
     assert given.p(0.9) is given.budgeted(1e-3) is given.detectable(0.5) is None
     assert not given.is_large(1.0, TERMS)

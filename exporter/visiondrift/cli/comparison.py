@@ -30,7 +30,7 @@ from visiondrift.publish.document import models_document
 from visiondrift.publish.snapshot import Evaluation, ModelState, ReferenceState
 from visiondrift.reference import Manifest, open_reference
 from visiondrift.shelf import plan_of
-from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES
+from visiondrift.signals import ALL_SLICES, BY_NAME
 
 OK, DRIFT, CANNOT_TELL = 0, 1, 2
 _COLUMNS = ("slice", "signal", "score", "p", "warning", "critical", "verdict", "samples", "why")
@@ -148,9 +148,8 @@ def _least(watched: WatchedModel | None) -> int:
 def _evaluations(compared: Compared, min_samples: int) -> Iterator[WindowEvaluation]:
     names = compared.slices
     thresholds = {name: compared.thresholds.resolve(compared.model, name) for name in names}
-    budget = compared.thresholds.budget(compared.model)
     terms = terms_for(
-        {severity: budget.rate(severity) for severity in SEVERITIES},
+        compared.thresholds.budget(compared.model).rates,
         thresholds.values(),
         windows=1,
         every=compared.every,

@@ -17,7 +17,7 @@ from visiondrift.drift.levels import terms_for
 from visiondrift.drift.prospect import SliceProspect, prospects, slices_of
 from visiondrift.reference import Manifest, read_manifest
 from visiondrift.shelf import request_of
-from visiondrift.signals import BY_NAME, SEVERITIES
+from visiondrift.signals import BY_NAME
 
 
 def print_reference(config: Config, directory: Path, model: WatchedModel | None) -> None:
@@ -35,8 +35,7 @@ def print_reference(config: Config, directory: Path, model: WatchedModel | None)
         return
     names = slices_of(answer.calibrated)
     thresholds = {name: config.thresholds.resolve(model.name, name) for name in names}
-    budget = config.thresholds.budget(model.name)
-    rates = {severity: budget.rate(severity) for severity in SEVERITIES}
+    rates = config.thresholds.budget(model.name).rates
     terms = terms_for(rates, thresholds.values(), windows=len(model.windows), every=model.evaluate_every)
     out.print(
         f"\nBudget of {model.name}: {format_rate(rates['warning'])} false warnings, {format_rate(rates['critical'])} "

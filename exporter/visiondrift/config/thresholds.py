@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from visiondrift.config.monitoring import Name, Strict
 from visiondrift.config.units import Rate
 from visiondrift.config.words import Words, did_you_mean, shown
-from visiondrift.signals import ALL_SLICES, BY_NAME, Severity
+from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES, Severity
 
 AUTO: Final = "auto"
 """The level that follows from the budget of false pages and the calibration of the reference."""
@@ -81,6 +81,11 @@ class BudgetConfig(Strict):
     def rate(self, severity: Severity) -> float:
         """False pages a second to accept of one severity."""
         return self.warning if severity == "warning" else self.critical
+
+    @property
+    def rates(self) -> dict[Severity, float]:
+        """The same by severity."""
+        return {severity: self.rate(severity) for severity in SEVERITIES}
 
 
 SignalName = Annotated[str, AfterValidator(_is_signal), Words("a signal")]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from visiondrift.drift.baseline import MIN_SLICE_ROWS, PreparedReference, Settings
 from visiondrift.drift.calibrated import CalibratedReference, Calibration, slice_values
-from visiondrift.drift.calibration.blocks import Blocks, block_seconds, labelled_blocks
+from visiondrift.drift.calibration.blocks import Blocks, block_seconds, labelled_blocks, timed_blocks
 from visiondrift.drift.calibration.nulls import Plan, SliceCalibration, calibrate
 from visiondrift.drift.calibration.row_scores import RowFamily, Rows, Score
 from visiondrift.drift.embedding.detector import build_detector
@@ -27,7 +27,6 @@ from visiondrift.prediction import Sample
 from visiondrift.signals import ALL_SLICES, BY_NAME
 
 FORMAT = 1
-AUTO = "auto"
 
 _PROJECTED = 16
 """Random projections of the embeddings whose autocorrelation sets the block length."""
@@ -186,8 +185,7 @@ def _blocks(sample: Sample, values: NDArray[np.str_], seconds: Mapping[str, floa
         return labelled_blocks(sample.slices[rule.label].astype(str), values)
     if not rule.timed:
         return labelled_blocks(np.arange(len(sample)), values)
-    bins = np.floor(sample.times / np.array([seconds[str(value)] for value in values])).astype(np.int64)
-    return replace(labelled_blocks(bins, values), adjoining=True)
+    return timed_blocks(sample.times, np.array([seconds[str(value)] for value in values]), values)
 
 
 def _sizes(windows: Sequence[float], seconds: Mapping[str, float]) -> tuple[int, ...]:
@@ -217,16 +215,20 @@ def _scores(
     found: dict[str, SliceCalibration] = {}
     for family, draws in families:
         for target, one in calibrate([family], blocks, Plan(sizes=sizes, draws=draws, seed=plan.seed)).items():
-            known = found.get(target)
-            few = target != ALL_SLICES and int((blocks.of_row_stratum == blocks.names.index(target)).sum())
-            nulls = {} if few is not False and few < MIN_SLICE_ROWS else dict(one.nulls)
-            found[target] = replace(one, nulls={**(known.nulls if known else {}), **nulls})
+            before = found[target].nulls if target in found else {}
+            # A slice of few rows is compared with the whole reference: of that its own blocks are no null.
+            nulls = one.nulls if target == ALL_SLICES or _rows_of(blocks, target) >= MIN_SLICE_ROWS else {}
+            found[target] = replace(one, nulls={**before, **nulls})
     return found
+
+
+def _rows_of(blocks: Blocks, value: str) -> int:
+    return int(blocks.sizes[blocks.stratum == blocks.names.index(value)].sum())
 
 
 def _family(sample: Sample, settings: Settings, names: Sequence[str], *, mix_label: str) -> RowFamily:
     """The signals ``names`` as the calibration measures them: high where bad."""
-    signs = [1.0 if BY_NAME[name].bad_when == "high" else -1.0 for name in names]
+    signs = [BY_NAME[name].sign for name in names]
 
     def prepare(rows: Rows) -> Score:
         reference = PreparedReference(sample.take(rows), mix_label=mix_label, match_mix=False)

@@ -172,7 +172,7 @@ def with_discoveries(windows: Sequence[WindowEvaluation]) -> tuple[WindowEvaluat
 
 def is_past(signal: str, score: float, level: float | None) -> bool:
     """Whether a score is as bad as a level, or worse; never of a level that is not there."""
-    sign = 1.0 if BY_NAME[signal].bad_when == "high" else -1.0
+    sign = BY_NAME[signal].sign
     return level is not None and sign * score >= sign * level
 
 

@@ -6,14 +6,12 @@ evidence, which says how sure and not how much, there is none.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import dataclass
 
 from visiondrift.config import SliceThresholds, Threshold
 from visiondrift.config.thresholds import AUTO
 from visiondrift.drift.calibration.budget import Terms, terms_of
-from visiondrift.drift.calibration.tails import Tail
+from visiondrift.drift.calibration.tails import Tail, surprise
 from visiondrift.drift.judge import Levels, is_past
 from visiondrift.signals import BY_NAME, SEVERITIES, Severity, Signal
 
@@ -40,10 +38,6 @@ class Standard:
     why: str = ""
 
     @property
-    def _sign(self) -> float:
-        return 1.0 if self.signal.bad_when == "high" else -1.0
-
-    @property
     def has_null(self) -> bool:
         """Whether a level can follow from the budget."""
         return self.tail is not None or (self.signal.name in EVIDENCE and not self.why)
@@ -58,8 +52,8 @@ class Standard:
         if not self.has_null:
             return None
         if self.tail is None:
-            return float(-np.log10(max(alpha, 1e-300)))
-        level = self._sign * self.tail.threshold(alpha)
+            return surprise(alpha)
+        level = self.signal.sign * self.tail.threshold(alpha)
         least = self.signal.least
         return level if least is None else self._worse(level, least)
 
@@ -67,13 +61,13 @@ class Standard:
         """The chance of such a score or a worse one without drift; None where there is no null."""
         if not self.has_null:
             return None
-        return float(10.0**-score) if self.tail is None else self.tail.p(self._sign * score)
+        return float(10.0**-score) if self.tail is None else self.tail.p(self.signal.sign * score)
 
     def detectable(self, level: float) -> float | None:
         """The shift of the score that takes four in five windows past ``level``; None where there is no null."""
         if self.tail is None:
             return None
-        return float(max(0.0, self._sign * level - self.tail.threshold(_SEEN)))
+        return float(max(0.0, self.signal.sign * level - self.tail.threshold(_SEEN)))
 
     def levels(self, terms: Terms, *, harmful: bool) -> Levels:
         """The levels in force; ``harmful`` where a critical level may follow from the budget alone.
@@ -106,7 +100,7 @@ class Standard:
         return level is not None and is_past(self.signal.name, score, self._worse(level, large))
 
     def _worse(self, a: float, b: float) -> float:
-        return self._sign * max(self._sign * a, self._sign * b)
+        return self.signal.sign * max(self.signal.sign * a, self.signal.sign * b)
 
 
 def looks_of(thresholds: Iterable[SliceThresholds], *, windows: int) -> dict[Severity, int]:
@@ -125,11 +119,6 @@ def terms_for(
 ) -> Terms:
     """What a look may cost where ``thresholds`` (one of each slice and version) share ``rates`` of false pages."""
     return terms_of(rates, looks_of(thresholds, windows=windows), every=every)
-
-
-def with_why(standard: Standard, why: str) -> Standard:
-    """The same without a null, for a reason."""
-    return replace(standard, tail=None, why=why)
 
 
 def standard_of(name: str, thresholds: SliceThresholds, tail: Tail | None, why: str) -> Standard:

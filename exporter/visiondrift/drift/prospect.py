@@ -13,8 +13,9 @@ from visiondrift.drift.calibration.budget import Terms
 from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS
 from visiondrift.drift.judge import Levels, Worth
 from visiondrift.drift.levels import EVIDENCE, ONCE, standard_of
+from visiondrift.drift.weighing import worth_of
 from visiondrift.prediction import slice_name
-from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES, Severity
+from visiondrift.signals import ALL_SLICES, BY_NAME
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,5 @@ def _of_signal(
 ) -> Prospect:
     standard = standard_of(signal, thresholds, calibration.tail(target, signal, worth), why)
     levels = standard.levels(terms, harmful=False)
-    pages: dict[Severity, float] = {}
-    for severity in SEVERITIES:
-        level = levels.level(severity)
-        p = None if level is None else standard.p(level)
-        if p is not None:
-            pages[severity] = terms.pages(p)
-    detectable = None
-    if levels.warning is not None and signal in EVIDENCE:
-        detectable = calibration.detectable("mean", target, worth=worth, surprise=levels.warning)
-    elif levels.warning is not None:
-        detectable = standard.detectable(levels.warning)
-    return Prospect(slice_, signal, levels, Worth(None, pages, detectable))
+    priced = worth_of(standard, levels, terms, calibration=calibration, target=target, blocks=worth)
+    return Prospect(slice_, signal, levels, priced)

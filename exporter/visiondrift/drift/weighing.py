@@ -14,6 +14,7 @@ from visiondrift.config import SliceThresholds
 from visiondrift.drift.calibrated import CalibratedReference, Calibration, WindowBlocks
 from visiondrift.drift.calibration.budget import Terms
 from visiondrift.drift.calibration.nulls import HELD_PER_WINDOW, MIN_HELD_BLOCKS
+from visiondrift.drift.calibration.tails import surprise
 from visiondrift.drift.embedding.detector import EmbeddingEvidence
 from visiondrift.drift.embedding.memory import Memory, accumulated
 from visiondrift.drift.embedding.moments import Moments
@@ -138,7 +139,7 @@ def _remembered(calibration: Calibration, target: str, memory: Memory, samples: 
     found = accumulated(calibration.detector, target, own)
     if found is None:
         return ScoreOrReason(None, samples, calibration.why_silent(target) or "nothing has accumulated yet")
-    return ScoreOrReason(float(-np.log10(max(found.p, 1e-300))), samples)
+    return ScoreOrReason(surprise(found.p), samples)
 
 
 def _accuracy(
@@ -177,7 +178,19 @@ def held_against(
     standards = {name: weighed.standards.get(name) or standard_of(name, thresholds, None, scale.why) for name in scores}
     harmful = _is_harmful(scores, standards, weighed, thresholds, terms)
     levels = {name: standard.levels(terms, harmful=harmful) for name, standard in standards.items()}
-    worth = {name: _worth(standard, scores[name], levels[name], weighed, terms) for name, standard in standards.items()}
+    seen = weighed.evidence.worth if weighed.evidence else 0.0
+    worth = {
+        name: worth_of(
+            standard,
+            levels[name],
+            terms,
+            calibration=weighed.calibration,
+            target=weighed.target,
+            blocks=seen,
+            score=scores[name].value,
+        )
+        for name, standard in standards.items()
+    }
     return levels, worth
 
 
@@ -208,7 +221,17 @@ def _is_harmful(
     )
 
 
-def _worth(standard: Standard, score: ScoreOrReason, levels: Levels, weighed: Weighed, terms: Terms) -> Worth:
+def worth_of(
+    standard: Standard,
+    levels: Levels,
+    terms: Terms,
+    *,
+    calibration: Calibration | None,
+    target: str,
+    blocks: float,
+    score: float | None = None,
+) -> Worth:
+    """What levels are worth, and a ``score`` where there is one, in a window of ``target`` worth so many ``blocks``."""
     if not standard.has_null:
         return Worth()
     pages: dict[Severity, float] = {}
@@ -217,15 +240,12 @@ def _worth(standard: Standard, score: ScoreOrReason, levels: Levels, weighed: We
         p = None if level is None else standard.p(level)
         if p is not None:
             pages[severity] = terms.pages(p)
-    name = standard.signal.name
-    detectable = None
-    if name == "drift_evidence" and levels.warning is not None and weighed.calibration and weighed.evidence:
-        detectable = weighed.calibration.detectable(
-            "mean", weighed.target, worth=weighed.evidence.worth, surprise=levels.warning
-        )
+    name, detectable = standard.signal.name, None
+    if name == "drift_evidence" and levels.warning is not None and calibration:
+        detectable = calibration.detectable("mean", target, worth=blocks, surprise=levels.warning)
     elif name not in EVIDENCE and levels.warning is not None:
         detectable = standard.detectable(levels.warning)
-    return Worth(p=None if score.value is None else standard.p(score.value), false_pages=pages, detectable=detectable)
+    return Worth(p=None if score is None else standard.p(score), false_pages=pages, detectable=detectable)
 
 
 def by_null(given: ScoreOrReason, standard: Standard | None) -> ScoreOrReason:
@@ -251,9 +271,9 @@ def findings(weighed: Weighed, scale: Scale | None) -> EmbeddingFindings | None:
         return None
     evidence = weighed.evidence
     return EmbeddingFindings(
-        surprises={name: float(-np.log10(scored.p)) for name, scored in evidence.scores.items()},
+        surprises={name: surprise(scored.p) for name, scored in evidence.scores.items()},
         effect=evidence.effect,
         new_share_detectable=weighed.calibration.detectable(
-            "new", weighed.target, worth=evidence.worth, surprise=float(-np.log10(scale.terms.alpha["warning"]))
+            "new", weighed.target, worth=evidence.worth, surprise=surprise(scale.terms.alpha["warning"])
         ),
     )

@@ -76,8 +76,13 @@ def labelled_blocks(labels: NDArray[Any], slices: NDArray[Any] | None = None) ->
     return Blocks(of_row.reshape(-1).astype(np.intp), pairs[:, 0].astype(np.intp), names)
 
 
-def timed_blocks(times: NDArray[np.float64], seconds: float, slices: NDArray[Any] | None = None) -> Blocks:
-    """Blocks of ``seconds`` by the clock (n,), within each of ``slices``; the same bins in reference and window."""
+def timed_blocks(
+    times: NDArray[np.float64], seconds: float | NDArray[np.float64], slices: NDArray[Any] | None = None
+) -> Blocks:
+    """Blocks of ``seconds`` by the clock (n,), within each of ``slices``; the same bins in reference and window.
+
+    Slices may have blocks of their own length: ``seconds`` is then that of each row's slice (n,).
+    """
     blocks = labelled_blocks(np.floor(np.asarray(times, dtype=np.float64) / seconds).astype(np.int64), slices)
     return replace(blocks, adjoining=True)
 

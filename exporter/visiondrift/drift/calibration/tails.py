@@ -50,6 +50,11 @@ def quantile_above(alpha: Numbers, mean: Numbers, sd: Numbers, skew: Numbers) ->
     return np.asarray(np.asarray(mean) + np.maximum(np.asarray(sd), _LEAST_SD) * z, dtype=np.float64)
 
 
+def surprise(p: float) -> float:
+    """-log10 of a chance: 2 is one in a hundred, 4 one in ten thousand; at most 300."""
+    return float(-np.log10(max(p, _LEAST_P)))
+
+
 def cauchy_combination(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """One p of several dependent ones, along the last axis (Liu and Xie 2020); valid for small p whatever depends."""
     clipped = np.clip(p, 1e-15, 1 - 1e-15)

@@ -22,6 +22,7 @@ from visiondrift.drift.calibration.nulls import (
     combined_score,
     split_of,
 )
+from visiondrift.drift.calibration.tails import surprise
 from visiondrift.drift.embedding.bank import STATISTICS, bank
 from visiondrift.drift.embedding.fit import (
     EMBEDDING,
@@ -79,7 +80,7 @@ class EmbeddingEvidence:
     @property
     def surprise(self) -> float:
         """-log10 of p: 2 is one in a hundred windows, 4 one in ten thousand."""
-        return float(-np.log10(self.p))
+        return surprise(self.p)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from visiondrift.drift.calibration.nulls import (
     stretch,
     targets,
 )
+from visiondrift.drift.calibration.tails import surprise
 from visiondrift.drift.embedding.bank import STATISTICS, Deviations, bank
 from visiondrift.drift.embedding.detector import MOMENTS
 from visiondrift.drift.embedding.fit import EmbeddingReference, held_deviations
@@ -119,7 +120,7 @@ def _of_slice(
                 reference.basis, moved, stretch_mean=stretch(draw.share / 2), stretch_variance=stretch(draw.share)
             )
             score = float(np.quantile(combined_score(scores, nulls, size), _MISSED))
-            surprises.append(-float(np.log10(combined.at(size).p(score))))
+            surprises.append(surprise(combined.at(size).p(score)))
         rows.append(tuple(surprises))
     return Sensitivity(combined.sizes, MOVES[move], tuple(rows))
 
