@@ -148,8 +148,7 @@ class BackgroundCalibrations:
             if known is None or known.key != request.key:
                 self._requests[request.model] = request
                 self._changed.notify_all()
-            key, answer = self._answers.get(request.model, ("", Answer(None)))
-            return answer if key == request.key else Answer(None, BEING_MADE)
+            return self._known(request) or Answer(None, BEING_MADE)
 
     def keep_only(self, models: frozenset[str]) -> None:
         """Forget every other model."""
@@ -186,7 +185,7 @@ class BackgroundCalibrations:
     def _next(self) -> Request | None:
         """One without an answer before one whose self-test is due."""
         with self._changed:
-            waiting = [r for name, r in self._requests.items() if self._answers.get(name, ("",))[0] != r.key]
+            waiting = [request for request in self._requests.values() if self._known(request) is None]
             if waiting:
                 return waiting[0]
             now = self._clock()

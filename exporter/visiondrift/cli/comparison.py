@@ -165,9 +165,13 @@ def _evaluations(compared: Compared, min_samples: int) -> Iterator[WindowEvaluat
             thresholds=thresholds[name],
             scale=Scale(compared.answer.calibrated, terms, why=compared.answer.why) if compared.answer else None,
         )
-        # A file holds what was accepted: of what was refused it cannot tell, not even that it was nothing.
-        known = tuple(judgement for judgement in evaluation.judgements if judgement.signal != "invalid_ratio")
-        yield replace(evaluation, judgements=known)
+        yield known_of_file(evaluation)
+
+
+def known_of_file(window: WindowEvaluation) -> WindowEvaluation:
+    """A file holds what was accepted: of what was refused it cannot tell, not even that it was nothing."""
+    known = tuple(judgement for judgement in window.judgements if judgement.signal != "invalid_ratio")
+    return replace(window, judgements=known)
 
 
 def _state(compared: Compared, windows: tuple[WindowEvaluation, ...], *, seconds: float) -> ModelState:

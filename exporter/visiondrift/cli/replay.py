@@ -7,7 +7,7 @@ back for a minute and keeps it for some after its score is back: what is said he
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import typer
 
 from visiondrift.calibrator import Answer
-from visiondrift.cli.comparison import CANNOT_TELL, DRIFT, OK, Compared
+from visiondrift.cli.comparison import CANNOT_TELL, DRIFT, OK, Compared, known_of_file
 from visiondrift.cli.tables import console, table_of
 from visiondrift.config import Config, MonitoringConfig, ThresholdsConfig
 from visiondrift.config.monitoring import ModelConfig, WatchedModel, WindowConfig
@@ -127,12 +127,7 @@ def _ticks(compared: Compared, model: WatchedModel, ticks: int) -> Iterator[tupl
         recording.now = first + tick * model.evaluate_every + 1e-6
         found = evaluator.evaluate(config, model, now=recording.now, offer=lambda *_: None)
         for evaluation in found.evaluations:
-            yield recording.now, tuple(_known(window) for window in evaluation.windows)
-
-
-def _known(window: WindowEvaluation) -> WindowEvaluation:
-    """A file holds what was accepted: of what was refused it cannot tell."""
-    return replace(window, judgements=tuple(j for j in window.judgements if j.signal != "invalid_ratio"))
+            yield recording.now, tuple(map(known_of_file, evaluation.windows))
 
 
 def _changes(

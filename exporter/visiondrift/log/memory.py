@@ -1,4 +1,4 @@
-"""The prediction log in a list, moments in a dict: for tests of what stands on a log. Nothing outlives the process."""
+"""The prediction log in a list, moments in a dict: for replays, and for tests of what stands on a log."""
 
 import math
 import threading

@@ -3,7 +3,6 @@
 It is what a replay evaluates. Nothing can be added to it; the moments that are made of it are kept in memory.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from visiondrift.drift.baseline import align_classes, spread
 from visiondrift.drift.embedding.moments import BlockMoments
 from visiondrift.log import Census, Stream, Window, WindowQuery, microseconds
+from visiondrift.log.memory import MemoryLog
 from visiondrift.log.moments import BlockQuery, KeptMoments, MomentKey
 from visiondrift.prediction import Sample, Slices
 
@@ -23,8 +23,8 @@ class Recording:
         self._sample = sample
         self._at = np.array([microseconds(float(time)) for time in sample.times], dtype=np.int64)
         self._model, self._version = model, version
-        self._kept: dict[MomentKey, dict[int, tuple[float, NDArray[np.float64], NDArray[np.float64]]]] = {}
-        self._slices = _slices(sample)
+        self._moments = MemoryLog()
+        self._rows_of = _rows_of(sample)
         self.now = float("-inf")
 
     def window(self, query: WindowQuery) -> Window:
@@ -37,12 +37,13 @@ class Recording:
     def census(self) -> Census:
         """What had come in until now."""
         last = int(np.searchsorted(self._at, microseconds(self.now)))
-        found = Counter(self._slices[:last])
-        newest = {slices: float(self._sample.times[row]) for row, slices in enumerate(self._slices[:last])}
-        streams = tuple(
-            Stream(self._model, self._version, slices, rows, newest[slices]) for slices, rows in sorted(found.items())
-        )
-        return Census(streams, events=last, size_bytes=0)
+        streams = []
+        for slices, rows in sorted(self._rows_of.items()):
+            before = int(np.searchsorted(rows, last))
+            if before:
+                newest = float(self._sample.times[rows[before - 1]])
+                streams.append(Stream(self._model, self._version, slices, before, newest))
+        return Census(tuple(streams), events=last, size_bytes=0)
 
     def rows_by_block(self, query: BlockQuery) -> Mapping[int, int]:
         """See ``MomentLog.rows_by_block``."""
@@ -53,21 +54,11 @@ class Recording:
 
     def kept_moments(self, key: MomentKey, *, since_block: int, until_block: int) -> KeptMoments:
         """See ``MomentLog.kept_moments``."""
-        kept = self._kept.get(key, {})
-        blocks = [block for block in sorted(kept) if since_block <= block < until_block]
-        if not blocks:
-            empty = np.zeros((0, key.dimension))
-            return KeptMoments(np.zeros(0, dtype=np.int64), BlockMoments(np.zeros(0), empty, empty))
-        counts, totals, squares = zip(*(kept[block] for block in blocks), strict=True)
-        return KeptMoments(
-            np.array(blocks, dtype=np.int64), BlockMoments(np.array(counts), np.stack(totals), np.stack(squares))
-        )
+        return self._moments.kept_moments(key, since_block=since_block, until_block=until_block)
 
     def keep_moments(self, key: MomentKey, blocks: NDArray[np.int64], moments: BlockMoments) -> None:
         """See ``MomentLog.keep_moments``."""
-        kept = self._kept.setdefault(key, {})
-        for place, block in enumerate(blocks):
-            kept[int(block)] = (float(moments.counts[place]), moments.totals[place], moments.squares[place])
+        self._moments.keep_moments(key, blocks, moments)
 
     def _rows(self, since: float, until: float, pair: tuple[str, str] | None) -> NDArray[np.intp]:
         first, last = np.searchsorted(self._at, [microseconds(since), microseconds(until)])
@@ -78,11 +69,11 @@ class Recording:
         return rows[:0] if column is None else rows[column[rows] == pair[1]]
 
 
-def _slices(sample: Sample) -> list[Slices]:
-    """The slice labels of every event."""
+def _rows_of(sample: Sample) -> dict[Slices, NDArray[np.intp]]:
+    """The rows of every set of slice labels that events carry, ascending."""
     labels = sorted(sample.slices)
-    columns = [sample.slices[label] for label in labels]
-    return [
-        tuple((label, str(value)) for label, value in zip(labels, values, strict=True) if value)
-        for values in zip(*columns, strict=True)
-    ] or [()] * len(sample)
+    rows: dict[Slices, list[int]] = {}
+    for row in range(len(sample)):
+        pairs = ((label, str(sample.slices[label][row])) for label in labels)
+        rows.setdefault(tuple(pair for pair in pairs if pair[1]), []).append(row)
+    return {slices: np.array(own, dtype=np.intp) for slices, own in rows.items()}
