@@ -44,6 +44,43 @@ UNKNOWN_MODEL = "unknown"
 """What a model that is not configured is counted as."""
 
 
+PROPERTIES = (
+    "brightness",
+    "contrast",
+    "saturation",
+    "warmth",
+    "tint",
+    "sharpness",
+    "noise",
+    "clipping",
+    "blockiness",
+    "entropy",
+    "aspect",
+    "size",
+)
+"""What is measured of every image, in the order of the log's numbers; append only. Greys and colours are 0-1.
+
+brightness and contrast: mean and standard deviation of the luma. saturation: mean of the largest less the smallest of
+red, green and blue. warmth: mean red less mean blue. tint: mean green less the mean of both. sharpness and noise: log10
+of the gradient where it is high, and of the noise where it is low. clipping: share of pixels that are black or white.
+blockiness: log2 of the steps at the borders of 8 x 8 blocks over those inside. entropy: of the greys, in bits. aspect:
+log2 of width over height. size: log2 of megapixels.
+"""
+
+LAYOUT_SIDE = 12
+"""Cells across and down of the layout of an image's edges."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageStats:
+    """What was measured of an image: ``properties`` (P,) float32 in the order of ``PROPERTIES``; ``layout``
+    (LAYOUT_SIDE²,) float32 where its edges are, of length 1, row by row; zeros where it has none.
+    """
+
+    properties: NDArray[np.float32]
+    layout: NDArray[np.float32]
+
+
 def slice_name(label: str, value: str) -> str:
     """The one spelling of a slice in metrics, YAML, tables and URLs: ``camera=platform-2``."""
     return f"{label}={value}"
@@ -64,6 +101,7 @@ class PredictionEvent:
     slices: Slices = ()
     embedder: str = ""
     embedding: NDArray[np.float32] | None = None
+    image_stats: ImageStats | None = None
     classes: tuple[str, ...] = ()
     confidences: NDArray[np.float32] | None = None
     predicted_class: str | None = None
@@ -93,7 +131,9 @@ class Sample:
     an event has no such label); ``embeddings`` (n, d) float32 with NaN rows where missing; ``confidences`` (n, C)
     float32 with NaN rows where missing; ``predicted`` (n,) int32 index into ``classes``, -1 where unknown;
     ``latency_ms`` (n,) float64, NaN where not given; ``ids`` (n,) object array of str; ``labels`` (n,) int32 index into
-    ``classes`` of the true class, -1 where unknown; None where no event has one.
+    ``classes`` of the true class, -1 where unknown; None where no event has one. ``properties`` (n, P) float32 in the
+    order of ``PROPERTIES`` and ``layouts`` (n, LAYOUT_SIDE²) float32, with NaN rows where no image was measured; both
+    None where none was.
     """
 
     times: NDArray[np.float64]
@@ -105,6 +145,8 @@ class Sample:
     predicted: NDArray[np.int32]
     latency_ms: NDArray[np.float64]
     labels: NDArray[np.int32] | None = None
+    properties: NDArray[np.float32] | None = None
+    layouts: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -134,6 +176,11 @@ class Sample:
         return np.zeros(len(self), dtype=bool) if self.labels is None else np.asarray(self.labels >= 0)
 
     @property
+    def has_properties(self) -> NDArray[np.bool_]:
+        """(n,) True where the event's image was measured."""
+        return np.zeros(len(self), dtype=bool) if self.properties is None else ~np.isnan(self.properties[:, 0])
+
+    @property
     def top_confidence(self) -> NDArray[np.float32]:
         """(k,) highest confidence of each of the k events that have confidences."""
         return np.asarray(np.nanmax(self.confidences[self.has_confidences], axis=1, initial=0.0), dtype=np.float32)
@@ -150,6 +197,8 @@ class Sample:
             predicted=self.predicted[rows],
             latency_ms=self.latency_ms[rows],
             labels=None if self.labels is None else self.labels[rows],
+            properties=None if self.properties is None else self.properties[rows],
+            layouts=None if self.layouts is None else self.layouts[rows],
         )
 
     def of_unit_length(self) -> "Sample":
@@ -188,7 +237,12 @@ def sample_of(events: Sequence[PredictionEvent], *, classes: tuple[str, ...], di
     embeddings = np.full((len(ordered), dimension), np.nan, dtype=np.float32)
     confidences = np.full((len(ordered), len(classes)), np.nan, dtype=np.float32)
     column_of = {name: index for index, name in enumerate(classes)}
+    measured = any(event.image_stats is not None for event in ordered)
+    properties = np.full((len(ordered), len(PROPERTIES)), np.nan, dtype=np.float32) if measured else None
+    layouts = np.full((len(ordered), LAYOUT_SIDE**2), np.nan, dtype=np.float32) if measured else None
     for row, event in enumerate(ordered):
+        if event.image_stats is not None and properties is not None and layouts is not None:
+            properties[row], layouts[row] = event.image_stats.properties, event.image_stats.layout
         if event.embedding is not None and event.embedding.shape == (dimension,):
             embeddings[row] = event.embedding
         if event.confidences is not None:
@@ -206,4 +260,6 @@ def sample_of(events: Sequence[PredictionEvent], *, classes: tuple[str, ...], di
         confidences=confidences,
         predicted=np.array([column_of.get(event.predicted_class or "", -1) for event in ordered], dtype=np.int32),
         latency_ms=np.array([np.nan if e.latency_ms is None else e.latency_ms for e in ordered], dtype=np.float64),
+        properties=properties,
+        layouts=layouts,
     )
