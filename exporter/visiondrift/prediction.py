@@ -6,7 +6,7 @@ from these two classes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,20 @@ class ImageStats:
 
     properties: NDArray[np.float32]
     layout: NDArray[np.float32]
+
+    LENGTH: ClassVar[int] = len(PROPERTIES) + LAYOUT_SIDE**2
+
+    @property
+    def joined(self) -> NDArray[np.float32]:
+        """(LENGTH,) properties, then layout."""
+        return np.concatenate([self.properties, self.layout])
+
+    @staticmethod
+    def parted(joined: NDArray[np.float32]) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+        """Properties (n, P) and layouts of ``joined`` (n, LENGTH); None where no row was measured."""
+        if np.isnan(joined).all():
+            return None, None
+        return joined[:, : len(PROPERTIES)], joined[:, len(PROPERTIES) :]
 
 
 def slice_name(label: str, value: str) -> str:
