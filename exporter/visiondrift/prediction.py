@@ -240,6 +240,12 @@ class Sample:
         return self.take(column == value)
 
 
+def slice_values(sample: Sample, label: str | None) -> NDArray[np.str_]:
+    """(n,) the value of ``label`` of each event, "" where it has none."""
+    column = sample.slices.get(label) if label else None
+    return np.full(len(sample), "", dtype="<U1") if column is None else column.astype(str)
+
+
 def sample_of(events: Sequence[PredictionEvent], *, classes: tuple[str, ...], dimension: int) -> Sample:
     """Columns of ``events``, sorted by time.
 
