@@ -14,6 +14,7 @@ from grafana_foundation_sdk.models import units
 from grafana_queries import GRAFANA, NAMES, ROOT, Dashboard, load, panel_queries, panels, substitute, targets
 
 from visiondrift.publish.metrics import catalogue
+from visiondrift.signals import SIGNALS
 
 BUILD = GRAFANA / "source" / "build.py"
 UIDS = {"overview": "visiondrift-overview", "model": "visiondrift-model"}
@@ -169,7 +170,7 @@ def test_a_state_has_the_same_colour_everywhere(dashboard: Dashboard) -> None:
 
 def test_every_signal_is_drawn_with_its_warning_and_critical_thresholds() -> None:
     by_title = {panel["title"]: panel for panel in panels(load("model"))}
-    signals = {name for name in catalogue() if f"{name}_threshold" in catalogue()}
+    signals = {f"visiondrift_{signal.name}" for signal in SIGNALS}
     drawn = set()
     for panel in by_title.values():
         legends = {target["legendFormat"]: target["expr"] for target in panel["targets"]}

@@ -20,6 +20,8 @@ from visiondrift.drift.calibration.nulls import Plan, SliceCalibration, calibrat
 from visiondrift.drift.calibration.row_scores import RowFamily, Rows, Score
 from visiondrift.drift.embedding.detector import build_detector
 from visiondrift.drift.embedding.sensitivity import MOVES, sensitivity
+from visiondrift.drift.image_properties import property_day
+from visiondrift.drift.independence import correlation_rows
 from visiondrift.drift.performance.model import evidence_of, fit_performance, why_unlearnable
 from visiondrift.drift.selftest import SelfTest, self_test
 from visiondrift.drift.window_scores import CONFIDENCE_SIGNALS, EMBEDDING_SIGNALS, IMAGE_SIGNALS, Question, score_window
@@ -213,8 +215,8 @@ def _scores(
         draws = Plan(sizes=sizes, draws=_CONFIDENCE_DRAWS, seed=plan.seed)
         families.append((_family(light, plan.settings, names, mix_label=label), draws))
     if sample.has_properties.any():
-        # The light of a picture is alike for longer than what it shows: windows are drawn as they come, in one piece.
-        draws = Plan(sizes=sizes, draws=_IMAGE_DRAWS, seed=plan.seed, in_one_piece=True)
+        # The light of a picture is alike for longer than what it shows.
+        draws = Plan(sizes=sizes, draws=_IMAGE_DRAWS, seed=plan.seed, alike=_blocks_alike(sample, blocks, label))
         families.append((_family(light, plan.settings, IMAGE_SIGNALS, mix_label=label), draws))
     if sample.has_embedding.any():
         draws = Plan(sizes=sizes, draws=_EMBEDDING_DRAWS, seed=plan.seed)
@@ -227,6 +229,20 @@ def _scores(
             nulls = one.nulls if target == ALL_SLICES or _rows_of(blocks, target) >= MIN_SLICE_ROWS else {}
             found[target] = replace(one, nulls={**before, **nulls})
     return found
+
+
+def _blocks_alike(sample: Sample, blocks: Blocks, label: str) -> float:
+    """How many blocks in a row have images alike as pictures, in the slice where they are longest so; at least 1."""
+    rows = np.flatnonzero(sample.has_properties)
+    own, measured = blocks.of_rows(rows), sample.take(rows)
+    assert measured.properties is not None  # noqa: S101  the caller has asked
+    values = property_day(measured, label).without(measured.properties, measured.times, slice_values(measured, label))
+    values = values / np.maximum(values.std(axis=0), 1e-6)
+    sums = np.stack([np.bincount(own.of_row, weights=column, minlength=len(own)) for column in values.T], axis=1)
+    means = sums / own.sizes[:, None]
+    of_slice = [means[own.stratum == stratum] for stratum in range(len(own.names))]
+    # Property by property: light changes slowly, and the noise of the others would hide it.
+    return max(correlation_rows(part[:, [one]]) for part in of_slice for one in range(part.shape[1]) if len(part))
 
 
 def _rows_of(blocks: Blocks, value: str) -> int:

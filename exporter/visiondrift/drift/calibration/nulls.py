@@ -37,6 +37,9 @@ _GRID_RATIO = 1.6
 _ENOUGH_ROWS = 300
 _CHOICE = 3
 
+_STRETCHES = 8
+"""Parts of a reference's time that are fitted and held in turn, where windows are drawn in one piece."""
+
 UPPER = 1.2816
 """The normal's 90th percentile, in standard deviations: how unlucky a reference the nulls allow for."""
 _LUCKY = 0.9
@@ -61,12 +64,14 @@ class Split:
 class Draw:
     """Windows of one size of ``target`` (a slice, or all): ``windows`` (W, q) positions of held blocks, no repeats.
 
-    ``share`` is how much of the target's held blocks a window is; of all its blocks it is half of that.
+    ``share`` is how much of the target's held blocks a window is; of all its blocks it is half of that. ``alike`` is
+    how many blocks in a row are one witness: 1 where every block is its own.
     """
 
     target: str
     windows: NDArray[np.intp]
     share: float
+    alike: float = 1.0
 
 
 class Measure(Protocol):
@@ -161,15 +166,15 @@ class SliceCalibration:
 class Plan:
     """How to calibrate. ``sizes`` are window sizes in blocks that must be among those drawn.
 
-    ``splits`` times the reference is parted anew, each time with ``draws`` windows a size; ``in_one_piece`` takes their
-    blocks one after the other in time, not here and there. ``combined`` names scores that are combined, by the name of
-    the combination.
+    ``splits`` times the reference is parted anew, each time with ``draws`` windows a size. ``alike`` where scores
+    change so slowly that so many blocks in a row are one witness: then windows are drawn in one piece, not from here
+    and there. ``combined`` names scores that are combined, by the name of the combination.
     """
 
     sizes: tuple[int, ...] = ()
     splits: int = 4
     draws: int = 250
-    in_one_piece: bool = False
+    alike: float | None = None
     combined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     seed: int = 0
 
@@ -185,6 +190,20 @@ def split_blocks(blocks: Blocks, rng: np.random.Generator) -> Split:
     for stratum in range(len(blocks.names)):
         own = np.flatnonzero(blocks.stratum == stratum)
         fitted[rng.permutation(own)[: len(own) // 2]] = True
+    return _split(blocks, fitted)
+
+
+def split_stretches(blocks: Blocks, turn: float) -> Split:
+    """Stretches of each slice's blocks in turn to fit and held, so that held windows lie in one piece; ``turn``, 0-2,
+    says where the turns begin."""
+    fitted = np.zeros(len(blocks), dtype=bool)
+    for stratum in range(len(blocks.names)):
+        own = np.flatnonzero(blocks.stratum == stratum)
+        fitted[own] = (np.floor(np.arange(len(own)) / len(own) * _STRETCHES + turn) % 2).astype(bool)
+    return _split(blocks, fitted)
+
+
+def _split(blocks: Blocks, fitted: NDArray[np.bool_]) -> Split:
     of_fitted = fitted[blocks.of_row]
     return Split(
         np.flatnonzero(of_fitted),
@@ -208,14 +227,18 @@ def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[st
     A slice with fewer than ``MIN_HELD_BLOCKS`` held blocks has none. Equal arguments give equal answers.
     """
     rng = np.random.default_rng(plan.seed)
-    splits = [split_of(blocks, plan.seed), *(split_blocks(blocks, rng) for _ in range(plan.splits - 1))]
+    splits = _splits(blocks, plan, rng)
     drawn: dict[tuple[str, int], list[NDArray[np.float64]]] = {}
     for split in splits:
         measures = [family.fit(split) for family in families]
         for target, own in targets(split.blocks):
             for size in window_sizes(len(own), plan.sizes):
-                drawing = draw_stretches if plan.in_one_piece else draw_windows
-                draw = drawing(target, own, size, blocks=split.blocks, draws=plan.draws, rng=rng)
+                if plan.alike is None:
+                    draw = draw_windows(target, own, size, blocks=split.blocks, draws=plan.draws, rng=rng)
+                else:
+                    draw = draw_stretches(
+                        target, own, size, blocks=split.blocks, draws=plan.draws, rng=rng, alike=plan.alike
+                    )
                 scores = np.hstack([measure(draw) for measure in measures])
                 drawn.setdefault((target, size), []).append(scores)
     names = tuple(name for family in families for name in family.names)
@@ -230,6 +253,12 @@ def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[st
         )
         for target, own in targets(blocks)
     }
+
+
+def _splits(blocks: Blocks, plan: Plan, rng: np.random.Generator) -> list[Split]:
+    if plan.alike is not None:
+        return [split_stretches(blocks, 2 * turn / plan.splits) for turn in range(plan.splits)]
+    return [split_of(blocks, plan.seed), *(split_blocks(blocks, rng) for _ in range(plan.splits - 1))]
 
 
 def targets(blocks: Blocks) -> Iterator[tuple[str, NDArray[np.intp]]]:
@@ -269,13 +298,19 @@ def draw_windows(
 
 
 def draw_stretches(
-    target: str, own: NDArray[np.intp], size: int, *, blocks: Blocks, draws: int, rng: np.random.Generator
+    target: str,
+    own: NDArray[np.intp],
+    size: int,
+    *,
+    blocks: Blocks,
+    draws: int,
+    rng: np.random.Generator,
+    alike: float,
 ) -> Draw:
     """Windows of ``size`` of the blocks ``own`` that follow one another, of every slice from the same part of its time.
 
     Blocks of what changes slowly are alike for hours: windows of blocks from here and there would hardly ever be all
-    bright or all dark, as an hour of one afternoon is. Every other block is held, so that a stretch covers about twice
-    the time of a window.
+    bright or all dark, as an hour of one afternoon is.
     """
     starts = rng.random(draws)
     strata = [own[blocks.stratum[own] == stratum] for stratum in np.unique(blocks.stratum[own])]
@@ -285,7 +320,7 @@ def draw_stretches(
         part[(starts[:, None] * (len(part) - count + 1)).astype(np.intp) + np.arange(count)]
         for part, count in zip(strata, counts, strict=True)
     ]
-    return Draw(target, np.hstack(pieces), share)
+    return Draw(target, np.hstack(pieces), share, alike)
 
 
 def _apportioned(sizes: NDArray[np.int64], total: int) -> NDArray[np.int64]:

@@ -38,13 +38,15 @@ class RowFamily:
 def unlucky(scores: NDArray[np.float64], draw: Draw) -> NDArray[np.float64]:
     """(W, S) moved and spread to the 90th percentile of what the reference's own chance does to them.
 
-    The reference's mean is off by the root of its share of a window's variance; of n blocks the standard deviation is
-    known to one part in the root of 2n.
+    The reference's mean is off by the root of its share of a window's variance; of n witnesses the standard deviation
+    is known to one part in the root of 2n.
     """
     mean, sd = scores.mean(axis=0), scores.std(axis=0)
-    blocks = 2 * draw.windows.shape[1] / draw.share
-    spread = 1 + UPPER / np.sqrt(2 * blocks)
-    return np.asarray(mean + (scores - mean) * spread + UPPER * sd * np.sqrt(draw.share / 2))
+    size = draw.windows.shape[1]
+    held = size / draw.share
+    share = max(size, draw.alike) / held
+    spread = 1 + UPPER / np.sqrt(2 * 2 * held / draw.alike)
+    return np.asarray(mean + (scores - mean) * spread + UPPER * sd * np.sqrt(share / 2))
 
 
 class _RowMeasure:
