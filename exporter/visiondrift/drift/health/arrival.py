@@ -39,13 +39,14 @@ class Look:
 
 @dataclass(frozen=True)
 class Company:
-    """The model's other cameras now: how many there are, how many ``sending``, and how many seconds ``lag`` they are
-    behind in the middle.
+    """The model's other cameras now: how many there are, how many ``sending``, and how many seconds ``lag`` these are
+    behind in the middle; ``elsewhere``: whether the camera's own frames now go to another version of the model.
     """
 
     cameras: int = 0
     sending: int = 0
     lag: float = 0.0
+    elsewhere: bool = False
 
 
 def longest_usual(live: NDArray[np.float64], reference: NDArray[np.float64] | None, *, hold: float) -> float | None:
@@ -70,15 +71,14 @@ def judge_late(looks: Sequence[Look], usual: float | None, company: Company) -> 
     """
     if not looks:
         return "no frame has come yet"
-    now = looks[-1]
     if usual is None:
         return f"fewer than {FEWEST_FRAMES} frames say how often this camera sends"
+    now = looks[-1]
     if _arrives(looks) and not _tells_time(looks, usual):
         return Reading(0.0, now.newest, "frames arrive", "certain")
-    if now.lag >= usual and len(looks) == 1:
-        return "one look cannot tell a camera that is silent from a clock that is behind"
-    if now.lag >= usual and company.cameras and not company.sending:
-        return "no camera of the model sends: what is before all of them has stopped"
+    excuse = _excuse(looks, company)
+    if now.lag >= usual and excuse:
+        return excuse
     others = f"; {company.sending} of the {company.cameras} others send" if company.cameras else ""
     return Reading(
         max(0.0, now.lag) / usual,
@@ -86,6 +86,15 @@ def judge_late(looks: Sequence[Look], usual: float | None, company: Company) -> 
         f"no frame for {duration(now.lag)}, usual is one within {duration(usual)}{others}",
         "certain",
     )
+
+
+def _excuse(looks: Sequence[Look], company: Company) -> str:
+    """Why silence need not be the camera's fault; "" where nothing excuses it."""
+    if company.elsewhere:
+        return "its frames go to another version of the model"
+    if company.cameras and not company.sending:
+        return "no camera of the model sends: what is before all of them has stopped"
+    return "one look cannot tell a camera that is silent from a clock that is behind" if len(looks) == 1 else ""
 
 
 def _arrives(looks: Sequence[Look]) -> bool:
@@ -114,13 +123,15 @@ def judge_clock(looks: Sequence[Look], company: Company, *, hold: float) -> Answ
     )
     if ahead.reach >= 1:
         return ahead
+    stuck = next(look for look in looks if look.newest >= now.newest)
+    late_comers = now.events - stuck.events
+    if now.at - stuck.at >= hold and late_comers >= FEWEST_FRAMES:
+        since = f"{late_comers} frames have arrived in {duration(now.at - stuck.at)}, none newer than the newest before"
+        return Reading(1.0, stuck.at, f"{since}: the clock has jumped back, or old frames are sent")
     first = looks[0]
     arrived = now.events - first.events
     if len(looks) < 2 or now.at - first.at < hold or arrived < FEWEST_FRAMES:  # noqa: PLR2004
         return "too little has arrived since the first look to tell"
-    if now.newest <= first.newest:
-        since = f"{arrived} frames have arrived in {duration(now.at - first.at)}, none newer than the newest before"
-        return Reading(1.0, first.at, f"{since}: the clock has jumped back, or old frames are sent")
     behind = min(look.lag for look in looks) - company.lag
     return max(
         ahead,

@@ -12,8 +12,8 @@ from visiondrift.prediction import PROPERTIES, Sample
 
 COLUMN = {name: index for index, name in enumerate(PROPERTIES)}
 
-MOST_STRETCHES = 1000
-"""Stretches of a reference that are looked at, at most; evenly spread."""
+MOST_STRETCHES = 200
+"""Stretches that are looked at, at most; evenly spread."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Frames:
 
     times: NDArray[np.float64]
     properties: NDArray[np.float64]
-    layouts: NDArray[np.float64]
+    layouts: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.times)
@@ -48,12 +48,17 @@ def frames_of(sample: Sample) -> Frames:
     """The frames of a sample whose image was measured."""
     measured = sample.has_properties
     if sample.properties is None or sample.layouts is None:
-        return Frames(np.empty(0), np.empty((0, len(PROPERTIES))), np.empty((0, 0)))
+        return Frames(np.empty(0), np.empty((0, len(PROPERTIES))), np.empty((0, 0), dtype=np.float32))
     return Frames(
         sample.times[measured],
         sample.properties[measured].astype(np.float64),
-        sample.layouts[measured].astype(np.float64),
+        sample.layouts[measured],
     )
+
+
+def thinned(frames: Frames, most: int) -> Frames:
+    """At most so many of the frames, evenly spread."""
+    return frames.take(np.linspace(0, len(frames) - 1, min(len(frames), most)).astype(np.intp))
 
 
 def stretches(frames: Frames, hold: float) -> list[Frames]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.health.frames import COLUMN, Frames
+from visiondrift.drift.health.frames import COLUMN, Frames, thinned
 
-MOST_FRAMES = 1000
+MOST_FRAMES = 500
 """Frames of the reference that are kept to compare with, at most; evenly spread."""
 
 _NEAREST = 3
@@ -47,7 +47,7 @@ class Gallery:
     """
 
     times: NDArray[np.float64]
-    layouts: NDArray[np.float64]
+    layouts: NDArray[np.float32]
     sharpness: NDArray[np.float64]
     contrast: NDArray[np.float64]
 
@@ -65,7 +65,7 @@ class Gallery:
 
 def gallery_of(frames: Frames) -> Gallery:
     """The frames of a reference as a gallery."""
-    kept = frames.take(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).astype(np.intp))
+    kept = thinned(frames, MOST_FRAMES)
     return Gallery(
         kept.times, _centred(kept.layouts), kept.properties[:, COLUMN["sharpness"]].copy(), _log_contrast(kept)
     )
@@ -75,7 +75,7 @@ def _log_contrast(frames: Frames) -> NDArray[np.float64]:
     return np.asarray(np.log10(np.maximum(frames.properties[:, COLUMN["contrast"]], 0.0) + _DARKEST))
 
 
-def _centred(layouts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _centred(layouts: NDArray[np.float32]) -> NDArray[np.float32]:
     """Around their means, of length 1: noise and fog, everywhere alike, resemble no scene. Flat ones stay 0."""
     centred = layouts - layouts.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.health.frames import COLUMN, Frames, frames_of, stretches
+from visiondrift.drift.health.frames import COLUMN, Frames, frames_of, stretches, thinned
 from visiondrift.drift.health.gallery import Gallery, gallery_of
 from visiondrift.prediction import Sample
 
@@ -27,6 +27,7 @@ _LAYOUT_MARGIN = 1.5
 _VERY_ALIKE = 0.8
 _SOFTER = 0.2  # log10: a third less sharp
 _PARTS = 4
+_FRAMES_OF_STRETCH = 50
 _SIZES = 8
 _OFTEN_SAME = 0.1
 
@@ -119,7 +120,7 @@ def _scene_limits(gallery: Gallery, frames: Frames, within: float) -> tuple[floa
     Of stretches that resemble no other one nobody can say how sharp they should be.
     """
     found = [
-        gallery.compare(_thinned(stretch), apart=within / 2) for stretch in stretches(frames, within) if len(stretch)
+        gallery.compare(thinned(stretch, _FRAMES_OF_STRETCH), apart=within / 2) for stretch in stretches(frames, within)
     ]
     unlike = 1 - min(likeness.best_layout for likeness in found)
     soft = [
@@ -131,10 +132,6 @@ def _scene_limits(gallery: Gallery, frames: Frames, within: float) -> tuple[floa
 def is_scene_stable(normal: CameraNormal) -> bool:
     """Whether the reference's frames resemble each other enough that a moved camera could be told from them."""
     return normal.least_alike >= _LEAST_ALIKE
-
-
-def _thinned(frames: Frames, most: int = 100) -> Frames:
-    return frames.take(np.linspace(0, len(frames) - 1, min(len(frames), most)).astype(np.intp))
 
 
 def _light(found: list[Frames]) -> Light:
