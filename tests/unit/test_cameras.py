@@ -1,5 +1,6 @@
 """Cameras looked after in a monitor over a real log: what is read, remembered and published of their health."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from camera_parts import flat, frames, still
 from monitor_parts import CLASSES, CLIP, NOON, World, model, rows
-from visiondrift.drift.health.findings import CameraHealth
+from visiondrift.api.pages import Pages
+from visiondrift.drift.health.findings import FAULTS, CameraHealth
 from visiondrift.log import Window, WindowQuery
 from visiondrift.log.memory import MemoryLog
 from visiondrift.prediction import ImageStats, PredictionEvent, Sample
@@ -51,7 +53,7 @@ def world(tmp_path: Path, log: CountingLog) -> World:
 def refer(world: World, *cameras: str) -> None:
     """A reference of a day before, with measured frames of each camera."""
     cameras = cameras or ("left", "right")
-    own = frames(600, seed=9, until=NOON - DAY)
+    own = frames(300, seed=9, until=NOON - DAY)
     count = len(own) * len(cameras)
     base = rows(count)
     sample = replace(
@@ -227,6 +229,29 @@ def test_the_metrics_say_since_when_and_how_far_and_when_the_last_frame_was(worl
     assert f'visiondrift_camera_fault_since_timestamp_seconds{{fault="black",{scope}}}' in text
     assert f'visiondrift_camera_fault_reach_ratio{{fault="black",{scope}}}' in text
     assert f"visiondrift_camera_last_frame_timestamp_seconds{{{scope}}} 1.79" in text
+
+
+def test_the_landing_page_names_the_camera_its_fault_and_the_evidence(world: World) -> None:
+    world.send(shown(flat(until=NOON, brightness=0.01)))
+    world.tick()
+    snapshot = Snapshot(Links("http://e", "http://g", "http://p", "http://r"), models=tuple(world.states.values()))
+    page = Pages().landing(snapshot, lambda *_: (), now=NOON)
+    assert "camera left: black" in page
+    assert "brightness 0.01" in page
+    assert 'href="/runbook#black"' in page
+
+
+def test_the_landing_page_says_nothing_of_cameras_that_are_well(world: World) -> None:
+    world.send(shown(frames(until=NOON)))
+    world.tick()
+    snapshot = Snapshot(Links("http://e", "http://g", "http://p", "http://r"), models=tuple(world.states.values()))
+    assert 'role="alert"' not in Pages().landing(snapshot, lambda *_: (), now=NOON)
+
+
+def test_the_runbook_has_a_section_for_every_fault() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "runbook.md").read_text(encoding="utf-8")
+    section = text.split("## VisionDriftCameraFault")[1].split("\n## ")[0]
+    assert sorted(re.findall(r"^### (\w+)$", section, re.MULTILINE)) == sorted(name.capitalize() for name in FAULTS)
 
 
 def test_what_leaves_the_configuration_is_forgotten(world: World) -> None:
