@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from visiondrift.calibrator import Answer
+from visiondrift.cameras import CameraReference, Cameras
 from visiondrift.config import Config, SliceThresholds
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import parse_duration
 from visiondrift.drift.embedding.moments import Moments
 from visiondrift.drift.evaluation import PreparedReference, Scale, evaluate_window
+from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.judge import WindowEvaluation, with_discoveries
 from visiondrift.drift.levels import terms_for
-from visiondrift.log import Events
+from visiondrift.log import Events, Stream
 from visiondrift.log.moments import Ticks
 from visiondrift.prediction import Sample, slice_name
 from visiondrift.publish.snapshot import Evaluation, ReferenceState
@@ -72,6 +74,7 @@ class _Inquiry:
 class Evaluator:
     """Evaluates models, and remembers of each what windows alone do not hold. For one thread.
 
+    Without ``cameras`` nothing is said of the cameras' health.
     ``stopwatch`` gives monotonic seconds; ``stopping`` says whether the work at hand is to be left.
     """
 
@@ -81,6 +84,7 @@ class Evaluator:
     embedder_of: Callable[[WatchedModel], str]
     stopwatch: Callable[[], float]
     stopping: Callable[[], bool] = lambda: False
+    cameras: Cameras | None = None
     _recollections: dict[tuple[str, str], Recollection] = field(default_factory=dict)
 
     def evaluate(self, config: Config, model: WatchedModel, *, now: float, offer: Offer) -> Evaluated:
@@ -113,7 +117,8 @@ class Evaluator:
                 thresholds,
             )
             windows = self._windows(inquiry, self._recollect(inquiry), offer)
-            evaluations.append(Evaluation(model.name, version, now, self.stopwatch() - begun, windows))
+            cameras = self._look_after(inquiry, streams, shelved)
+            evaluations.append(Evaluation(model.name, version, now, self.stopwatch() - begun, windows, cameras))
         self._forget(model.name, versions)
         state = replace(shelved.state, uncalibrated=answer.why, tested=answer.tested, tested_at=answer.tested_at)
         return Evaluated(tuple(evaluations), state, shelved.prepared)
@@ -122,12 +127,20 @@ class Evaluator:
         """Forget every other model."""
         wanted = set(models)
         self.shelf.keep_only(wanted)
+        if self.cameras is not None:
+            self.cameras.keep_only(wanted)
         self._recollections = {key: kept for key, kept in self._recollections.items() if key[0] in wanted}
 
     def _moment(self, model: WatchedModel, version: str, reference: PreparedReference, now: float) -> Moment:
         return Moment(
             model=model, version=version, embedder=self.embedder_of(model), dimension=reference.dimension, now=now
         )
+
+    def _look_after(self, inquiry: _Inquiry, streams: Sequence[Stream], shelved: Shelved) -> tuple[CameraHealth, ...]:
+        if self.cameras is None:
+            return ()
+        reference = CameraReference(shelved.prepared.sample, timed=shelved.manifest.times == "capture")
+        return self.cameras.look(inquiry.moment, inquiry.pairs, streams, reference)
 
     def _forget(self, model: str, versions: Sequence[str]) -> None:
         gone = [key for key in self._recollections if key[0] == model and key[1] not in versions]
@@ -179,6 +192,8 @@ class Evaluator:
                 scale=scale,
             )
             offer(moment.version, evaluation, read.sample)
+            if self.cameras is not None:
+                self.cameras.offer(moment, pair, window, read)
             found[window, pair] = evaluation
         return with_discoveries([found[window, pair] for window in model.windows for pair in inquiry.pairs])
 

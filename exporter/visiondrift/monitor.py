@@ -12,6 +12,7 @@ from threading import Event
 from typing import Protocol
 
 from visiondrift.calibrator import Calibrations
+from visiondrift.cameras import Cameras
 from visiondrift.config import Config
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.errors import LogError, ReferenceUnusable, VisionDriftError
@@ -114,6 +115,7 @@ class Monitor:
             embedder_of=embedder_of,
             stopwatch=stopwatch,
             stopping=self._is_stopping,
+            cameras=Cameras(log),
         )
         self._evidence = Evidence(reports, counters)
         self._census = Census((), 0, 0)

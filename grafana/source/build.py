@@ -14,6 +14,7 @@ from typing import Any
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
+from cameras import cameras
 from model import model
 from overview import overview
 
@@ -48,7 +49,7 @@ def _correct(content: dict[str, Any]) -> None:
 
 def documents() -> dict[str, str]:
     """Every dashboard's file name and content."""
-    return {"overview.json": render(overview()), "model.json": render(model())}
+    return {"overview.json": render(overview()), "model.json": render(model()), "cameras.json": render(cameras())}
 
 
 def stale(directory: Path) -> list[str]:

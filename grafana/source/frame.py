@@ -1,4 +1,4 @@
-"""What both dashboards have around their panels: identity, data source, time, variables, links, annotations."""
+"""What all dashboards have around their panels: identity, data source, time, variables, links, annotations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,12 @@ DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
 OVERVIEW_UID = "visiondrift-overview"
 MODEL_UID = "visiondrift-model"
+CAMERAS_UID = "visiondrift-cameras"
 
 # Grafana puts its own root URL, sub-path included, before an address that starts with a slash.
 MODEL_PATH = f"/d/{MODEL_UID}"
 OVERVIEW_PATH = f"/d/{OVERVIEW_UID}"
+CAMERAS_PATH = f"/d/{CAMERAS_UID}"
 
 
 @dataclass(frozen=True)

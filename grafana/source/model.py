@@ -33,6 +33,7 @@ def model() -> build.Dashboard:
         board = board.with_variable(variable)
     for link in (
         frame.dashboard_link("Overview", frame.OVERVIEW_PATH, "Every model and camera"),
+        frame.dashboard_link("Cameras", frame.CAMERAS_PATH, "Which camera is not well, and since when"),
         frame.Link("Evidently report", REPORT_URL, "The newest report of this window", "doc"),
         *frame.EXPORTER_LINKS,
     ):

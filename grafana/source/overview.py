@@ -37,6 +37,7 @@ def overview() -> build.Dashboard:
         board = board.with_variable(variable)
     for link in (
         frame.dashboard_link("Model", frame.MODEL_PATH, "One model in depth"),
+        frame.dashboard_link("Cameras", frame.CAMERAS_PATH, "Which camera is not well, and since when"),
         frame.Link("Reports", "${exporter_url}/reports/", "Evidently reports, newest first"),
         *frame.EXPORTER_LINKS,
     ):

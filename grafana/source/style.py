@@ -21,6 +21,23 @@ VERDICT_CODES = {"insufficient": 0, "ok": 1, "warning": 2, "critical": 3}
 VERDICT_WORDS = {"insufficient": "cannot tell", "ok": "ok", "warning": "warning", "critical": "critical"}
 
 
+FAULT_CODES = {
+    "unfocused": 1,
+    "moved": 2,
+    "resolution": 3,
+    "clock": 4,
+    "late": 5,
+    "covered": 6,
+    "frozen": 7,
+    "white": 8,
+    "black": 9,
+}
+"""Numbers that the faults of a camera become in a query: of several the most fundamental is their maximum."""
+
+WORTHLESS = 6
+"""The code from which on a fault is critical, as in the alert's rules."""
+
+
 def thresholds(*steps: tuple[float | None, str]) -> build.ThresholdsConfig:
     """Colour steps, lowest first; the first has no lower end (``None``)."""
     return (
@@ -49,6 +66,12 @@ def _value_map(words: dict[str, tuple[str, str]]) -> list[dashboard.ValueMapping
 def verdict_mappings() -> list[dashboard.ValueMapping]:
     """Verdict codes as coloured words."""
     return _value_map({str(code): (VERDICT_WORDS[name], BY_VERDICT[name]) for name, code in VERDICT_CODES.items()})
+
+
+def fault_mappings() -> list[dashboard.ValueMapping]:
+    """Codes of camera faults as coloured words; 0 is a camera that is well."""
+    words = {str(code): (name, CRITICAL if code >= WORTHLESS else WARNING) for name, code in FAULT_CODES.items()}
+    return _value_map({"0": ("well", OK)} | words)
 
 
 def validity_mappings() -> list[dashboard.ValueMapping]:

@@ -40,6 +40,8 @@ _DOMAINS: dict[str, tuple[str, ...]] = {
     "opinion": ("confidences", "readers"),
     "measure": ("precision", "recall", "f1"),
     "part": ("platform-1", "platform-2"),
+    "fault": ("black", "moved"),
+    "property": ("brightness", "sharpness"),
 }
 
 
@@ -87,6 +89,8 @@ def _gauge(name: str, labels: Labels, now: float) -> float | None:
         return 1 - level if bad_when_low else level
     if short == "verdict":
         return float(labels["verdict"] == _verdict(labels["slice"]))
+    if short == "camera_fault":
+        return float(labels["slice"] == DAMAGED and labels["fault"] == "black")
     if short == "estimate_valid":
         return float(labels["slice"] != EMPTY)
     if short == "window_samples" and labels["slice"] == EMPTY:

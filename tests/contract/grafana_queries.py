@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "grafana"
-NAMES = ("overview", "model")
+NAMES = ("overview", "model", "cameras")
 
 Dashboard = dict[str, Any]
 
@@ -31,7 +31,7 @@ class VariableQuery(NamedTuple):
 
 
 def load(name: str) -> Dashboard:
-    """Read a committed dashboard: ``overview`` or ``model``."""
+    """Read a committed dashboard: ``overview``, ``model`` or ``cameras``."""
     dashboard: Dashboard = json.loads((GRAFANA / "dashboards" / f"{name}.json").read_text(encoding="utf-8"))
     return dashboard
 

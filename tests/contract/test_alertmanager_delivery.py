@@ -202,6 +202,47 @@ def test_what_is_no_longer_seen_is_not_over(alertmanager: Alertmanager, slack: S
     assert not any("RESOLVED" in title for title in slack.titles())
 
 
+def test_a_camera_that_is_not_well_mutes_its_own_drift_and_no_other(alertmanager: Alertmanager, slack: Slack) -> None:
+    """The camera's fault is told, and so is the drift of the other camera; what its events lack is no drift."""
+    fault = {"component": "camera", "fault": "black", "window": ""}
+    alertmanager.post(
+        alert("VisionDriftCameraFault", slice="camera=left", **fault),
+        alert(slice="camera=left"),
+        alert(slice="camera=left", severity="warning"),
+        alert("VisionDriftMissingData", slice="camera=left"),
+        alert(slice="camera=right"),
+    )
+    until(lambda: bool(slack.messages), "the message")
+    time.sleep(QUIET_S)
+    told = "\n".join(message["attachments"][0]["text"] for message in slack.messages)
+    assert "VisionDriftCameraFault on digits-demo, camera=left" in told
+    assert "VisionDriftMissingData on digits-demo, camera=left" in told
+    assert "VisionDriftEmbeddingDrift on digits-demo, camera=right" in told
+    assert "VisionDriftEmbeddingDrift on digits-demo, camera=left" not in told
+
+
+def test_a_late_camera_need_not_say_that_its_input_has_stopped(alertmanager: Alertmanager, slack: Slack) -> None:
+    late = {"severity": "warning", "slice": "camera=left", "window": ""}
+    alertmanager.post(
+        alert("VisionDriftCameraFault", component="camera", fault="late", **late),
+        alert("VisionDriftInputStopped", component="intake", version="", **late),
+    )
+    until(lambda: bool(slack.messages), "the message")
+    time.sleep(QUIET_S)
+    assert slack.titles() == ["🟠 WARNING: VisionDriftCameraFault on digits-demo, camera=left"]
+
+
+def test_two_faults_of_one_camera_are_both_told(alertmanager: Alertmanager, slack: Slack) -> None:
+    """A critical fault mutes a warning of the same fault only."""
+    both = {"component": "camera", "slice": "camera=left", "window": ""}
+    alertmanager.post(
+        alert("VisionDriftCameraFault", fault="black", **both),
+        alert("VisionDriftCameraFault", fault="clock", severity="warning", **both),
+    )
+    until(lambda: len(slack.messages) > 1, "both messages")
+    assert {title.split(" ")[1] for title in slack.titles()} == {"CRITICAL:", "WARNING:"}
+
+
 def test_a_cameras_warning_does_not_hide_that_all_are_critical(alertmanager: Alertmanager, slack: Slack) -> None:
     alertmanager.post(alert(slice="camera=left", severity="warning"), alert(slice="all"))
     until(lambda: len(slack.messages) == 2, "both messages")

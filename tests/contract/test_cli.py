@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import yaml
 
+from camera_parts import flat, frames
 from exporter_process import ROOT, demo_config, demo_events, running_exporter, until
 from intake_parts import picture
 from monitor_parts import CLASSES, CLIP, DIMENSION, NOON, events, model, rows
@@ -286,6 +287,32 @@ def test_the_length_of_embeddings_in_files_is_no_drift(say: Say, files: Path) ->
     assert compare(say, files, "good.parquet").status == 0
 
 
+def seen(frames: Sample, *, camera: str) -> Sample:
+    """Events of one camera whose images were measured."""
+    events = rows(len(frames), seed=3)
+    names = np.full(len(frames), camera, dtype=object)
+    return replace(
+        events, times=frames.times, slices={"camera": names}, properties=frames.properties, layouts=frames.layouts
+    )
+
+
+def test_json_tells_which_camera_is_not_well_and_what_a_file_cannot_tell(
+    say: Say, tmp_path: Path, config: Path
+) -> None:
+    reference = tmp_path / "references" / "pets"
+    normal = seen(frames(600, seed=9, until=NOON - 86400), camera="left")
+    save_reference(reference, normal, embedder=CLIP, source="a test", now=NOON)
+    write_sample(tmp_path / "window.parquet", seen(flat(300, brightness=0.01, until=NOON), camera="left"))
+    said = say(
+        "evaluate", "--reference", reference, "--window", tmp_path / "window.parquet", "--config", config,
+        "--model", "pets", "-o", "json",
+    )  # fmt: skip
+    (camera,) = json.loads(said.out)["models"][0]["evaluations"][0]["cameras"]
+    assert camera["slice"] == "camera=left"
+    assert [fault["name"] for fault in camera["faults"]] == ["black"]
+    assert camera["unknown"]["late"] == "a file does not say when its events arrived"
+
+
 def test_json_has_the_shape_of_the_service_s_evaluations(say: Say, files: Path) -> None:
     said = compare(say, files, "moved.parquet", "-o", "json")
     assert said.status == 1
@@ -297,7 +324,7 @@ def test_json_has_the_shape_of_the_service_s_evaluations(say: Say, files: Path) 
         "name": "reference", "rows": 600, "problem": "", "uncalibrated": "", "selftest": None,
     }  # fmt: skip
     evaluation = state["evaluations"][0]
-    assert set(evaluation) == {"model", "version", "at", "seconds", "verdict", "windows"}
+    assert set(evaluation) == {"model", "version", "at", "seconds", "verdict", "windows", "cameras"}
     assert evaluation["at"] == pytest.approx(time.time(), abs=60)
     assert [window["slice"] for window in evaluation["windows"]] == ["all", "camera=left", "camera=right"]
     assert set(evaluation["windows"][0]["signals"][0]) == {

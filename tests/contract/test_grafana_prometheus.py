@@ -219,6 +219,14 @@ def test_firing_alerts_are_listed_with_how_long_they_have_been_active(prometheus
     assert all(300 <= _value(s) < 330 for s in samples)
 
 
+def test_the_cameras_page_names_the_camera_that_is_not_well_and_its_fault(prometheus: _Prometheus) -> None:
+    assert _answer(prometheus, "cameras", "Cameras that are not well") == {"": 1.0}
+    (states,) = _samples(prometheus, "cameras", "Health of each camera")
+    assert {s["metric"]["slice"]: _value(s) for s in states} == {"all": 0, "camera=platform-1": 0, DAMAGED: 9, EMPTY: 0}
+    since, _ = _samples(prometheus, "cameras", "Faults")
+    assert [(s["metric"]["slice"], s["metric"]["fault"]) for s in since] == [(DAMAGED, "black")]
+
+
 def test_the_model_dashboard_counts_the_alerts_of_its_slice_only(prometheus: _Prometheus) -> None:
     dashboard = load("model")
     for slice_, expected in ((DAMAGED, [1.0, 1.0]), ("camera=platform-1", [0.0, 0.0])):

@@ -135,6 +135,7 @@ def _model(state: ModelState, links: Links, newest_pictures: NewestPictures, *, 
         "reference": f"{state.reference.name} ({state.reference.rows:,} rows)",
         "dashboard": f"{links.grafana_url}/d/visiondrift-model?{urlencode({'var-model': state.name})}",
         "problem": state.problem,
+        "faults": _faults(state),
         "titles": [BY_NAME[name].title for name in signals],
         "rows": [
             _row(state, evaluation, window, signals, newest_pictures)
@@ -143,6 +144,22 @@ def _model(state: ModelState, links: Links, newest_pictures: NewestPictures, *, 
         ],
         "waiting": _waiting(state),
     }
+
+
+def _faults(state: ModelState) -> list[dict[str, str]]:
+    """The cameras that are not well, each fault with its evidence; those of all versions."""
+    return [
+        {
+            "camera": _slice_words(camera.slice),
+            "name": fault.name,
+            "since": _clock(fault.since),
+            "evidence": fault.evidence,
+            "certainty": fault.certainty,
+        }
+        for evaluation in state.evaluations
+        for camera in evaluation.cameras
+        for fault in camera.faults
+    ]
 
 
 def _waiting(state: ModelState) -> str:

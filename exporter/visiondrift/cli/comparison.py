@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from visiondrift.calibration_file import kept_plan, load_calibration
 from visiondrift.calibrator import Answer, ImmediateCalibrations, Request
+from visiondrift.cameras import CameraReference, Normals
 from visiondrift.cli.config import chosen_model
 from visiondrift.cli.files import made_with
 from visiondrift.cli.tables import console, table_of
@@ -22,6 +23,8 @@ from visiondrift.config.starting import STARTING_THRESHOLDS
 from visiondrift.config.thresholds import AUTO
 from visiondrift.drift.calibrate import BlockRule, CalibrationPlan
 from visiondrift.drift.evaluation import PreparedReference, Scale, Settings, evaluate_window
+from visiondrift.drift.health.findings import CameraHealth
+from visiondrift.drift.health.judge import judge_camera
 from visiondrift.drift.judge import Levels, WindowEvaluation, with_discoveries, worst
 from visiondrift.drift.levels import terms_for
 from visiondrift.parquet import read_sample
@@ -188,8 +191,23 @@ def _state(compared: Compared, windows: tuple[WindowEvaluation, ...], *, seconds
             manifest.created_seconds,
             uncalibrated=compared.answer.why if compared.answer else "",
         ),
-        evaluations=(Evaluation(compared.model, "", time.time(), seconds, windows),),
+        evaluations=(Evaluation(compared.model, "", time.time(), seconds, windows, camera_health(compared)),),
     )
+
+
+def camera_health(compared: Compared) -> tuple[CameraHealth, ...]:
+    """The health of each camera of the file, at its last event: values of the first label, or all events."""
+    label = next(iter(compared.plan.settings.slices), None)
+    names = [slice_name(label, value) for value in compared.sample.slice_values(label)] if label else [ALL_SLICES]
+    within = (compared.watched.health if compared.watched else MonitorDefaults().health).within
+    timed = compared.manifest.times == "capture"
+    normals = Normals(CameraReference(compared.reference.sample, timed=timed), within)
+    found = []
+    for name in names:
+        own = compared.sample.of_slice(name)
+        at = float(own.times[-1]) if len(own) else 0.0
+        found.append(judge_camera(normals.of_camera(name), own, slice_=name, at=at, within=within, arrival=None))
+    return tuple(found)
 
 
 def status_of(windows: Sequence[WindowEvaluation]) -> int:

@@ -241,6 +241,16 @@ def _default_windows() -> dict[str, WindowConfig]:
     return {"1h": WindowConfig(), "24h": WindowConfig(min_samples=500)}
 
 
+class HealthConfig(Strict):
+    """Camera health: how long back it looks."""
+
+    within: Duration = Field(
+        default=300.0,
+        description="How much of a camera's last time its health is told from; a black or standing picture is told "
+        "after a fifth of it, a moved or unfocused camera after all of it.",
+    )
+
+
 _EVERY = "How often a model is evaluated; at most its shortest window."
 _WINDOWS = "Which events are compared: windows that end now, by their length."
 _LOW = "The top confidence below which an event counts as one of low confidence."
@@ -250,6 +260,7 @@ _BLOCK = (
     "What counts as one independent look: auto estimates how long frames stay alike from the reference, camera by "
     "camera; a duration sets it; a column name takes labelled scenes."
 )
+_HEALTH = "How camera health is told, of the values of the first slice label."
 _SLICES = "Most slices of a model (values of all its labels) in use at a time; intake refuses what goes beyond."
 _VERSIONS = "Most versions of a model in use at a time; intake refuses what goes beyond."
 _CLASSES = "Most classes with a series of their own; the rest are summed as `other`."
@@ -264,6 +275,7 @@ class MonitorDefaults(Strict):
     column_threshold: float = Field(default=0.3, gt=0, description=_COLUMN)
     block: BlockText = Field(default="auto", description=_BLOCK)
     input_stopped_after: Duration = Field(default=3600.0, description=_STOPPED)
+    health: HealthConfig = Field(default=HealthConfig(), description=_HEALTH)
     max_slices: int = Field(default=50, ge=1, le=1000, description=_SLICES)
     max_versions: int = Field(default=3, ge=1, le=20, description=_VERSIONS)
     max_classes: int = Field(default=50, ge=1, le=1000, description=_CLASSES)
@@ -298,6 +310,7 @@ class ModelConfig(Strict):
     column_threshold: float | None = Field(default=None, gt=0, description=_COLUMN)
     block: BlockText | None = Field(default=None, description=_BLOCK)
     input_stopped_after: Duration | None = Field(default=None, description=_STOPPED)
+    health: HealthConfig | None = Field(default=None, description=_HEALTH)
     max_slices: int | None = Field(default=None, ge=1, le=1000, description=_SLICES)
     max_versions: int | None = Field(default=None, ge=1, le=20, description=_VERSIONS)
     max_classes: int | None = Field(default=None, ge=1, le=1000, description=_CLASSES)
@@ -317,6 +330,7 @@ class WatchedModel(Strict):
     column_threshold: float
     block: str
     input_stopped_after: float
+    health: HealthConfig
     max_slices: int
     max_versions: int
     max_classes: int

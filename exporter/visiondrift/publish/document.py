@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.judge import Judgement, PropertyMove, WindowEvaluation
 from visiondrift.drift.performance.estimate import to_plain
 from visiondrift.publish.snapshot import Evaluation, ModelState, Snapshot
@@ -70,6 +71,20 @@ def _embedding_document(window: WindowEvaluation) -> dict[str, Any] | None:
     }
 
 
+def camera_document(camera: CameraHealth) -> dict[str, Any]:
+    """One camera: its faults with their evidence, how far it is from each, and what cannot be told, with the reason.
+
+    Times are in seconds since the epoch.
+    """
+    return {
+        "slice": camera.slice,
+        "last_frame": camera.last_frame,
+        "faults": [asdict(fault) for fault in camera.faults],
+        "reach": dict(camera.reach),
+        "unknown": dict(camera.unknown),
+    }
+
+
 def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
     """One model and version with all its windows. ``at`` is in seconds since the epoch."""
     return {
@@ -79,6 +94,7 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
         "seconds": evaluation.seconds,
         "verdict": evaluation.verdict,
         "windows": [window_document(window) for window in evaluation.windows],
+        "cameras": [camera_document(camera) for camera in evaluation.cameras],
     }
 
 

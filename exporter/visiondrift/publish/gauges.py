@@ -7,12 +7,14 @@ from importlib.metadata import version as installed_version
 
 from visiondrift import __version__
 from visiondrift.drift.calibration.nulls import MIN_HELD_BLOCKS, MIN_WINDOW_BLOCKS
+from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.judge import Judgement, PropertyMove, WindowEvaluation
 from visiondrift.drift.selftest import SelfTest
 from visiondrift.publish.snapshot import Evaluation, ModelState, Snapshot
 from visiondrift.signals import SEVERITIES, SIGNALS, VERDICTS
 
 _SCOPE = ("model", "version", "slice", "window")
+_CAMERA = ("model", "version", "slice")
 
 Row = tuple[Sequence[str], float]
 
@@ -205,6 +207,19 @@ def _last_success(snapshot: Snapshot) -> Iterator[Row]:
     for model in snapshot.models:
         for version, time in model.evaluated.items():
             yield (model.name, version), time
+
+
+def _cameras(
+    of: Callable[[CameraHealth], Iterable[tuple[tuple[str, ...], float]]],
+) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for model in snapshot.models:
+            for evaluation in model.evaluations:
+                for camera in evaluation.cameras:
+                    for labels, number in of(camera):
+                        yield (model.name, evaluation.version, camera.slice, *labels), number
+
+    return rows
 
 
 def _of_model(
@@ -482,6 +497,30 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
         "How often the model is to be evaluated",
         ("model",),
         _of_model(lambda m: m.evaluate_every, _by_model),
+    ),
+    SnapshotGauge(
+        "camera_fault",
+        "1 where the camera has the fault, 0 where it has not; absent where that cannot be told",
+        (*_CAMERA, "fault"),
+        _cameras(lambda camera: (((name,), float(camera.has(name))) for name in camera.reach)),
+    ),
+    SnapshotGauge(
+        "camera_fault_since_timestamp_seconds",
+        "Since when the camera has the fault, as far as its frames say",
+        (*_CAMERA, "fault"),
+        _cameras(lambda camera: (((fault.name,), fault.since) for fault in camera.faults)),
+    ),
+    SnapshotGauge(
+        "camera_fault_reach_ratio",
+        "How far the camera is on its way to the limit of the fault: 0 as in its reference, from 1 on it has the fault",
+        (*_CAMERA, "fault"),
+        _cameras(lambda camera: (((name,), reach) for name, reach in camera.reach.items())),
+    ),
+    SnapshotGauge(
+        "camera_last_frame_timestamp_seconds",
+        "Time of the camera's newest event",
+        _CAMERA,
+        _cameras(lambda camera: () if camera.last_frame is None else (((), camera.last_frame),)),
     ),
     SnapshotGauge("last_event_timestamp_seconds", "Time of the newest event", ("model", "version", "slice"), _newest),
     SnapshotGauge(

@@ -7,6 +7,7 @@ has left the picture.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.judge import WindowEvaluation, worst
 from visiondrift.drift.selftest import SelfTest
 from visiondrift.signals import VerdictName
@@ -20,13 +21,17 @@ STALE_AFTER_INTERVALS = 3
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One run of the monitor over one model and version. ``at`` and ``seconds`` are epoch and duration in seconds."""
+    """One run of the monitor over one model and version. ``at`` and ``seconds`` are epoch and duration in seconds.
+
+    ``cameras`` is the health of each camera: of each value of the first slice label, or of all events together.
+    """
 
     model: str
     version: str
     at: float
     seconds: float
     windows: tuple[WindowEvaluation, ...]
+    cameras: tuple[CameraHealth, ...] = ()
 
     @property
     def verdict(self) -> VerdictName:
