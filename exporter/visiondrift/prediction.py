@@ -44,6 +44,17 @@ UNKNOWN_MODEL = "unknown"
 """What a model that is not configured is counted as."""
 
 
+Kept = Literal["uniform", "every", "distinct", "prompt", "similar", "unlike", "low_confidence", "outlier", "rare_class"]
+KEPT: tuple[Kept, ...] = get_args(Kept)
+"""Why an event is there at all, where not everything is sent. uniform: drawn by chance. every: its time had come.
+distinct: its time had come, and it was no near-duplicate. prompt, similar, unlike: it showed what was looked for.
+low_confidence, outlier, rare_class: it is one of those that are always kept. None of these: everything was sent.
+"""
+
+UNBIASED: tuple[Kept | Literal[""], ...] = ("", "uniform", "every")
+"""What a drift window reads: events whose being there says nothing of what they show."""
+
+
 PROPERTIES = (
     "brightness",
     "contrast",

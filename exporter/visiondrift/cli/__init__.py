@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from visiondrift import __version__
+from visiondrift.cli.collect import app as collect_app
 from visiondrift.cli.config import app as config_app
 from visiondrift.cli.evaluate import app as evaluate_app
 from visiondrift.cli.files import app as files_app
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (run_app, config_app, evaluate_app, files_app):
+for group in (run_app, collect_app, config_app, evaluate_app, files_app):
     app.add_typer(group)
 app.add_typer(references_app, name="reference")
 

@@ -6,24 +6,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from visiondrift.config.collect import CollectConfig
+from visiondrift.config.entries import Name, Strict, Text, Url
 from visiondrift.config.units import Duration, DurationText, Size, parse_duration
 from visiondrift.config.words import Words, shown
-
-
-class Strict(BaseModel):
-    """Frozen; any key that is not known is an error, and so is a number that is not finite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
 
 RESERVED_LABELS = frozenset(
     {
@@ -59,14 +52,6 @@ def _not_reserved(label: str) -> str:
     return label
 
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-Name = Annotated[
-    str,
-    Field(pattern=rf"^{NAME.pattern}$"),
-    Words("a name of letters, digits, '.', '_' and '-', at most 63, a letter or digit first"),
-]
-"""A name that is safe in labels, paths and URLs."""
-
 Label = Annotated[
     str,
     Field(pattern=r"^[a-z][a-z0-9_]{0,30}$"),
@@ -74,13 +59,6 @@ Label = Annotated[
     Words("a name of lower-case letters, digits and '_', at most 31, a letter first"),
 ]
 ClassName = Annotated[str, Field(min_length=1, max_length=200), Words("text of 1 to 200 characters")]
-Text = Annotated[str, Field(min_length=1), Words("text that is not empty")]
-Url = Annotated[
-    str,
-    Field(pattern=r"^https?://[^\s/?#]+[^\s]*$"),
-    AfterValidator(lambda url: url.rstrip("/")),
-    Words("an address that begins with http:// or https://"),
-]
 
 
 _BLOCK_WORDS = "auto, a duration such as 30s, or the name of the reference's text column that names scenes or clips"
@@ -332,6 +310,7 @@ class MonitoringConfig(Strict):
     reports: ReportsConfig = Field(default=ReportsConfig(), description="The Evidently reports.")
     thumbnails: ThumbnailsConfig = Field(default=ThumbnailsConfig(), description="Small pictures of the newest frames.")
     calibration: CalibrationConfig = Field(default=CalibrationConfig(), description="Calibrations of references.")
+    collect: CollectConfig = Field(default=CollectConfig(), description="Cameras and folders of `collect`.")
     reference_data: Path = Field(default=Path("../../reference_data"), description="The folder of the references.")
     defaults: MonitorDefaults = Field(
         default=MonitorDefaults(), description="What a model inherits where it says nothing."

@@ -1,0 +1,54 @@
+"""Says what frames resemble: the words of prompts, and the reference, both as cosines in CLIP's space."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.collect.frames import Frame
+from visiondrift.collect.keep import Likeness
+from visiondrift.intake.embedder import Embedder
+
+
+def mean_direction(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(d,) of length 1, where a reference lies: the mean of its unit embeddings (n, d); rows of NaN are passed over.
+
+    Raises ValueError where no row has an embedding.
+    """
+    present = embeddings[~np.isnan(embeddings).any(axis=1)]
+    if not len(present):
+        msg = "the reference has no embeddings"
+        raise ValueError(msg)
+    mean = present.mean(axis=0, dtype=np.float64)
+    return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)
+
+
+class Looker:
+    """Embeds frames and compares them. ``prompts`` and ``references`` (d,) are by the number of their source.
+
+    Raises EmbedderUnavailable where there is no CLIP, or one that reads no words and there are prompts.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        prompts: Sequence[tuple[str, ...]],
+        references: Sequence[NDArray[np.float32] | None],
+    ) -> None:
+        self._embedder = embedder
+        self._words = [embedder.embed_text(own) for own in prompts]
+        self._references = references
+
+    def likenesses(self, frames: Sequence[tuple[int, Frame]]) -> list[Likeness]:
+        """Of each frame, given with the number of its source. Raises EmbedderUnavailable."""
+        embeddings = self._embedder.embed(frame.image for _, frame in frames)
+        return [self._likeness(number, row) for (number, _), row in zip(frames, embeddings, strict=True)]
+
+    def _likeness(self, number: int, embedding: NDArray[np.float32]) -> Likeness:
+        reference = self._references[number]
+        return Likeness(
+            embedding,
+            prompts=tuple(float(cosine) for cosine in self._words[number] @ embedding),
+            reference=None if reference is None else float(reference @ embedding),
+        )
