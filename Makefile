@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 SCENARIO ?= dark
+JOBS ?= 2
 export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE ?= 1
 
@@ -29,8 +30,8 @@ dev: $(VENV)/.dev ## make .venv with what developing and testing need
 demo: $(VENV)/.run ## play the demo: three cameras, one goes dark (SCENARIO=dark|blurry|healthy, ARGS=--keep)
 	$(VENV)/bin/visiondrift demo --scenario $(SCENARIO) $(ARGS)
 
-test: $(VENV)/.dev ## everything that runs without Docker
-	$(VENV)/bin/python -m pytest -m "not stack" $(ARGS)
+test: $(VENV)/.dev ## everything that runs without Docker (JOBS=2: so many tests side by side)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n $(JOBS) --dist worksteal $(ARGS)
 
 test-stack: $(VENV)/.dev ## the containers: the shipped compose file, a Slack stand-in, a demo stream
 	$(VENV)/bin/python -m pytest -m stack $(ARGS)

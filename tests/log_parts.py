@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from visiondrift.log.memory import MemoryLog
 from visiondrift.log.sqlite import SqliteLog
-from visiondrift.prediction import PredictionEvent, Rejection
+from visiondrift.prediction import LAYOUT_SIDE, PROPERTIES, ImageStats, PredictionEvent, Rejection
 
 CLASSES = ("cat", "dog", "fox")
 DIMENSION = 8
@@ -37,6 +37,14 @@ def event(number: int, **changes: object) -> PredictionEvent:
         latency_ms=float(number),
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def stats(number: int) -> ImageStats:
+    """What might have been measured of the image of event ``number``."""
+    rng = np.random.default_rng((number, 1))
+    return ImageStats(
+        rng.normal(size=len(PROPERTIES)).astype(np.float32), rng.random(LAYOUT_SIDE**2).astype(np.float32)
+    )
 
 
 def refusal(model: str = "digits") -> Rejection:
@@ -73,8 +81,14 @@ STREAMS = st.fixed_dictionaries(
     }
 )
 EVENTS = st.builds(
-    lambda number, bare, changes: event(number, **({"embedding": None} if bare else {}), **changes),
+    lambda number, bare, seen, changes: event(
+        number,
+        **({"embedding": None} if bare else {}),
+        **({"image_stats": stats(number)} if seen else {}),
+        **changes,
+    ),
     st.integers(0, 30),
+    st.booleans(),
     st.booleans(),
     STREAMS,
 )

@@ -12,6 +12,9 @@ column                 written as                                            als
 ``confidence_<class>`` float32, 0 to 1; null where missing                   float16/64, integers
 ``id``                 string                                                dictionary, integers; may be left out
 ``latency_ms``         float64; null where not given                         any number; may be left out
+``image_<property>``   float32, one for each of ``PROPERTIES``; null where   any number; all of them or none
+                       the image was not measured
+``image_layout``       list<float32>; null as the properties                 may be left out
 a slice label          string; null where an event has none                  dictionary
 =====================  ====================================================  ========================================
 
@@ -36,10 +39,15 @@ from numpy.typing import NDArray
 
 from visiondrift.config.monitoring import RESERVED_LABELS
 from visiondrift.errors import BadInput
-from visiondrift.prediction import Sample
+from visiondrift.prediction import LAYOUT_SIDE, PROPERTIES, Sample
 
 CONFIDENCE = "confidence_"
 """What the name of a confidence column begins with; the class follows."""
+
+MEASURED = tuple(f"image_{name}" for name in PROPERTIES)
+"""The columns of the properties of images."""
+
+LAYOUT = "image_layout"
 
 _METADATA = b"visiondrift"
 _NAMING = ("predicted_class", "label")  # the columns whose values are classes
@@ -65,6 +73,7 @@ def read_sample(path: Path, *, classes: Sequence[str] | None = None, slices: Seq
     times = columns.times()
     names = columns.classes() if classes is None else tuple(classes)
     confidences = columns.confidences(names)
+    properties = columns.properties()
     sample = Sample(
         times=times,
         ids=columns.ids(),
@@ -75,6 +84,8 @@ def read_sample(path: Path, *, classes: Sequence[str] | None = None, slices: Seq
         predicted=columns.predicted(names, confidences),
         latency_ms=columns.numbers("latency_ms") if "latency_ms" in columns.names else np.full(len(times), np.nan),
         labels=columns.true(names),
+        properties=properties,
+        layouts=None if properties is None else columns.layouts(properties),
     )
     ascending = bool(np.all(times[1:] >= times[:-1]))
     return sample if ascending else sample.take(np.argsort(times, kind="stable"))
@@ -105,8 +116,13 @@ def write_sample(path: Path, sample: Sample) -> None:
         shares = sample.confidences[:, index]
         columns[CONFIDENCE + name] = pa.array(shares, pa.float32(), mask=np.isnan(shares))
     columns["latency_ms"] = pa.array(sample.latency_ms, pa.float64(), mask=np.isnan(sample.latency_ms))
+    if sample.properties is not None:
+        for index, name in enumerate(MEASURED):
+            columns[name] = pa.array(sample.properties[:, index], pa.float32(), mask=~sample.has_properties)
+    if sample.layouts is not None:
+        columns[LAYOUT] = _lists(sample.layouts, sample.has_properties)
     if sample.dimension:
-        columns["embedding"] = _lists(sample)
+        columns["embedding"] = _lists(sample.embeddings, sample.has_embedding)
     notes = json.dumps({"format": 1, "dimension": sample.dimension})
     table = pa.table(columns).replace_schema_metadata({_METADATA: notes.encode()})
     _write(path, table)
@@ -125,10 +141,10 @@ def _write(path: Path, table: Any) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _lists(sample: Sample) -> Any:
-    present = sample.has_embedding
-    offsets = np.concatenate([[0], np.cumsum(present * sample.dimension)]).astype(np.int64)
-    values = pa.array(sample.embeddings[present].reshape(-1))
+def _lists(matrix: NDArray[np.float32], present: NDArray[np.bool_]) -> Any:
+    """Rows of ``matrix`` (n, d) as lists; null where not ``present`` (n,)."""
+    offsets = np.concatenate([[0], np.cumsum(present * matrix.shape[1])]).astype(np.int64)
+    values = pa.array(matrix[present].reshape(-1))
     return pa.LargeListArray.from_arrays(offsets, values, mask=pa.array(~present)).cast(pa.list_(pa.float32()))
 
 
@@ -180,20 +196,24 @@ class _Columns:
 
     @staticmethod
     def _is_wanted(field: Any) -> bool:
-        known = {"time", "id", "embedding", *_NAMING, "latency_ms"}
+        known = {"time", "id", "embedding", *_NAMING, "latency_ms", *MEASURED, LAYOUT}
         if field.name in known or field.name.startswith(CONFIDENCE):
             return True
         return field.name not in RESERVED_LABELS and not pa.types.is_nested(field.type)
 
     def _bad(self, column: str, what: str) -> BadInput:
-        accepted = {
+        words = {
             "time": "timestamps, ISO 8601 text or seconds since the epoch, one in every row",
             "embedding": "a list of floats of one length in every row, null where missing",
             "predicted_class": "text, null where unknown",
             "label": "text, null where unknown",
             "id": "text or whole numbers",
             "latency_ms": "numbers, null where not given",
-        }.get(column, "numbers from 0 to 1, null where missing" if column.startswith(CONFIDENCE) else "text")
+            LAYOUT: f"a list of {LAYOUT_SIDE**2} floats in every row, null where the image was not measured",
+        } | dict.fromkeys(MEASURED, f"finite numbers, null where not measured, and all of {', '.join(MEASURED)}")
+        accepted = words.get(
+            column, "numbers from 0 to 1, null where missing" if column.startswith(CONFIDENCE) else "text"
+        )
         return BadInput(f"{self._path}: column {column}: {what}; accepted is {accepted}")
 
     def _column(self, name: str) -> Any:
@@ -284,7 +304,7 @@ class _Columns:
 
     @staticmethod
     def _is_slice(field: Any) -> bool:
-        if field.name in RESERVED_LABELS or field.name.startswith((CONFIDENCE, "__")):
+        if field.name in {*RESERVED_LABELS, *MEASURED} or field.name.startswith((CONFIDENCE, "__")):
             return False
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         return _is_text(kind)
@@ -341,32 +361,61 @@ class _Columns:
         )
         return np.asarray(found, dtype=np.int32)
 
+    def properties(self) -> NDArray[np.float32] | None:
+        """(n, P) what was measured of the images, NaN rows where nothing was; None without such columns."""
+        if not any(name in self.names for name in MEASURED):
+            return None
+        matrix = np.empty((self._rows, len(MEASURED)), dtype=np.float32)
+        for index, name in enumerate(MEASURED):
+            if name not in self.names:
+                raise self._bad(name, "there is no such column, though others of its kind are there")
+            matrix[:, index] = self.numbers(name)
+            self._refuse_rows(name, np.isinf(matrix[:, index]), lambda _: "is not finite")
+        matrix[np.isnan(matrix).any(axis=1)] = np.nan
+        return matrix
+
+    def layouts(self, properties: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, LAYOUT_SIDE²) where the edges of the images are; NaN rows where there are no ``properties`` (n, P)."""
+        matrix = np.full((self._rows, LAYOUT_SIDE**2), np.nan, dtype=np.float32)
+        if LAYOUT in self.names:
+            given = self._vectors(LAYOUT, empty=LAYOUT_SIDE**2)
+            if given.shape[1] != LAYOUT_SIDE**2:
+                raise self._bad(LAYOUT, f"it has {given.shape[1]} values a row")
+            matrix = given
+        matrix[np.isnan(properties[:, 0])] = np.nan
+        return matrix
+
     def embeddings(self) -> NDArray[np.float32]:
         """(n, d) with NaN rows where missing; d is 0 where the file has no embedding at all."""
         dimension = self._noted_dimension()
         if "embedding" not in self.names:
             return np.full((self._rows, dimension), np.nan, dtype=np.float32)
-        column = self._column("embedding")
+        matrix = self._vectors("embedding", empty=dimension)
+        useless = ~np.isfinite(matrix).all(axis=1) | ~matrix.any(axis=1)
+        matrix[useless] = np.nan
+        return matrix
+
+    def _vectors(self, name: str, empty: int = 0) -> NDArray[np.float32]:
+        """(n, d) a column of lists, NaN rows where null; d is ``empty`` where all are."""
+        column = self._column(name)
         kind = column.type
         is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
         if pa.types.is_null(kind):
-            return np.full((self._rows, dimension), np.nan, dtype=np.float32)
+            return np.full((self._rows, empty), np.nan, dtype=np.float32)
         if not is_list or not pa.types.is_floating(kind.value_type):
-            raise self._bad("embedding", f"it holds {kind}")
+            raise self._bad(name, f"it holds {kind}")
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
         filled = lengths > 0
         first = int(np.argmax(filled))
-        dimension = int(lengths[first]) if filled.any() else dimension
+        dimension = int(lengths[first]) if filled.any() else empty
         self._refuse_rows(
-            "embedding",
+            name,
             filled & (lengths != dimension),
             lambda row: f"has {lengths[row]} values, row {first} has {dimension}",
         )
         matrix = np.full((self._rows, dimension), np.nan, dtype=np.float32)
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite: missing, below
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite: of no use to whoever asks
             matrix[filled] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
-        useless = ~np.isfinite(matrix).all(axis=1) | ~matrix.any(axis=1)
-        matrix[useless] = np.nan
         return matrix
 
     def _noted_dimension(self) -> int:

@@ -6,7 +6,7 @@ from these two classes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,20 @@ class ImageStats:
 
     properties: NDArray[np.float32]
     layout: NDArray[np.float32]
+
+    LENGTH: ClassVar[int] = len(PROPERTIES) + LAYOUT_SIDE**2
+
+    @property
+    def joined(self) -> NDArray[np.float32]:
+        """(LENGTH,) properties, then layout."""
+        return np.concatenate([self.properties, self.layout])
+
+    @staticmethod
+    def parted(joined: NDArray[np.float32]) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+        """Properties (n, P) and layouts of ``joined`` (n, LENGTH); None where no row was measured."""
+        if np.isnan(joined).all():
+            return None, None
+        return joined[:, : len(PROPERTIES)], joined[:, len(PROPERTIES) :]
 
 
 def slice_name(label: str, value: str) -> str:
@@ -235,6 +249,12 @@ class Sample:
         if column is None:
             return self.take(np.zeros(len(self), dtype=bool))
         return self.take(column == value)
+
+
+def slice_values(sample: Sample, label: str | None) -> NDArray[np.str_]:
+    """(n,) the value of ``label`` of each event, "" where it has none."""
+    column = sample.slices.get(label) if label else None
+    return np.full(len(sample), "", dtype="<U1") if column is None else column.astype(str)
 
 
 def sample_of(events: Sequence[PredictionEvent], *, classes: tuple[str, ...], dimension: int) -> Sample:

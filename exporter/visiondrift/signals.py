@@ -87,6 +87,16 @@ SIGNALS: tuple[Signal, ...] = (
         large=0.9,
     ),
     Signal(
+        "image_drift",
+        "Image drift",
+        "movement of the image property that moved most (brightness, sharpness, noise, ...), in reference standard "
+        "deviations, the hour of day taken off where the reference knows it",
+        0,
+        float("inf"),
+        least=0.3,
+        large=3.0,
+    ),
+    Signal(
         "prediction_drift",
         "Prediction drift",
         "Jensen-Shannon distance (base 2) between the predicted-class shares of window and reference",

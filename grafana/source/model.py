@@ -8,6 +8,7 @@ import frame
 import model_calibration as calibration
 import model_detail as detail
 import model_evidence as evidence
+import model_images as images
 import promql
 import style
 from panels import Box, Query, bars, history, single
@@ -45,6 +46,7 @@ def model() -> build.Dashboard:
             "Evidence": evidence.evidence(),
             "Accuracy": evidence.accuracy(),
             "Signals and their thresholds": detail.signals(),
+            "Images as pictures": images.images(),
             "What the model answers": detail.answers(),
             "Calibration": calibration.calibration(),
             "What the verdict rests on": detail.basis(),

@@ -13,7 +13,7 @@ Panel = timeseries.Panel | stat.Panel | barchart.Panel
 THRESHOLD_LINES = {"warning": threshold_line(style.WARNING), "critical": threshold_line(style.CRITICAL)}
 
 
-ELSEWHERE = ("drift_evidence", "accumulated_evidence", "accuracy_drop")
+ELSEWHERE = ("drift_evidence", "accumulated_evidence", "accuracy_drop", "image_drift")
 """Signals that are drawn beside what explains them."""
 
 

@@ -33,6 +33,7 @@ ALERTS_BY_SIGNAL = {
     "accumulated_evidence": "VisionDriftAccumulatedEvidence",
     "embedding_drift": "VisionDriftEmbeddingDrift",
     "clip_similarity": "VisionDriftLowSimilarity",
+    "image_drift": "VisionDriftImageDrift",
     "prediction_drift": "VisionDriftPredictionDrift",
     "confidence_drift": "VisionDriftConfidenceDrift",
     "confidence_drop": "VisionDriftConfidenceDrop",

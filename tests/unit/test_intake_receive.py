@@ -74,10 +74,14 @@ def test_images_are_embedded_in_order_and_stamped_with_the_embedder(tmp_path: Pa
         )
         found = log.window(query).sample
     from visiondrift.intake.decode import decode_image
+    from visiondrift.intake.image_stats import measure
 
     images = [decode_image(picture((30 + n, 30)), max_bytes=10**6, max_pixels=10**6) for n in (0, 2)]
     assert found.has_embedding.tolist() == [True, True, False]
     np.testing.assert_allclose(found.embeddings[:2], clip.embed(images), atol=1e-6)
+    assert found.properties is not None
+    np.testing.assert_array_equal(found.properties[:2], [measure(image).properties for image in images])
+    assert found.has_properties.tolist() == [True, True, False]
     log.close()
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from log_parts import BATCHES, CLASSES, DIMENSION, MIB, QUICKLY, event, new_log, refusal, small_disk
+from log_parts import BATCHES, CLASSES, DIMENSION, MIB, QUICKLY, event, new_log, refusal, small_disk, stats
 from visiondrift.errors import LogError, LogFull
 from visiondrift.log import PredictionLog, WindowQuery
 from visiondrift.log.memory import MemoryLog
@@ -125,6 +125,23 @@ class TestReadingBack:
 
 
 class TestMissingValues:
+    def test_what_was_measured_of_images_comes_back_and_is_nan_where_nothing_was(self, log: PredictionLog) -> None:
+        log.append([event(1), event(2, image_stats=stats(2))], [], now=1.0)
+        sample = log.window(query()).sample
+        assert sample.has_properties.tolist() == [False, True]
+        assert sample.properties is not None
+        assert sample.layouts is not None
+        np.testing.assert_array_equal(sample.properties[1], stats(2).properties)
+        np.testing.assert_array_equal(sample.layouts[1], stats(2).layout)
+        assert np.isnan(sample.layouts[0]).all()
+
+    def test_where_no_image_was_measured_there_are_no_such_columns(self, log: PredictionLog) -> None:
+        log.append([event(1)], [], now=1.0)
+        sample = log.window(query()).sample
+        assert sample.properties is None
+        assert sample.layouts is None
+        assert sample.has_properties.tolist() == [False]
+
     def test_missing_vectors_are_nan_rows(self, log: PredictionLog) -> None:
         log.append([event(1, embedding=None), event(2, confidences=None), event(3)], [], now=1.0)
         sample = log.window(query()).sample
@@ -425,7 +442,7 @@ def test_the_file_and_the_list_answer_alike(
     assert left.sample.slices.keys() == right.sample.slices.keys()
     for label, column in left.sample.slices.items():
         assert column.tolist() == right.sample.slices[label].tolist()
-    for name in ("times", "embeddings", "confidences", "predicted", "latency_ms"):
+    for name in ("times", "embeddings", "confidences", "predicted", "latency_ms", "properties", "layouts"):
         np.testing.assert_array_equal(getattr(left.sample, name), getattr(right.sample, name))
 
 

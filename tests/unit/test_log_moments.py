@@ -415,7 +415,7 @@ class TestVersions:
         for path in (old, new):
             SqliteLog(path).close()
             with closing(sqlite3.connect(path)) as raw:
-                assert raw.execute("PRAGMA user_version").fetchone()[0] == len(STEPS) == 2
+                assert raw.execute("PRAGMA user_version").fetchone()[0] == len(STEPS) == 3
                 assert raw.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
                 schemas.append(raw.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall())
         assert schemas[0] == schemas[1]

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as npst
 
 from visiondrift.errors import BadInput
 from visiondrift.parquet import classes_in, read_sample, write_sample
-from visiondrift.prediction import Sample
+from visiondrift.prediction import LAYOUT_SIDE, PROPERTIES, Sample
 
 NOON = 1_790_000_000.0
 
@@ -51,6 +51,11 @@ def samples(draw: st.DrawFn) -> Sample:
     latency = draw(npst.arrays(np.float64, n, elements=st.floats(0, 1e6)))
     latency[draw(npst.arrays(bool, n))] = np.nan
     indices = npst.arrays(np.int32, n, elements=st.integers(-1, len(classes) - 1))
+    measured = draw(st.booleans())
+    properties = draw(npst.arrays(np.float32, (n, len(PROPERTIES)), elements=st.floats(-9, 9, width=32)))
+    layouts = np.tile(np.arange(LAYOUT_SIDE**2, dtype=np.float32), (n, 1))
+    unseen = draw(npst.arrays(bool, n))
+    properties[unseen] = layouts[unseen] = np.nan
     return Sample(
         times=np.array(sorted(micros)) / 1e6,
         ids=np.array(draw(st.lists(st.text(min_size=1), min_size=n, max_size=n)), dtype=object),
@@ -61,6 +66,8 @@ def samples(draw: st.DrawFn) -> Sample:
         predicted=draw(indices),
         latency_ms=latency,
         labels=draw(st.none() | indices),
+        properties=properties if measured else None,
+        layouts=layouts if measured else None,
     )
 
 
@@ -83,6 +90,12 @@ def test_a_sample_comes_back_as_it_was_written(sample: Sample, tmp_path_factory:
         assert back.labels is not None
         np.testing.assert_array_equal(back.labels, sample.labels)
         assert back.labels.dtype == np.int32
+    for name in ("properties", "layouts"):
+        written, read = getattr(sample, name), getattr(back, name)
+        assert (read is None) == (written is None)
+        if written is not None:
+            np.testing.assert_array_equal(read, written, err_msg=name)
+            assert read.dtype == np.float32
     assert set(back.slices) == set(sample.slices)
     for label, values in sample.slices.items():
         assert list(back.slices[label]) == list(values)
@@ -303,6 +316,17 @@ REFUSED = {
         {"time": [1.0], "predicted_class": ["a"], "label": [0.5]},
         "column label: it holds double; accepted is text, null where unknown",
     ),
+    "some image properties": (
+        {"time": [1.0], "predicted_class": ["a"], "image_brightness": [0.5]},
+        "column image_contrast: there is no such column, though others of its kind are there; accepted is finite "
+        "numbers, null where not measured, and all of " + ", ".join(f"image_{name}" for name in PROPERTIES),
+    ),
+    "a short layout": (
+        {"time": [1.0], "predicted_class": ["a"], "image_layout": [[0.5, 0.5]]}
+        | {f"image_{name}": [0.5] for name in PROPERTIES},
+        "column image_layout: it has 2 values a row; accepted is a list of 144 floats in every row, null where the "
+        "image was not measured",
+    ),
     "slice label with a space": (
         {"time": [1.0], "predicted_class": ["a"], "Camera name": ["n"]},
         "column 'Camera name' cannot be a slice label; accepted are lower-case letters, digits and _, at most 31, a "
@@ -367,8 +391,8 @@ def test_a_slice_label_that_is_a_column_is_not_written(name: str, tmp_path: Path
     assert not (tmp_path / "out.parquet").exists()
 
 
-def test_five_thousand_rows_of_512_are_read_in_well_under_a_second(tmp_path: Path) -> None:
-    """Measured around 30 ms; the bound leaves room for a busy machine and none for a loop over values."""
+def test_five_thousand_rows_of_512_cost_little_more_than_pyarrow_s_own_reading(tmp_path: Path) -> None:
+    """Measured at twice; the bound leaves room for a busy machine and none for a loop over values (a hundred times)."""
     rng = np.random.default_rng(1)
     sample = Sample(
         times=np.arange(5000) + NOON,
@@ -381,8 +405,12 @@ def test_five_thousand_rows_of_512_are_read_in_well_under_a_second(tmp_path: Pat
         latency_ms=np.full(5000, np.nan),
     )
     write_sample(tmp_path / "big.parquet", sample)
-    started = time.perf_counter()
+    pq.read_table(tmp_path / "big.parquet")
+    begun = time.process_time()
+    pq.read_table(tmp_path / "big.parquet")
+    plain = time.process_time() - begun
+    begun = time.process_time()
     back = read_sample(tmp_path / "big.parquet")
-    took = time.perf_counter() - started
+    took = time.process_time() - begun
     np.testing.assert_array_equal(back.embeddings, sample.embeddings)
-    assert took < 0.5, f"{took:.3f} s"
+    assert took < 20 * plain, f"{took:.3f} s against {plain:.3f} s"

@@ -16,7 +16,7 @@ from visiondrift.cli.tables import console, table_of
 from visiondrift.config import Config, load_config
 from visiondrift.config.monitoring import IntakeConfig, WatchedModel
 from visiondrift.errors import BadInput
-from visiondrift.prediction import Sample
+from visiondrift.prediction import ImageStats, Sample
 from visiondrift.reference import check_place, list_references, read_manifest, save_reference
 
 app = typer.Typer(help="Build, list and show references.", no_args_is_help=True)
@@ -204,7 +204,8 @@ def _from_images(config: Config, folder: Path, label: str | None) -> Sample:
         raise BadInput(f"{folder}: no image found; accepted are files that end in {', '.join(_SUFFIXES)}")
     embedder = embedder_of(config)
     try:
-        embeddings = embedder.embed(_decoded(files, config.monitoring.intake))
+        stats: list[ImageStats] = []
+        embeddings = embedder.embed(_measured(_decoded(files, config.monitoring.intake), stats))
     finally:
         embedder.close()
     within = [file.relative_to(folder) for file in files]
@@ -220,7 +221,18 @@ def _from_images(config: Config, folder: Path, label: str | None) -> Sample:
         confidences=np.zeros((len(files), 0), dtype=np.float32),
         predicted=np.full(len(files), -1, dtype=np.int32),
         latency_ms=np.full(len(files), np.nan),
+        properties=np.stack([one.properties for one in stats]),
+        layouts=np.stack([one.layout for one in stats]),
     ).take(np.argsort(times, kind="stable"))
+
+
+def _measured(images: Iterable[Image.Image], stats: list[ImageStats]) -> Iterator[Image.Image]:
+    """The same images, with what was measured of each added to ``stats``."""
+    from visiondrift.intake.image_stats import measure
+
+    for image in images:
+        stats.append(measure(image))
+        yield image
 
 
 def _decoded(files: Iterable[Path], bounds: IntakeConfig) -> Iterator[Image.Image]:

@@ -18,6 +18,7 @@ from visiondrift.config import load_config
 from visiondrift.demo import classifier, digits
 from visiondrift.demo.stream import FRAMES_PER_SECOND, MODEL, VERSION
 from visiondrift.intake.embedder import Embedder, embedder_of
+from visiondrift.intake.image_stats import measure
 from visiondrift.prediction import PredictionEvent, Sample, sample_of
 from visiondrift.reference import save_reference
 
@@ -60,8 +61,8 @@ def _seen_by(
     frames, true = zip(*digits.frames(indices, camera, rng=rng), strict=True)
     # Through JPEG, as the stream's frames go: its traces are part of what normal looks like.
     images = [Image.open(io.BytesIO(digits.encode(frame))).convert("RGB") for frame in frames]
-    rows = zip(embedder.embed(images), model.predict_proba(frames), true, strict=True)
-    for number, (embedding, confidences, digit) in enumerate(rows):
+    rows = zip(images, embedder.embed(images), model.predict_proba(frames), true, strict=True)
+    for number, (image, embedding, confidences, digit) in enumerate(rows):
         event = PredictionEvent(
             id=f"{camera}-{number}",
             time=_BEGIN + number / FRAMES_PER_SECOND,
@@ -70,6 +71,7 @@ def _seen_by(
             slices=(("camera", camera),),
             embedder=embedder.identity,
             embedding=embedding,
+            image_stats=measure(image),
             classes=classifier.CLASSES,
             confidences=confidences.astype(np.float32),
             predicted_class=classifier.CLASSES[int(confidences.argmax())],

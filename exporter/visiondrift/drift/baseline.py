@@ -5,6 +5,7 @@ All slices together are compared with rows in the window's own mix of the first 
 one camera is no drift. Rows are chosen by arithmetic, never by chance: the same question has the same answer.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from visiondrift.drift.columns.categories import class_counts
 from visiondrift.drift.columns.distances import PreparedColumns, prepare_columns
+from visiondrift.drift.image_properties import PropertyBaseline, prepare_properties, property_day
 from visiondrift.drift.independence import Looks, pace_of
 from visiondrift.errors import ReferenceUnusable
 from visiondrift.prediction import Sample
@@ -71,6 +73,7 @@ class Baseline:
     slice: str
     embedding: EmbeddingBaseline | None
     confidence: ConfidenceBaseline | None
+    properties: PropertyBaseline | None
     counts: NDArray[np.int64] | None
     available: dict[str, int]
 
@@ -88,6 +91,8 @@ class PreparedReference:
         self._fixed: dict[str, Baseline] = {}
         self._fixed_looks: dict[str, float] = {}
         self._pace = pace_of(sample, label)
+        self._slice_label = label
+        self._day = property_day(sample, label)
 
     @classmethod
     def from_sample(cls, sample: Sample, settings: Settings) -> "PreparedReference":
@@ -110,6 +115,11 @@ class PreparedReference:
     def has_embeddings(self) -> bool:
         """Whether any event of the reference has an embedding; if none has, none is missed in a window."""
         return bool(self._sample.has_embedding.any())
+
+    @property
+    def has_properties(self) -> bool:
+        """Whether any image of the reference was measured."""
+        return bool(self._sample.has_properties.any())
 
     @property
     def has_confidences(self) -> bool:
@@ -144,7 +154,7 @@ class PreparedReference:
             return self._mixed(window)
         if slice_ not in self._fixed:
             chosen, name = self._rows(slice_, window)
-            self._fixed[slice_] = _prepare(len(chosen), name, chosen, chosen, chosen)
+            self._fixed[slice_] = self._prepare(len(chosen), name, (chosen,) * 4)
         return self._fixed[slice_]
 
     def _mixed(self, window: Sample) -> Baseline:
@@ -156,10 +166,35 @@ class PreparedReference:
             for in_reference, in_window in (
                 (own.has_embedding, window.has_embedding),
                 (own.has_confidences, window.has_confidences),
+                (own.has_properties, window.has_properties),
                 (own.predicted >= 0, predicted_or_top(window) >= 0),
             )
         ]
-        return _prepare(len(self.rows(ALL_SLICES, window)), ALL_SLICES, *parts)
+        return self._prepare(len(self.rows(ALL_SLICES, window)), ALL_SLICES, parts)
+
+    def _prepare(self, rows: int, name: str, parts: Sequence[Sample]) -> Baseline:
+        """Of the events for the embeddings, confidences, image properties and predicted classes."""
+        embedded, confident, measured, predicted = parts
+        embeddings = embedded.embeddings[embedded.has_embedding]
+        confident = confident.take(confident.has_confidences)
+        measured = measured.take(measured.has_properties)
+        counts = class_counts(predicted.predicted, len(predicted.classes))
+        return Baseline(
+            rows,
+            name,
+            embedding=_embedding(embeddings) if len(embeddings) >= MIN_ROWS else None,
+            confidence=_confidence(confident) if len(confident) >= MIN_ROWS else None,
+            properties=(
+                prepare_properties(measured, self._day, self._slice_label) if len(measured) >= MIN_ROWS else None
+            ),
+            counts=counts if counts.sum() >= MIN_ROWS else None,
+            available={
+                "embedding": len(embeddings),
+                "confidences": len(confident),
+                "measured image": len(measured),
+                "predicted class": int(counts.sum()),
+            },
+        )
 
     def _in_mix_of(self, window: Sample, usable: NDArray[np.bool_]) -> NDArray[np.intp]:
         assert self._mix_label is not None  # noqa: S101  the callers have asked
@@ -230,21 +265,6 @@ def align_classes(sample: Sample, classes: tuple[str, ...]) -> Sample:
         confidences=confidences,
         predicted=place[sample.predicted],
         labels=None if sample.labels is None else place[sample.labels],
-    )
-
-
-def _prepare(rows: int, name: str, embedded: Sample, confident: Sample, predicted: Sample) -> Baseline:
-    embeddings = embedded.embeddings[embedded.has_embedding]
-    confident = confident.take(confident.has_confidences)
-    counts = class_counts(predicted.predicted, len(predicted.classes))
-    available = {"embedding": len(embeddings), "confidences": len(confident), "predicted class": int(counts.sum())}
-    return Baseline(
-        rows,
-        name,
-        _embedding(embeddings) if len(embeddings) >= MIN_ROWS else None,
-        _confidence(confident) if len(confident) >= MIN_ROWS else None,
-        counts if counts.sum() >= MIN_ROWS else None,
-        available,
     )
 
 

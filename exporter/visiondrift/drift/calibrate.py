@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.drift.baseline import MIN_SLICE_ROWS, PreparedReference, Settings
-from visiondrift.drift.calibrated import CalibratedReference, Calibration, slice_values
+from visiondrift.drift.calibrated import CalibratedReference, Calibration
 from visiondrift.drift.calibration.blocks import Blocks, block_seconds, labelled_blocks, timed_blocks
 from visiondrift.drift.calibration.nulls import Plan, SliceCalibration, calibrate
 from visiondrift.drift.calibration.row_scores import RowFamily, Rows, Score
@@ -22,11 +22,11 @@ from visiondrift.drift.embedding.detector import build_detector
 from visiondrift.drift.embedding.sensitivity import MOVES, sensitivity
 from visiondrift.drift.performance.model import evidence_of, fit_performance, why_unlearnable
 from visiondrift.drift.selftest import SelfTest, self_test
-from visiondrift.drift.window_scores import CONFIDENCE_SIGNALS, EMBEDDING_SIGNALS, Question, score_window
-from visiondrift.prediction import Sample
+from visiondrift.drift.window_scores import CONFIDENCE_SIGNALS, EMBEDDING_SIGNALS, IMAGE_SIGNALS, Question, score_window
+from visiondrift.prediction import Sample, slice_values
 from visiondrift.signals import ALL_SLICES, BY_NAME
 
-FORMAT = 1
+FORMAT = 2
 
 _PROJECTED = 16
 """Random projections of the embeddings whose autocorrelation sets the block length."""
@@ -34,6 +34,7 @@ _PROJECTED = 16
 _MIN_EMBEDDED = 40
 _EMBEDDING_DRAWS = 50
 _CONFIDENCE_DRAWS = 100
+_IMAGE_DRAWS = 100
 _MIN_SECONDS = 1e-3
 
 
@@ -205,16 +206,22 @@ def _scores(
     sample: Sample, blocks: Blocks, plan: CalibrationPlan, sizes: tuple[int, ...], *, label: str
 ) -> dict[str, SliceCalibration]:
     """The nulls of every signal but the embedding evidence, by target."""
-    families: list[tuple[RowFamily, int]] = []
+    families: list[tuple[RowFamily, Plan]] = []
     light = replace(sample, embeddings=np.zeros((len(sample), 0), dtype=np.float32))
     if plan.settings.classes and (sample.has_confidences.any() or (sample.predicted >= 0).any()):
         names = CONFIDENCE_SIGNALS if sample.has_confidences.any() else ("prediction_drift",)
-        families.append((_family(light, plan.settings, names, mix_label=label), _CONFIDENCE_DRAWS))
+        draws = Plan(sizes=sizes, draws=_CONFIDENCE_DRAWS, seed=plan.seed)
+        families.append((_family(light, plan.settings, names, mix_label=label), draws))
+    if sample.has_properties.any():
+        # The light of a picture is alike for longer than what it shows: windows are drawn as they come, in one piece.
+        draws = Plan(sizes=sizes, draws=_IMAGE_DRAWS, seed=plan.seed, in_one_piece=True)
+        families.append((_family(light, plan.settings, IMAGE_SIGNALS, mix_label=label), draws))
     if sample.has_embedding.any():
-        families.append((_family(sample, plan.settings, EMBEDDING_SIGNALS, mix_label=label), _EMBEDDING_DRAWS))
+        draws = Plan(sizes=sizes, draws=_EMBEDDING_DRAWS, seed=plan.seed)
+        families.append((_family(sample, plan.settings, EMBEDDING_SIGNALS, mix_label=label), draws))
     found: dict[str, SliceCalibration] = {}
     for family, draws in families:
-        for target, one in calibrate([family], blocks, Plan(sizes=sizes, draws=draws, seed=plan.seed)).items():
+        for target, one in calibrate([family], blocks, draws).items():
             before = found[target].nulls if target in found else {}
             # A slice of few rows is compared with the whole reference: of that its own blocks are no null.
             nulls = one.nulls if target == ALL_SLICES or _rows_of(blocks, target) >= MIN_SLICE_ROWS else {}
@@ -228,7 +235,7 @@ def _rows_of(blocks: Blocks, value: str) -> int:
 
 def _family(sample: Sample, settings: Settings, names: Sequence[str], *, mix_label: str) -> RowFamily:
     """The signals ``names`` as the calibration measures them: high where bad."""
-    signs = [BY_NAME[name].sign for name in names]
+    signs = [BY_NAME[name.partition(":")[0]].sign for name in names]
 
     def prepare(rows: Rows) -> Score:
         reference = PreparedReference(sample.take(rows), mix_label=mix_label, match_mix=False)

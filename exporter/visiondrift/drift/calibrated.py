@@ -18,7 +18,7 @@ from visiondrift.drift.embedding.fit import WindowRows
 from visiondrift.drift.embedding.moments import Moments, moments_of
 from visiondrift.drift.embedding.sensitivity import Move, Sensitivity
 from visiondrift.drift.performance.model import PerformanceModel
-from visiondrift.prediction import Sample
+from visiondrift.prediction import Sample, slice_values
 from visiondrift.signals import ALL_SLICES
 
 _DAY = 86_400.0
@@ -157,9 +157,3 @@ class CalibratedReference:
         if slice_ == ALL_SLICES:
             return next(iter(self.labels.values()), None)
         return self.labels.get(slice_.partition("=")[0])
-
-
-def slice_values(sample: Sample, label: str) -> NDArray[np.str_]:
-    """(n,) the value of ``label`` of each event, "" where it has none."""
-    column = sample.slices.get(label) if label else None
-    return np.full(len(sample), "", dtype="<U1") if column is None else column.astype(str)

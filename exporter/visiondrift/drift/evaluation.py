@@ -15,9 +15,15 @@ import numpy as np
 from visiondrift.config import SliceThresholds
 from visiondrift.drift.baseline import PreparedReference, Settings, align_classes
 from visiondrift.drift.columns.categories import class_shares
-from visiondrift.drift.judge import ScoreOrReason, WindowEvaluation, judge
-from visiondrift.drift.weighing import Scale, Weighed, block_count, by_null, findings, held_against, weigh
-from visiondrift.drift.window_scores import Question, confidence_scores, embedding_scores, prediction_score
+from visiondrift.drift.judge import PropertyMove, ScoreOrReason, WindowEvaluation, judge
+from visiondrift.drift.weighing import Scale, Weighed, block_count, by_null, findings, held_against, held_moves, weigh
+from visiondrift.drift.window_scores import (
+    Question,
+    confidence_scores,
+    embedding_scores,
+    image_scores,
+    prediction_score,
+)
 from visiondrift.prediction import Sample
 from visiondrift.signals import ALL_SLICES, SIGNALS
 
@@ -51,6 +57,9 @@ def evaluate_window(
     scores: dict[str, ScoreOrReason] = {}
     if reference.has_embeddings or sample.has_embedding.any():
         scores |= embedding_scores(question)
+    moves: Mapping[str, PropertyMove] = {}
+    if reference.has_properties or sample.has_properties.any():
+        scores["image_drift"], moves = image_scores(question)
     class_share: Mapping[str, float] = {}
     reference_class_share: Mapping[str, float] = {}
     confidence = None
@@ -76,6 +85,7 @@ def evaluate_window(
         min_samples=min_samples,
         judgements=judgements,
         class_drift=confidence.class_drift if confidence and "confidence_drift" in told else {},
+        properties=held_moves(moves, weighed, thresholds, scale),
         class_share=class_share,
         reference_class_share=reference_class_share,
         slice_share=mix.shares,

@@ -57,6 +57,21 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class PropertyMove:
+    """How one image property moved: its mean in the window, the one to expect at these hours, both in its own unit.
+
+    ``moved`` is in reference standard deviations; ``threshold`` and ``p`` are what the calibration says of such a
+    movement, where it says anything.
+    """
+
+    value: float
+    expected: float
+    moved: float
+    threshold: Levels = Levels()
+    p: float | None = None
+
+
+@dataclass(frozen=True)
 class EmbeddingFindings:
     """What explains the evidence of drift, and never alerts: ``surprises`` maps each statistic to its own -log10 p.
 
@@ -83,11 +98,12 @@ class BlockCount:
 class WindowEvaluation:
     """Every signal of one model, version, slice and window, at one time.
 
-    ``class_drift`` maps class -> confidence drift; ``class_share`` and ``reference_class_share`` map class -> share
-    of predictions, 0-1; ``slice_share`` and ``reference_slice_share`` likewise slices, for all slices together. The
-    means and ratios are None where the window may not speak. ``total`` events were in the window, of which ``samples``
-    were compared; ``reference_rows`` rows of the slice ``reference_slice`` of the reference were what they were
-    compared with. Either side amounts to so many independent samples, which is fewer where frames repeat each other.
+    ``class_drift`` maps class -> confidence drift, ``properties`` image property -> how it moved; ``class_share`` and
+    ``reference_class_share`` map class -> share of predictions, 0-1; ``slice_share`` and ``reference_slice_share``
+    likewise slices, for all slices together. The means and ratios are None where the window may not speak. ``total``
+    events were in the window, of which ``samples`` were compared; ``reference_rows`` rows of the slice
+    ``reference_slice`` of the reference were what they were compared with. Either side amounts to so many independent
+    samples, which is fewer where frames repeat each other.
 
     ``block_count`` and ``embedding`` are None without a calibration, ``performance`` without labels; ``discovery`` says
     whether the slice is among those to show as drifted, of several looked at together, None where it has no evidence.
@@ -99,6 +115,7 @@ class WindowEvaluation:
     min_samples: int
     judgements: tuple[Judgement, ...]
     class_drift: Mapping[str, float] = field(default_factory=dict)
+    properties: Mapping[str, PropertyMove] = field(default_factory=dict)
     class_share: Mapping[str, float] = field(default_factory=dict)
     reference_class_share: Mapping[str, float] = field(default_factory=dict)
     slice_share: Mapping[str, float] = field(default_factory=dict)

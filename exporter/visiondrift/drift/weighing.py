@@ -5,7 +5,7 @@ every score how surely it is no chance.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import special
@@ -18,7 +18,7 @@ from visiondrift.drift.calibration.tails import surprise
 from visiondrift.drift.embedding.detector import EmbeddingEvidence
 from visiondrift.drift.embedding.memory import Memory, accumulated
 from visiondrift.drift.embedding.moments import Moments
-from visiondrift.drift.judge import BlockCount, EmbeddingFindings, Levels, ScoreOrReason, Worth
+from visiondrift.drift.judge import BlockCount, EmbeddingFindings, Levels, PropertyMove, ScoreOrReason, Worth
 from visiondrift.drift.levels import EVIDENCE, Standard, standard_of
 from visiondrift.drift.performance.cbpe import Z
 from visiondrift.drift.performance.estimate import PerformanceEstimate, estimate_performance
@@ -192,6 +192,21 @@ def held_against(
         for name, standard in standards.items()
     }
     return levels, worth
+
+
+def held_moves(
+    moves: Mapping[str, PropertyMove], weighed: Weighed, thresholds: SliceThresholds, scale: Scale | None
+) -> dict[str, PropertyMove]:
+    """Every image property's movement with what the calibration says of it: levels as of the signal, and the chance."""
+    calibration = weighed.calibration
+    if scale is None or calibration is None:
+        return dict(moves)
+    held = {}
+    for name, move in moves.items():
+        tail = calibration.tail(weighed.target, f"image_drift:{name}", weighed.worth)
+        standard = standard_of("image_drift", thresholds, tail, "")
+        held[name] = replace(move, threshold=standard.levels(scale.terms, harmful=False), p=standard.p(move.moved))
+    return held
 
 
 def _fixed(thresholds: SliceThresholds, name: str) -> Levels:

@@ -28,10 +28,13 @@ from visiondrift.drift.independence import (
     mix_chance,
     similarity_chance,
 )
-from visiondrift.drift.judge import ScoreOrReason
-from visiondrift.prediction import Sample
+from visiondrift.drift.judge import PropertyMove, ScoreOrReason
+from visiondrift.prediction import PROPERTIES, Sample
 
 EMBEDDING_SIGNALS = ("embedding_drift", "clip_similarity")
+IMAGE_SIGNALS = ("image_drift", *(f"image_drift:{name}" for name in PROPERTIES))
+"""The signal, and each property by itself: these explain, and have nulls of their own."""
+
 CONFIDENCE_SIGNALS = ("prediction_drift", "confidence_drift", "confidence_drop", "low_confidence_rise")
 
 MIN_CLASS_REFERENCE = 10
@@ -82,7 +85,11 @@ def score_window(question: Question, names: Sequence[str]) -> dict[str, float]:
         scores |= embedding_scores(question)
     if "prediction_drift" in names:
         scores["prediction_drift"] = prediction_score(question)[0]
-    if set(names) - {*EMBEDDING_SIGNALS, "prediction_drift"}:
+    if set(names) & set(IMAGE_SIGNALS):
+        drift, moves = image_scores(question)
+        scores["image_drift"] = drift
+        scores |= {f"image_drift:{name}": ScoreOrReason(move.moved, drift.samples) for name, move in moves.items()}
+    if set(names) & {"confidence_drift", "confidence_drop", "low_confidence_rise"}:
         scores |= confidence_scores(question)[0]
     values = {name: scores[name].value for name in names}
     return {name: _NEUTRAL.get(name, 0.0) if value is None else value for name, value in values.items()}
@@ -107,6 +114,27 @@ def embedding_scores(question: Question) -> dict[str, ScoreOrReason]:
         "embedding_drift": ScoreOrReason(share, samples),
         "clip_similarity": ScoreOrReason(similarity, samples, chance=chance, neutral=1.0, looks=looks.words),
     }
+
+
+def image_scores(question: Question) -> tuple[ScoreOrReason, Mapping[str, PropertyMove]]:
+    """The movement of the property that moved most, and every property's own."""
+    rows = question.window.has_properties
+    samples = int(rows.sum())
+    why = question.may_speak(samples, "measured image")
+    baseline = question.baseline.properties
+    properties = question.window.properties
+    if why or baseline is None or properties is None:
+        return ScoreOrReason(None, samples, why), {}
+    left = baseline.without_day(question.window)
+    moved = baseline.movement(left)
+    means = properties[rows].mean(axis=0, dtype=np.float64)
+    expected = means - left.mean(axis=0, dtype=np.float64) + baseline.mean
+    moves = {
+        name: PropertyMove(float(mean), float(usual), float(move))
+        for name, mean, usual, move in zip(PROPERTIES, means, expected, moved, strict=True)
+    }
+    chance = BEYOND_WORST * COLUMN_CHANCE * question.looks.noise
+    return ScoreOrReason(float(moved.max()), samples, chance=chance, looks=question.looks.words), moves
 
 
 def prediction_score(question: Question) -> tuple[ScoreOrReason, Mapping[str, float], Mapping[str, float]]:

@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from visiondrift.config import Config
@@ -19,13 +20,14 @@ from visiondrift.errors import EmbedderUnavailable
 from visiondrift.intake.batch import Row
 from visiondrift.intake.decode import decode_image
 from visiondrift.intake.embedder import Embedder
+from visiondrift.intake.image_stats import measure
 from visiondrift.intake.ingest import Ingest, IngestCounters
 from visiondrift.intake.known import KnownSeries
 from visiondrift.intake.refusal import Refused
 from visiondrift.intake.thumbnails import Thumbnails
 from visiondrift.intake.validate import Candidate, Rules, Validator, rejected, rules_of
 from visiondrift.log import Appended
-from visiondrift.prediction import PredictionEvent, Rejection
+from visiondrift.prediction import ImageStats, PredictionEvent, Rejection
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,14 @@ class Receipt:
     accepted: int
     rejections: tuple[Rejection, ...]
     appended: "Future[Appended]"
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What is kept of an image beside its embedding: what was measured, and a thumbnail where one is wanted."""
+
+    stats: ImageStats
+    picture: bytes | None
 
 
 class Intake:
@@ -129,16 +139,18 @@ class Intake:
             if candidate.image is None:
                 yield candidate, candidate.event, None
             elif candidate.index in vectors:
-                embedding, picture = vectors[candidate.index]
-                event = replace(candidate.event, embedding=embedding, embedder=self._embedder.identity)
-                yield candidate, event, picture
+                embedding, seen = vectors[candidate.index]
+                yield candidate, self._completed(candidate.event, embedding, seen), seen.picture
+
+    def _completed(self, event: PredictionEvent, embedding: NDArray[np.float32], seen: _Seen) -> PredictionEvent:
+        return replace(event, embedding=embedding, embedder=self._embedder.identity, image_stats=seen.stats)
 
     def _vectors(
         self, candidates: Sequence[Candidate], refused: list[Rejection]
-    ) -> dict[int, tuple[Any, bytes | None]]:
-        """Index in the batch -> (d,) embedding and thumbnail, of the images that can be decoded."""
+    ) -> dict[int, tuple[NDArray[np.float32], _Seen]]:
+        """Index in the batch -> (d,) embedding and what else was seen, of the images that can be decoded."""
         decoded: list[int] = []
-        pictures: list[bytes | None] = []
+        seen: list[_Seen] = []
 
         def images() -> Iterator[Image.Image]:
             for candidate in candidates:
@@ -148,7 +160,7 @@ class Intake:
                     refused.append(_rejection(candidate, error))
                 else:
                     decoded.append(candidate.index)
-                    pictures.append(self._thumbnails.shrink(image))
+                    seen.append(_Seen(measure(image), self._thumbnails.shrink(image)))
                     yield image
 
         failed = True
@@ -160,7 +172,7 @@ class Intake:
             finally:
                 seconds = time.perf_counter() - started
                 self._counters.embedded(seconds, images=len(decoded), failed=failed)
-        return dict(zip(decoded, zip(matrix, pictures, strict=True), strict=True))
+        return dict(zip(decoded, zip(matrix, seen, strict=True), strict=True))
 
 
 def _decoded(candidate: Candidate) -> Image.Image:

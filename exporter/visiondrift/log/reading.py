@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.log import Window, WindowQuery, microseconds
-from visiondrift.prediction import Sample
+from visiondrift.prediction import ImageStats, Sample
 
-_COLUMNS = "p.time_us, p.id, p.predicted_class, p.latency_ms, p.confidences, p.embedding"
+_COLUMNS = "p.time_us, p.id, p.predicted_class, p.latency_ms, p.confidences, p.embedding, p.image_stats"
 
 _COUNT = """SELECT count(*) FROM predictions INDEXED BY predictions_by_time
     WHERE stream = ? AND time_us >= ? AND time_us < ?"""
@@ -50,12 +50,13 @@ class _Stream:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """What was read of one stream: n rows, by column, and their two matrices."""
+    """What was read of one stream: n rows, by column, and their three matrices."""
 
     slices: dict[str, str]
     columns: tuple[tuple[Any, ...], ...]
     embeddings: NDArray[np.float32]
     confidences: NDArray[np.float32]
+    image_stats: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.columns[0])
@@ -112,13 +113,14 @@ def _rows(
 
 
 def _part(stream: _Stream, rows: list[tuple[Any, ...]], query: WindowQuery) -> _Part:
-    columns = tuple(zip(*rows, strict=True)) or ((),) * 6
+    columns = tuple(zip(*rows, strict=True)) or ((),) * 7
     vectors = _matrix(columns[4], len(stream.classes))
     confidences = np.full((len(rows), len(query.classes)), np.nan, dtype=np.float32)
     column_of = {name: index for index, name in enumerate(query.classes)}
     known = [index for index, name in enumerate(stream.classes) if name in column_of]
     confidences[:, [column_of[stream.classes[index]] for index in known]] = vectors[:, known]
-    return _Part(stream.slices, columns, _matrix(columns[5], query.dimension), confidences)
+    stats = _matrix(columns[6], ImageStats.LENGTH)
+    return _Part(stream.slices, columns, _matrix(columns[5], query.dimension), confidences, stats)
 
 
 def _matrix(blobs: Sequence[bytes | None], width: int) -> NDArray[np.float32]:
@@ -135,6 +137,8 @@ def _joined(parts: list[_Part], query: WindowQuery) -> Sample:
     time_us, ids, predicted, latency = columns
     column_of: dict[str | None, int] = {name: index for index, name in enumerate(query.classes)}
     labels = sorted({label for part in parts for label in part.slices})
+    stats = _stacked([part.image_stats for part in parts], ImageStats.LENGTH)
+    properties, layouts = ImageStats.parted(stats)
     sample = Sample(
         times=np.array(time_us, dtype=np.int64) / 1e6,
         ids=np.array(ids, dtype=object),
@@ -144,6 +148,8 @@ def _joined(parts: list[_Part], query: WindowQuery) -> Sample:
         confidences=_stacked([part.confidences for part in parts], len(query.classes)),
         predicted=np.array([column_of.get(name, -1) for name in predicted], dtype=np.int32),
         latency_ms=np.array(latency, dtype=np.float64),
+        properties=properties,
+        layouts=layouts,
     )
     return sample.take(np.argsort(sample.times, kind="stable"))
 

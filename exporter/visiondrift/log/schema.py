@@ -14,7 +14,7 @@ APPLICATION_ID = 0x56444C47
 
 PAGE_BYTES = 32768
 """Fixed when a file is made. A row of a WITHOUT ROWID table stays in one piece up to a quarter of a page, so this
-holds embeddings of up to 2,000 columns; with pages of 16 KiB, 1,024 columns would already cost 18 KiB per event."""
+holds embeddings of up to 1,800 columns; with pages of 16 KiB, 1,024 columns would already cost 18 KiB per event."""
 
 CHECKPOINT_PAGES = 512
 """Pages in the write-ahead file (16 MiB) after which SQLite moves them into the database."""
@@ -84,6 +84,13 @@ STEPS: Steps = (
         )""",
         "CREATE UNIQUE INDEX moments_by_block ON moments (series, block)",
         "CREATE INDEX moments_by_end ON moments (end_us, series)",
+    ),
+    (
+        # What was measured of the image: its properties, then its layout, little-endian float32.
+        "ALTER TABLE predictions ADD COLUMN image_stats BLOB",
+        # Why an event was kept where that was for what it shows, "" where chance or the clock chose it: events chosen
+        # by content say nothing of how much content there is, so they are a stream of their own.
+        "ALTER TABLE streams ADD COLUMN kept TEXT NOT NULL DEFAULT ''",
     ),
 )
 

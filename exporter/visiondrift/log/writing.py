@@ -29,7 +29,7 @@ _FIND_STREAM = """SELECT id FROM streams
 _ADD_STREAM = "INSERT INTO streams (model, version, slices, embedder, classes) VALUES (?, ?, ?, ?, ?) RETURNING id"
 
 _ADD_ROW = """INSERT INTO predictions (stream, time_us, id, predicted_class, latency_ms, image_uri, trace_id, metadata,
-    confidences, embedding) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    confidences, embedding, image_stats) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 _COUNT_ROWS = """UPDATE streams SET events = events + :events,
     newest_us = CASE WHEN events = 0 THEN :newest ELSE max(newest_us, :newest) END WHERE id = :id"""
@@ -50,6 +50,7 @@ def row_of(event: PredictionEvent) -> Row:
         json.dumps(dict(event.metadata)) if event.metadata else None,
         _blob(event.confidences),
         _blob(event.embedding),
+        None if event.image_stats is None else _blob(event.image_stats.joined),
     )
 
 

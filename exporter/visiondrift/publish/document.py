@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from visiondrift.drift.judge import Judgement, WindowEvaluation
+from visiondrift.drift.judge import Judgement, PropertyMove, WindowEvaluation
 from visiondrift.drift.performance.estimate import to_plain
 from visiondrift.publish.snapshot import Evaluation, ModelState, Snapshot
+from visiondrift.signals import SEVERITIES
 
 
 def judgement_document(judgement: Judgement) -> dict[str, Any]:
@@ -25,6 +26,12 @@ def judgement_document(judgement: Judgement) -> dict[str, Any]:
     }
 
 
+def property_document(move: PropertyMove) -> dict[str, Any]:
+    """One image property: its mean, the expected one, how far it moved, the levels of that, and the chance of it."""
+    about: dict[str, Any] = {"mean": move.value, "expected": move.expected, "moved": move.moved, "p": move.p}
+    return about | {severity: move.threshold.level(severity) for severity in SEVERITIES}
+
+
 def window_document(window: WindowEvaluation) -> dict[str, Any]:
     """One slice and window with all its signals."""
     return {
@@ -41,6 +48,7 @@ def window_document(window: WindowEvaluation) -> dict[str, Any]:
         "class_share": dict(window.class_share),
         "reference_class_share": dict(window.reference_class_share),
         "class_drift": dict(window.class_drift),
+        "image_properties": {name: property_document(move) for name, move in window.properties.items()},
         "slice_share": dict(window.slice_share),
         "reference_slice_share": dict(window.reference_slice_share),
         "blocks": asdict(window.block_count) if window.block_count else None,

@@ -7,7 +7,7 @@ from importlib.metadata import version as installed_version
 
 from visiondrift import __version__
 from visiondrift.drift.calibration.nulls import MIN_HELD_BLOCKS, MIN_WINDOW_BLOCKS
-from visiondrift.drift.judge import Judgement, WindowEvaluation
+from visiondrift.drift.judge import Judgement, PropertyMove, WindowEvaluation
 from visiondrift.drift.selftest import SelfTest
 from visiondrift.publish.snapshot import Evaluation, ModelState, Snapshot
 from visiondrift.signals import SEVERITIES, SIGNALS, VERDICTS
@@ -55,6 +55,24 @@ def _class_drift(snapshot: Snapshot) -> Iterator[Row]:
     for _, _, window, scope in _windows(snapshot):
         for name, value in window.class_drift.items():
             yield (*scope, name), value
+
+
+def _of_property(value: Callable[[PropertyMove], float]) -> Callable[[Snapshot], Iterator[Row]]:
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for _, _, window, scope in _windows(snapshot):
+            for name, move in window.properties.items():
+                yield (*scope, name), value(move)
+
+    return rows
+
+
+def _property_threshold(snapshot: Snapshot) -> Iterator[Row]:
+    for model, _, window, scope in _windows(snapshot):
+        for name, move in window.properties.items():
+            for severity in SEVERITIES:
+                level = move.threshold.level(severity)
+                if level is not None:
+                    yield (*scope, name, severity, model.owner), level
 
 
 def _threshold(signal: str) -> Callable[[Snapshot], Iterator[Row]]:
@@ -258,6 +276,30 @@ def _signal_gauges() -> Iterator[SnapshotGauge]:
 
 SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
     *_signal_gauges(),
+    SnapshotGauge(
+        "image_property_drift",
+        "Movement of each image property by itself, in reference standard deviations: it explains image_drift",
+        (*_SCOPE, "property"),
+        _of_property(lambda move: move.moved),
+    ),
+    SnapshotGauge(
+        "image_property_drift_threshold",
+        "The level at which such a movement of that property is no chance any more",
+        (*_SCOPE, "property", "severity", "model_owner"),
+        _property_threshold,
+    ),
+    SnapshotGauge(
+        "image_property_mean",
+        "Mean of each image property in the window, in its own unit",
+        (*_SCOPE, "property"),
+        _of_property(lambda move: move.value),
+    ),
+    SnapshotGauge(
+        "image_property_expected",
+        "The mean to expect of it at these hours, by the reference",
+        (*_SCOPE, "property"),
+        _of_property(lambda move: move.expected),
+    ),
     SnapshotGauge("window_samples", "Events in the window", _SCOPE, _of_window(lambda w: w.samples)),
     SnapshotGauge(
         "window_min_samples", "Events that the window needs to speak", _SCOPE, _of_window(lambda w: w.min_samples)

@@ -1,8 +1,8 @@
 """The evidence behind a verdict: which columns a person is shown, as Evidently's page under our header, and as JSON.
 
-Shown are what a person can read: the confidence of each class, the predicted class, and one number for each event
-that sums up the rest. The embedding columns are judged (the header says how), not drawn: five hundred histograms of
-nameless numbers explain nothing and take a minute to draw.
+Shown are what a person can read: the confidence of each class, the predicted class, what was measured of the images,
+and one number for each event that sums up the rest. The embedding columns are judged (the header says how), not drawn:
+five hundred histograms of nameless numbers explain nothing and take a minute to draw.
 """
 
 import threading
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from visiondrift.drift.baseline import align_classes, filled, predicted_or_top
 from visiondrift.drift.columns.categories import OTHER, class_counts
 from visiondrift.drift.judge import WindowEvaluation
-from visiondrift.prediction import Sample
+from visiondrift.prediction import PROPERTIES, Sample
 from visiondrift.publish.document import window_document
 from visiondrift.publish.report_header import with_header
 from visiondrift.publish.report_store import ReportDocument, ReportStore, StoredReport
@@ -93,7 +93,7 @@ def _columns(reference: Sample, window: Sample, evaluation: WindowEvaluation) ->
     classes = _classes_shown(reference, window, evaluation)
     given = [_columns_of(sample, classes, mean) for sample in (reference, window)]
     kept, left_out = [], []
-    for name in given[0]:
+    for name in (name for name in given[0] if name in given[1]):
         problem = _problem(given[0][name], given[1][name])
         if problem:
             left_out.append(f"{name}: {problem}")
@@ -120,6 +120,9 @@ def _columns_of(
         if len(sample.classes) > 1:
             columns["margin of the top two"] = highest[:, 0] - highest[:, 1]
     columns["similarity to the reference"] = _similarities(sample, reference_mean)
+    if sample.properties is not None:
+        for index, name in enumerate(PROPERTIES):
+            columns[f"image {name}"] = sample.properties[:, index].astype(np.float64)
     columns["latency in ms"] = np.where(np.isfinite(sample.latency_ms), sample.latency_ms, np.nan)
     for index in classes:
         columns[f"confidence of {_readable(sample.classes[index])}"] = confidences[:, index]
@@ -174,10 +177,12 @@ def _problem(reference: NDArray[Any], window: NDArray[Any]) -> str:
 def _thresholds(names: list[str], evaluation: WindowEvaluation) -> Mapping[str, float]:
     """Column -> the threshold that Evidently marks it by: our warning level for that kind of column."""
     warning = {judgement.signal: judgement.threshold.warning for judgement in evaluation.judgements}
+    warning |= {f"image {name}": move.threshold.warning for name, move in evaluation.properties.items()}
     numeric, classes = warning.get("confidence_drift"), warning.get("prediction_drift")
     numeric = DEFAULT_NUMERIC if numeric is None else numeric
     classes = DEFAULT_CLASSES if classes is None else classes
-    return {name: classes if name == PREDICTED else numeric for name in names}
+    own = {name: level for name in names if (level := warning.get(name)) is not None}
+    return {name: classes if name == PREDICTED else numeric for name in names} | own
 
 
 def _about(window: Sample, evaluation: WindowEvaluation, *, model: str, version: str, at: float) -> dict[str, Any]:

@@ -161,13 +161,15 @@ class SliceCalibration:
 class Plan:
     """How to calibrate. ``sizes`` are window sizes in blocks that must be among those drawn.
 
-    ``splits`` times the reference is parted anew, each time with ``draws`` windows a size. ``combined`` names scores
-    that are combined, by the name of the combination.
+    ``splits`` times the reference is parted anew, each time with ``draws`` windows a size; ``in_one_piece`` takes their
+    blocks one after the other in time, not here and there. ``combined`` names scores that are combined, by the name of
+    the combination.
     """
 
     sizes: tuple[int, ...] = ()
     splits: int = 4
     draws: int = 250
+    in_one_piece: bool = False
     combined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     seed: int = 0
 
@@ -212,7 +214,8 @@ def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[st
         measures = [family.fit(split) for family in families]
         for target, own in targets(split.blocks):
             for size in window_sizes(len(own), plan.sizes):
-                draw = draw_windows(target, own, size, blocks=split.blocks, draws=plan.draws, rng=rng)
+                drawing = draw_stretches if plan.in_one_piece else draw_windows
+                draw = drawing(target, own, size, blocks=split.blocks, draws=plan.draws, rng=rng)
                 scores = np.hstack([measure(draw) for measure in measures])
                 drawn.setdefault((target, size), []).append(scores)
     names = tuple(name for family in families for name in family.names)
@@ -263,6 +266,35 @@ def draw_windows(
     nearest = np.argsort(np.abs(sizes[chosen].sum(axis=1) - rows), kind="stable")[:count]
     chosen = chosen[np.sort(nearest)]
     return Draw(target, own[chosen], size / len(own))
+
+
+def draw_stretches(
+    target: str, own: NDArray[np.intp], size: int, *, blocks: Blocks, draws: int, rng: np.random.Generator
+) -> Draw:
+    """Windows of ``size`` of the blocks ``own`` that follow one another, of every slice from the same part of its time.
+
+    Blocks of what changes slowly are alike for hours: windows of blocks from here and there would hardly ever be all
+    bright or all dark, as an hour of one afternoon is. Every other block is held, so that a stretch covers about twice
+    the time of a window.
+    """
+    starts = rng.random(draws)
+    strata = [own[blocks.stratum[own] == stratum] for stratum in np.unique(blocks.stratum[own])]
+    share = size / len(own)
+    counts = _apportioned(np.array([len(part) for part in strata]), size)
+    pieces = [
+        part[(starts[:, None] * (len(part) - count + 1)).astype(np.intp) + np.arange(count)]
+        for part, count in zip(strata, counts, strict=True)
+    ]
+    return Draw(target, np.hstack(pieces), share)
+
+
+def _apportioned(sizes: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+    """``total`` dealt out in proportion to ``sizes``, whole numbers, none beyond its size (largest remainders)."""
+    exact = sizes * total / sizes.sum()
+    counts = np.floor(exact).astype(np.int64)
+    for place in np.argsort(counts - exact, kind="stable")[: total - int(counts.sum())]:
+        counts[place] += 1
+    return np.asarray(counts)
 
 
 def evenness(sizes: NDArray[Any]) -> float:
