@@ -18,13 +18,14 @@ import pytest
 from PIL import Image
 
 from collect_parts import Camera, jpeg, scene, served, video
-from exporter_process import demo_config, until
+from exporter_process import demo_config, running_exporter, until
 from visiondrift.cli import main
 from visiondrift.collect.frames import Frame, Tally
 from visiondrift.collect.reading import Readers, frames_of
 from visiondrift.collect.sources import Source
 from visiondrift.demo.digits import frames as digit_frames
 from visiondrift.errors import BadInput
+from visiondrift.log.sqlite import SqliteLog
 
 START = 1_790_000_000.0
 
@@ -315,3 +316,24 @@ def test_what_cannot_be_done_is_said_with_status_3(
     said = collect(*(str(clip) if argument == "CLIP" else argument for argument in arguments))
     assert said.status == 3
     assert says in said.err.replace("\n", " ")
+
+
+def test_frames_reach_a_running_exporter_and_only_those_of_chance_and_clock_its_windows(
+    config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(24):
+        scene(number).save(images / f"{number:02}.png")
+    to = ("--slice", "camera=left", "--version", "7")
+    with running_exporter(tmp_path, config=config) as exporter:
+        by_the_clock = collect(images, "--every", "1ms", *to, "--to-exporter", exporter.url)
+        unlike = collect(images, "--name", "odd", "--unlike", "1", *to, "--to-exporter", exporter.url)
+        census = SqliteLog(exporter.state / "predictions.sqlite").census()
+    assert (by_the_clock.status, unlike.status) == (0, 0), by_the_clock.err + unlike.err
+    assert "24 stored" in unlike.out
+    kept = int(by_the_clock.out.rpartition("exporter: ")[2].split()[0])
+    assert [(stream.version, stream.slices, stream.rows) for stream in census.streams] == [
+        ("7", (("camera", "left"),), kept)
+    ]
+    assert census.events == kept + 24

@@ -81,7 +81,7 @@ def intake_routes(services: Services) -> APIRouter:
 
         Arrow columns: `id`, `time` (timestamp, or epoch seconds), `model`, `version`, `embedding` (list of float16,
         float32 or float64), `confidence_<class>`, `predicted_class`, `latency_ms`, `image` (binary), `image_uri`,
-        `trace_id`, `metadata` (JSON text); any other column is a slice label. Null means not given.
+        `trace_id`, `metadata` (JSON text), `kept`; any other column is a slice label. Null means not given.
         """
         kind = _content_type(request, (JSON, ARROW))
         return await take(request, _json if kind == JSON else _arrow)

@@ -77,12 +77,13 @@ class ExporterSink:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Send what waits, for a few seconds at most; count the rest as lost."""
+        """Send what waits, without trying again for more than a few seconds; count what was not answered as lost."""
         with self._changed:
             self._last_moment = time.monotonic() + _LAST_SECONDS
             self._closing.set()
             self._changed.notify_all()
-        self._sender.join(_LAST_SECONDS + 1)
+        # A request that is on its way may take long: a CLIP that is only being loaded holds it up.
+        self._sender.join(_LAST_SECONDS + _TIMEOUT)
         self._client.close()
         with self._changed:
             self.counts.update({"lost": len(self._waiting)} if self._waiting else {})
@@ -92,8 +93,12 @@ class ExporterSink:
         return self._stop.is_set() or bool(self.problem)
 
     def _send_all(self) -> None:
-        while batch := self._next():
-            self._deliver(batch)
+        try:
+            while batch := self._next():
+                if not self._deliver(batch):
+                    return
+        except Exception as error:  # noqa: BLE001 - a server may answer anything, and nobody must wait for this thread
+            self.problem = f"{self._shown} gave an answer that cannot be read ({error!r})"
 
     def _next(self) -> list[_Event]:
         """The next batch, which stays in line until it has gone; empty at the end."""
@@ -102,8 +107,6 @@ class ExporterSink:
                 if self._closing.is_set():
                     return []
                 self._changed.wait()
-            if self.problem or time.monotonic() > self._last_moment:
-                return []
             batch: list[_Event] = []
             size = 0
             for event in self._waiting:
@@ -122,19 +125,18 @@ class ExporterSink:
             self.counts.update(outcome)
             self._changed.notify_all()
 
-    def _deliver(self, batch: Sequence[_Event]) -> None:
-        """Send a batch until it is answered for good. Leaves it in line where time is up, or the exporter refuses."""
+    def _deliver(self, batch: Sequence[_Event]) -> bool:
+        """Send a batch until it is answered for good; False where time is up, or the exporter will never take it."""
         wait = _FIRST_WAIT
         while True:
             answer, why, patience = self._ask(batch)
             if answer is not None:
-                self._settle(batch, answer)
-                return
+                return self._settle(batch, answer)
             pause = max(patience, wait * random.uniform(0.5, 1.5))  # noqa: S311 - so that collectors do not march
             self._tell_once(f"{self._shown} does not take frames ({why}); trying again")
             if self._closing.wait(pause):
                 if time.monotonic() + _FIRST_WAIT > self._last_moment:
-                    return
+                    return False
                 time.sleep(_FIRST_WAIT)
             wait = min(2 * wait, _LONGEST_WAIT)
 
@@ -149,7 +151,7 @@ class ExporterSink:
             return None, _message(answer), min(float(after), _LONGEST_WAIT) if after.isdigit() else 0.0
         return answer, "", 0.0
 
-    def _settle(self, batch: Sequence[_Event], answer: httpx.Response) -> None:
+    def _settle(self, batch: Sequence[_Event], answer: httpx.Response) -> bool:
         body = _json(answer)
         if answer.status_code == _OK:
             refused = body.get("rejected", [])
@@ -161,14 +163,14 @@ class ExporterSink:
             self._tell_refusals(body.get("error", {}).get("rejected") or [{"message": _message(answer)}])
         elif answer.status_code == _TOO_LARGE and len(batch) > 1:
             half = len(batch) // 2
-            self._deliver(batch[:half])
-            self._deliver(batch[half:])
+            return self._deliver(batch[:half]) and self._deliver(batch[half:])
         elif answer.status_code == _TOO_LARGE:
             self._done(batch, Counter(rejected=1))
             self._tell_refusals([{"message": _message(answer)}])
         else:
             self.problem = f"{self._shown} refuses what is sent: {_message(answer)}"
             self._tell_once(self.problem)
+        return not self.problem
 
     def _tell_refusals(self, refused: Sequence[dict[str, Any]]) -> None:
         for one in refused[:1]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from visiondrift.collect.frames import Frame
 from visiondrift.collect.keep import Likeness
 from visiondrift.errors import BadInput
-from visiondrift.prediction import UNBIASED, Kept, Slices
+from visiondrift.prediction import Kept, Slices, bias_of
 
 MANIFEST = "manifest.jsonl"
 _QUALITY = 92
@@ -52,7 +52,7 @@ class KeptFrame:
     @property
     def kept(self) -> Kept:
         """The one reason that its event carries: one that leaves the sample unbiased, where there is one."""
-        return min(self.reasons, key=lambda reason: reason not in UNBIASED)
+        return min(self.reasons, key=lambda reason: bias_of(reason) != "")
 
     def encoded(self) -> bytes:
         """The image file: as it was where it was one, else a JPEG."""

@@ -25,6 +25,7 @@ RESERVED_LABELS = frozenset(
         "id",
         "image",
         "image_uri",
+        "kept",
         "label",
         "latency_ms",
         "metadata",
