@@ -20,12 +20,13 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from visiondrift.cli.tables import console, table_of
 from visiondrift.collect.delivery import ExporterSink
 from visiondrift.collect.keep import Policy
-from visiondrift.collect.likeness import Looker, mean_direction
+from visiondrift.collect.likeness import Looker
 from visiondrift.collect.run import Collector, Job, Judged, Progress
 from visiondrift.collect.sinks import FolderSink, Sink
 from visiondrift.collect.sources import Source, check_source
 from visiondrift.config import Config
 from visiondrift.config.collect import SourceConfig
+from visiondrift.drift.similarity import mean_direction
 from visiondrift.errors import BadInput
 from visiondrift.intake.embedder import Embedder, embedder_of
 from visiondrift.reference import load_reference, rfc3339
@@ -146,7 +147,10 @@ def _reference(config: Config, job: Job, embedder: Embedder) -> NDArray[np.float
         return None
     # Its embeddings must be of the CLIP that embeds here, even where the model's client makes others.
     reference = load_reference(directory, embedder=embedder.identity, dimension=embedder.dimension)
-    return mean_direction(reference.sample.of_unit_length().embeddings)
+    try:
+        return mean_direction(reference.sample.of_unit_length().embeddings)
+    except ValueError as error:
+        raise BadInput(f"{directory}: {error}; accepted is a reference of images") from error
 
 
 def _sinks(places: Places, stop: threading.Event, display: "_Display") -> list[Sink]:

@@ -10,19 +10,6 @@ from visiondrift.collect.keep import Likeness
 from visiondrift.intake.embedder import Embedder
 
 
-def mean_direction(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(d,) of length 1, where a reference lies: the mean of its unit embeddings (n, d); rows of NaN are passed over.
-
-    Raises ValueError where no row has an embedding.
-    """
-    present = embeddings[~np.isnan(embeddings).any(axis=1)]
-    if not len(present):
-        msg = "the reference has no embeddings"
-        raise ValueError(msg)
-    mean = present.mean(axis=0, dtype=np.float64)
-    return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)
-
-
 class Looker:
     """Embeds frames and compares them. ``prompts`` and ``references`` (d,) are by the number of their source.
 
