@@ -147,7 +147,10 @@ class PredictionEvent:
 
 @dataclass(frozen=True)
 class Rejection:
-    """An event that was refused at intake: where in its batch, which field, why (a bounded code and a sentence)."""
+    """An event that was refused at intake: where in its batch, which field, why (a bounded code and a sentence).
+
+    ``in_sample`` says whether the log counts it: where only a share of the events is kept, so are the refusals.
+    """
 
     index: int
     id: str | None
@@ -155,6 +158,7 @@ class Rejection:
     reason: Reason
     message: str
     model: str = UNKNOWN_MODEL
+    in_sample: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -327,6 +327,7 @@ def test_frames_reach_a_running_exporter_and_only_those_of_chance_and_clock_its_
         scene(number).save(images / f"{number:02}.png")
     to = ("--slice", "camera=left", "--version", "7")
     with running_exporter(tmp_path, config=config) as exporter:
+        until(lambda: "is loaded" in exporter.words(), seconds=120, what="a loaded CLIP")
         by_the_clock = collect(images, "--every", "1ms", *to, "--to-exporter", exporter.url)
         unlike = collect(images, "--name", "odd", "--unlike", "1", *to, "--to-exporter", exporter.url)
         census = SqliteLog(exporter.state / "predictions.sqlite").census()

@@ -82,10 +82,13 @@ class RejectedEvent(_Shape):
 
 
 class Outcome(_Shape):
-    """All events but the rejected ones are durable: they survive a power cut."""
+    """All events but the rejected and the sampled-out ones are durable: they survive a power cut."""
 
     stored: int
     duplicates: int
+    sampled_out: int | None = Field(
+        default=None, description="Valid events that the sampling of their model does not keep; left out where none."
+    )
     rejected: list[RejectedEvent]
 
 

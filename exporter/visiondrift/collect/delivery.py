@@ -22,7 +22,7 @@ from visiondrift.errors import BadInput
 
 _MOST_WAITING_BYTES = 64 * 2**20
 _BATCH_EVENTS, _BATCH_BYTES = 16, 8 * 2**20
-_TIMEOUT = 60.0
+_TIMEOUT = 120.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 _LAST_SECONDS = 10.0
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 507})

@@ -34,6 +34,7 @@ def check_monitoring(value: Mapping[str, Any]) -> Iterator[Finding]:
             seen[name] = index
         for key in ("classes", "slices"):
             yield from _repeated(_list(_map(model), key), (*where, key))
+        yield from _rare_classes(_map(model), where)
     yield from dict.fromkeys(_paces(value))
     yield from _sources(value)
 
@@ -102,6 +103,16 @@ def _paces(value: Mapping[str, Any]) -> Iterator[Finding]:
                 f"accepted is at most {shortest}"
             )
             yield Finding(every_at if every_at in _given(value, every_at) else windows_at, text)
+
+
+def _rare_classes(model: Mapping[str, Any], where: Where) -> Iterator[Finding]:
+    classes = _list(model, "classes")
+    for index, name in enumerate(_list(_map(_map(model.get("sampling")).get("always")), "rare_classes")):
+        if isinstance(name, str) and name not in classes:
+            known = [known for known in classes if isinstance(known, str)]
+            accepted = f"accepted is {one_of(known)}" if known else "accepted is none, as it lists no classes"
+            text = f"the model has no class {name!r}{did_you_mean(name, known)}; {accepted}"
+            yield Finding((*where, "sampling", "always", "rare_classes", index), text)
 
 
 def _sources(value: Mapping[str, Any]) -> Iterator[Finding]:

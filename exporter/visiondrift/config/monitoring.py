@@ -255,6 +255,27 @@ class EmbeddingConfig(Strict):
     dimension: int = Field(ge=2, le=8192, description="How many numbers one embedding has.")
 
 
+class AlwaysConfig(Strict):
+    """Events that are kept beside the share, each marked with its rule, and read by no drift window."""
+
+    low_confidence: bool = Field(default=False, description="Those whose top confidence is below low_confidence_below.")
+    rare_classes: tuple[ClassName, ...] = Field(default=(), description="Those predicted as one of these classes.")
+    unlike: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="Outliers: those of at most this cosine to the reference's mean direction. Every image is embedded "
+        "then.",
+    )
+
+
+class SamplingConfig(Strict):
+    """What is kept of a model with more traffic than anybody needs."""
+
+    rate: float = Field(gt=0, le=1, description="Share of the events that is kept by chance: what drift windows read.")
+    always: AlwaysConfig = Field(default=AlwaysConfig(), description="What is kept beside it.")
+
+
 class ModelConfig(Strict):
     """One watched model. Fields left out come from ``defaults``."""
 
@@ -270,6 +291,9 @@ class ModelConfig(Strict):
     )
     embedding: EmbeddingConfig | None = Field(
         default=None, description="For embeddings that the client sends; left out, this service embeds the images."
+    )
+    sampling: SamplingConfig | None = Field(
+        default=None, description="What to keep of a busy model; left out, every event is kept."
     )
     evaluate_every: Duration | None = Field(default=None, description=_EVERY)
     windows: Windows | None = Field(default=None, description=_WINDOWS)
@@ -299,6 +323,7 @@ class WatchedModel(Strict):
     max_slices: int
     max_versions: int
     max_classes: int
+    sampling: SamplingConfig | None = None
 
 
 class MonitoringConfig(Strict):
