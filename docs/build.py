@@ -19,7 +19,8 @@ import yaml
 
 from visiondrift.cli import app
 from visiondrift.config import Config, ConfigKey, config_keys, load_config
-from visiondrift.config.monitoring import Label, Name, Windows
+from visiondrift.config.entries import Name
+from visiondrift.config.monitoring import Label, Windows
 from visiondrift.config.schema import MONITORING_FILE, THRESHOLDS_FILE
 from visiondrift.config.thresholds import AUTO
 from visiondrift.config.units import DURATION_WORDS, RATE_WORDS, SIZE_WORDS

@@ -96,6 +96,7 @@ class Counts:
         self.events: Counter[str] = Counter()
         self.outcomes: list[tuple[Appended, tuple[Rejection, ...]]] = []
         self.commits: list[float] = []
+        self.sampled: Counter[str] = Counter()
         self.seconds = 0.0
         self.embeddings: list[tuple[int, bool]] = []
         self.failures: Counter[str] = Counter()
@@ -105,6 +106,9 @@ class Counts:
 
     def stored(self, appended: Appended, rejections: Sequence[Rejection]) -> None:
         self.outcomes.append((appended, tuple(rejections)))
+
+    def sampled_out(self, model: str, events: int) -> None:
+        self.sampled[model] += events
 
     def committed(self, seconds: float) -> None:
         self.commits.append(seconds)

@@ -78,6 +78,7 @@ STREAMS = st.fixed_dictionaries(
         "embedder": st.sampled_from(["clip", "other-clip"]),
         "classes": st.sampled_from([CLASSES, CLASSES[::-1]]),
         "time": st.integers(0, 40).map(float),
+        "kept": st.sampled_from(["", "uniform", "prompt", "low_confidence"]),
     }
 )
 EVENTS = st.builds(

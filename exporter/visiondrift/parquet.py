@@ -15,6 +15,8 @@ column                 written as                                            als
 ``image_<property>``   float32, one for each of ``PROPERTIES``; null where   any number; all of them or none
                        the image was not measured
 ``image_layout``       list<float32>; null as the properties                 may be left out
+``kept``               string, for what the event was kept; null where       dictionary; rows with a reason that
+                       whatever it shows; only where some have a reason      chose them by what they show are not read
 a slice label          string; null where an event has none                  dictionary
 =====================  ====================================================  ========================================
 
@@ -39,7 +41,7 @@ from numpy.typing import NDArray
 
 from visiondrift.config.monitoring import RESERVED_LABELS
 from visiondrift.errors import BadInput
-from visiondrift.prediction import LAYOUT_SIDE, PROPERTIES, Sample
+from visiondrift.prediction import KEPT, LAYOUT_SIDE, PROPERTIES, Sample, bias_of
 
 CONFIDENCE = "confidence_"
 """What the name of a confidence column begins with; the class follows."""
@@ -48,6 +50,7 @@ MEASURED = tuple(f"image_{name}" for name in PROPERTIES)
 """The columns of the properties of images."""
 
 LAYOUT = "image_layout"
+KEPT_FOR = "kept"
 
 _METADATA = b"visiondrift"
 _NAMING = ("predicted_class", "label")  # the columns whose values are classes
@@ -86,7 +89,9 @@ def read_sample(path: Path, *, classes: Sequence[str] | None = None, slices: Seq
         labels=columns.true(names),
         properties=properties,
         layouts=None if properties is None else columns.layouts(properties),
-    )
+        biases=columns.biases(),
+    ).unbiased()
+    times = sample.times
     ascending = bool(np.all(times[1:] >= times[:-1]))
     return sample if ascending else sample.take(np.argsort(times, kind="stable"))
 
@@ -121,6 +126,8 @@ def write_sample(path: Path, sample: Sample) -> None:
             columns[name] = pa.array(sample.properties[:, index], pa.float32(), mask=~sample.has_properties)
     if sample.layouts is not None:
         columns[LAYOUT] = _lists(sample.layouts, sample.has_properties)
+    if sample.biases is not None:
+        columns[KEPT_FOR] = pa.array(sample.biases, pa.string(), mask=np.asarray(sample.biases == "", dtype=bool))
     if sample.dimension:
         columns["embedding"] = _lists(sample.embeddings, sample.has_embedding)
     notes = json.dumps({"format": 1, "dimension": sample.dimension})
@@ -196,7 +203,7 @@ class _Columns:
 
     @staticmethod
     def _is_wanted(field: Any) -> bool:
-        known = {"time", "id", "embedding", *_NAMING, "latency_ms", *MEASURED, LAYOUT}
+        known = {"time", "id", "embedding", *_NAMING, "latency_ms", *MEASURED, LAYOUT, KEPT_FOR}
         if field.name in known or field.name.startswith(CONFIDENCE):
             return True
         return field.name not in RESERVED_LABELS and not pa.types.is_nested(field.type)
@@ -209,6 +216,7 @@ class _Columns:
             "label": "text, null where unknown",
             "id": "text or whole numbers",
             "latency_ms": "numbers, null where not given",
+            KEPT_FOR: f"one of {', '.join(KEPT)}, null where everything was sent",
             LAYOUT: f"a list of {LAYOUT_SIDE**2} floats in every row, null where the image was not measured",
         } | dict.fromkeys(MEASURED, f"finite numbers, null where not measured, and all of {', '.join(MEASURED)}")
         accepted = words.get(
@@ -384,6 +392,15 @@ class _Columns:
             matrix = given
         matrix[np.isnan(properties[:, 0])] = np.nan
         return matrix
+
+    def biases(self) -> NDArray[np.object_] | None:
+        """(n,) for what each event was kept, "" where whatever it shows; None without such a column."""
+        if KEPT_FOR not in self.names:
+            return None
+        given = self.texts(KEPT_FOR)
+        unknown = np.array([reason not in ("", *KEPT) for reason in given], dtype=bool)
+        self._refuse_rows(KEPT_FOR, unknown, lambda row: f"holds {given[row]!r}")
+        return np.array([bias_of(reason) for reason in given], dtype=object)
 
     def embeddings(self) -> NDArray[np.float32]:
         """(n, d) with NaN rows where missing; d is 0 where the file has no embedding at all."""

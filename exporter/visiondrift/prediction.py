@@ -44,6 +44,24 @@ UNKNOWN_MODEL = "unknown"
 """What a model that is not configured is counted as."""
 
 
+Kept = Literal["uniform", "every", "distinct", "prompt", "similar", "unlike", "low_confidence", "outlier", "rare_class"]
+KEPT: tuple[Kept, ...] = get_args(Kept)
+"""Why an event is there at all, where not everything is sent. uniform: drawn by chance. every: its time had come.
+distinct: its time had come, and it was no near-duplicate. prompt, similar, unlike: it showed what was looked for.
+low_confidence, outlier, rare_class: it is one of those that are always kept. None of these: everything was sent.
+"""
+
+_UNBIASED = frozenset({"", "uniform", "every"})
+
+
+def bias_of(kept: Kept | Literal[""]) -> Kept | Literal[""]:
+    """The reason itself where it chose by what an event shows; "" where chance or the clock did, or all was sent.
+
+    Only events without a bias say what there is, so windows, moments and evaluations read no others.
+    """
+    return "" if kept in _UNBIASED else kept
+
+
 PROPERTIES = (
     "brightness",
     "contrast",
@@ -105,7 +123,8 @@ class PredictionEvent:
     """One prediction, validated.
 
     ``time`` is in seconds since the epoch (UTC). ``embedding`` is (d,) float32 of unit length, made by ``embedder``;
-    ``confidences`` is (C,) float32 in the order of ``classes``. Either may be missing, not both.
+    ``confidences`` is (C,) float32 in the order of ``classes``. Either may be missing, not both. ``kept`` says why it
+    was kept, "" where all is.
     """
 
     id: str
@@ -123,11 +142,15 @@ class PredictionEvent:
     image_uri: str | None = None
     trace_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    kept: Kept | Literal[""] = ""
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """An event that was refused at intake: where in its batch, which field, why (a bounded code and a sentence)."""
+    """An event that was refused at intake: where in its batch, which field, why (a bounded code and a sentence).
+
+    ``in_sample`` says whether the log counts it: where only a share of the events is kept, so are the refusals.
+    """
 
     index: int
     id: str | None
@@ -135,6 +158,7 @@ class Rejection:
     reason: Reason
     message: str
     model: str = UNKNOWN_MODEL
+    in_sample: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +171,8 @@ class Sample:
     ``latency_ms`` (n,) float64, NaN where not given; ``ids`` (n,) object array of str; ``labels`` (n,) int32 index into
     ``classes`` of the true class, -1 where unknown; None where no event has one. ``properties`` (n, P) float32 in the
     order of ``PROPERTIES`` and ``layouts`` (n, LAYOUT_SIDE²) float32, with NaN rows where no image was measured; both
-    None where none was.
+    None where none was. ``biases`` (n,) object array of str, for what each event was kept, "" where whatever it shows;
+    None where that is so of all.
     """
 
     times: NDArray[np.float64]
@@ -161,6 +186,7 @@ class Sample:
     labels: NDArray[np.int32] | None = None
     properties: NDArray[np.float32] | None = None
     layouts: NDArray[np.float32] | None = None
+    biases: NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -213,7 +239,12 @@ class Sample:
             labels=None if self.labels is None else self.labels[rows],
             properties=None if self.properties is None else self.properties[rows],
             layouts=None if self.layouts is None else self.layouts[rows],
+            biases=None if self.biases is None else self.biases[rows],
         )
+
+    def unbiased(self) -> "Sample":
+        """The events that were kept whatever they show."""
+        return self if self.biases is None else replace(self.take(self.biases == ""), biases=None)
 
     def of_unit_length(self) -> "Sample":
         """The same with every embedding scaled to length 1, as intake keeps them: what comes from a file may not be."""
@@ -258,6 +289,7 @@ def sample_of(events: Sequence[PredictionEvent], *, classes: tuple[str, ...], di
     confidences = np.full((len(ordered), len(classes)), np.nan, dtype=np.float32)
     column_of = {name: index for index, name in enumerate(classes)}
     measured = any(event.image_stats is not None for event in ordered)
+    biases = [bias_of(event.kept) for event in ordered]
     properties = np.full((len(ordered), len(PROPERTIES)), np.nan, dtype=np.float32) if measured else None
     layouts = np.full((len(ordered), LAYOUT_SIDE**2), np.nan, dtype=np.float32) if measured else None
     for row, event in enumerate(ordered):
@@ -282,4 +314,5 @@ def sample_of(events: Sequence[PredictionEvent], *, classes: tuple[str, ...], di
         latency_ms=np.array([np.nan if e.latency_ms is None else e.latency_ms for e in ordered], dtype=np.float64),
         properties=properties,
         layouts=layouts,
+        biases=np.array(biases, dtype=object) if any(biases) else None,
     )

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from visiondrift.config.monitoring import NAME
+from visiondrift.config.entries import NAME
 from visiondrift.errors import BadInput, ReferenceUnusable
 from visiondrift.parquet import read_sample, write_sample
 from visiondrift.prediction import Sample

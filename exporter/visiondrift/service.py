@@ -88,6 +88,10 @@ class IntakeCounts:
         for rejection in rejections:
             self._metrics.count("events_rejected", model=rejection.model, reason=rejection.reason)
 
+    def sampled_out(self, model: str, events: int) -> None:
+        """Valid events that the sampling of ``model`` does not keep."""
+        self._metrics.count("events_sampled_out", events, model=model)
+
     def committed(self, seconds: float) -> None:
         """One commit."""
         self._metrics.observe("ingest_commit_duration_seconds", seconds)

@@ -21,6 +21,7 @@ from log_parts import BATCHES, CLASSES, DIMENSION, MIB, QUICKLY, event, new_log,
 from visiondrift.errors import LogError, LogFull
 from visiondrift.log import PredictionLog, WindowQuery
 from visiondrift.log.memory import MemoryLog
+from visiondrift.log.moments import BlockQuery
 from visiondrift.log.schema import PAGE_BYTES, STEPS, migrate
 from visiondrift.log.sqlite import SqliteLog
 from visiondrift.prediction import PredictionEvent, Sample
@@ -180,6 +181,30 @@ class TestMissingValues:
         sample = log.window(query()).sample
         np.testing.assert_array_equal(sample.confidences, np.array([[np.nan, np.nan, 0.5]], np.float32))
         assert sample.predicted.tolist() == [2]
+
+
+class TestWhatWasKeptForWhatItShows:
+    def test_a_window_leaves_it_out(self, log: PredictionLog) -> None:
+        log.append([event(1), event(2, kept="prompt"), event(3, kept="uniform"), event(4, kept="every")], [], now=9.0)
+        window = log.window(query())
+        assert (ids(window.sample), window.total, window.sample.biases) == (["e1", "e3", "e4"], 3, None)
+
+    def test_it_can_be_asked_for_and_says_why(self, log: PredictionLog) -> None:
+        log.append([event(1), event(2, kept="prompt"), event(3, kept="uniform")], [], now=9.0)
+        sample = log.window(query(biased=True)).sample
+        assert ids(sample) == ["e1", "e2", "e3"]
+        assert sample.biases is not None
+        assert sample.biases.tolist() == ["", "prompt", ""]
+
+    def test_it_is_no_stream_and_yet_held(self, log: PredictionLog) -> None:
+        log.append([event(1), event(2, kept="outlier")], [], now=9.0)
+        census = log.census()
+        assert ([stream.rows for stream in census.streams], census.events) == ([1], 2)
+
+    def test_it_is_in_no_block(self, log: MemoryLog | SqliteLog) -> None:
+        log.append([event(1), event(2, kept="unlike"), event(3)], [], now=9.0)
+        asked = BlockQuery(model="digits", version="1", embedder="clip", since=0.0, until=100.0, seconds=10.0)
+        assert log.rows_by_block(asked) == {0: 2}
 
 
 class TestIdempotency:
@@ -367,14 +392,15 @@ class TestThreads:
 
 
 QUERIES = st.builds(
-    lambda since, length, limit, which, embedder: query(
-        since=float(since), until=float(since + length), limit=limit, slice=which, embedder=embedder
+    lambda since, length, limit, which, embedder, biased: query(
+        since=float(since), until=float(since + length), limit=limit, slice=which, embedder=embedder, biased=biased
     ),
     st.integers(0, 40),
     st.integers(0, 40),
     st.integers(1, 30),
     st.sampled_from([None, ("camera", "c0"), ("site", "n")]),
     st.sampled_from(["clip", "other-clip"]),
+    st.booleans(),
 )
 
 
@@ -413,6 +439,7 @@ class TestAnyHistory:
             and (sent.embedding is None or sent.embedder == asked.embedder)
             and (asked.slice is None or asked.slice in sent.slices)
             and asked.since <= sent.time < asked.until
+            and (asked.biased or sent.kept in {"", "uniform"})
         }
         assert window.total == len(expected)
         assert len(window.sample) == min(len(expected), asked.limit)
@@ -442,7 +469,7 @@ def test_the_file_and_the_list_answer_alike(
     assert left.sample.slices.keys() == right.sample.slices.keys()
     for label, column in left.sample.slices.items():
         assert column.tolist() == right.sample.slices[label].tolist()
-    for name in ("times", "embeddings", "confidences", "predicted", "latency_ms", "properties", "layouts"):
+    for name in ("times", "embeddings", "confidences", "predicted", "latency_ms", "properties", "layouts", "biases"):
         np.testing.assert_array_equal(getattr(left.sample, name), getattr(right.sample, name))
 
 

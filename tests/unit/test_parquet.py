@@ -1,6 +1,7 @@
 """The Parquet format: what is written comes back, what people bring is read, what cannot be used is said."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -362,6 +363,24 @@ def test_a_slice_column_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
     assert refusal(file, slices=["camera"]) == (
         "there is no column camera for the slice label of that name; found are time, predicted_class"
     )
+
+
+def test_rows_kept_for_what_they_show_are_written_and_not_read(tmp_path: Path) -> None:
+    sample = read_sample(write(tmp_path, time=[1.0, 2.0, 3.0], predicted_class=["a", "b", "a"]))
+    biased = replace(sample, biases=np.array(["", "prompt", ""], dtype=object))
+    write_sample(tmp_path / "out.parquet", biased)
+    assert pq.read_table(tmp_path / "out.parquet").column("kept").to_pylist() == [None, "prompt", None]
+    assert read_sample(tmp_path / "out.parquet").times.tolist() == [1.0, 3.0]
+
+
+def test_rows_kept_by_chance_or_the_clock_are_read(tmp_path: Path) -> None:
+    file = write(tmp_path, time=[1.0, 2.0, 3.0], predicted_class=["a"] * 3, kept=["uniform", "every", "unlike"])
+    assert read_sample(file).times.tolist() == [1.0, 2.0]
+
+
+def test_a_reason_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, time=[1.0], predicted_class=["a"], kept=["because"])
+    assert "column kept: row 0 holds 'because'; accepted is one of uniform, every" in refusal(file)
 
 
 def test_what_is_not_a_parquet_file_is_refused(tmp_path: Path) -> None:

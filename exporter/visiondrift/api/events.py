@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from visiondrift.intake.fields import MAX_ID, MAX_SLICE_VALUE, MAX_TEXT
-from visiondrift.prediction import Reason
+from visiondrift.prediction import Kept, Reason
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Label = Annotated[str, Field(min_length=1, max_length=MAX_SLICE_VALUE, pattern=r"^[^\"'`\\=,{}\x00-\x1f]+$")]
@@ -51,6 +51,11 @@ class Event(_Shape):
     image_uri: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] | None = None
     trace_id: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] | None = None
     metadata: dict[str, Any] | None = Field(default=None, description="Anything else, up to 4 KiB of JSON.")
+    kept: Kept | None = Field(
+        default=None,
+        description="Why the client kept this event, where it does not send all. Only uniform and every leave "
+        "a fair sample, as no reason does: events kept for what they show are stored, but no drift window reads them.",
+    )
 
 
 class Batch(_Shape):
@@ -77,10 +82,13 @@ class RejectedEvent(_Shape):
 
 
 class Outcome(_Shape):
-    """All events but the rejected ones are durable: they survive a power cut."""
+    """All events but the rejected and the sampled-out ones are durable: they survive a power cut."""
 
     stored: int
     duplicates: int
+    sampled_out: int | None = Field(
+        default=None, description="Valid events that the sampling of their model does not keep; left out where none."
+    )
     rejected: list[RejectedEvent]
 
 

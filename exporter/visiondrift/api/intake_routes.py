@@ -65,10 +65,11 @@ def intake_routes(services: Services) -> APIRouter:
             del body
             appended = await asyncio.wrap_future(receipt.appended)
         rejected = [_told(rejection) for rejection in receipt.rejections]
-        if not receipt.accepted:
+        if not (receipt.accepted or receipt.sampled_out):
             message = f"none of the {len(rejected)} events is valid; the first: {rejected[0]['message']}"
             raise Failure(422, "nothing_valid", message, more={"rejected": rejected})
-        return JSONResponse({"stored": appended.stored, "duplicates": appended.duplicates, "rejected": rejected})
+        out = {"sampled_out": receipt.sampled_out} if receipt.sampled_out else {}
+        return JSONResponse({"stored": appended.stored, "duplicates": appended.duplicates, **out, "rejected": rejected})
 
     @router.post(
         "/v1/predictions", summary="Send predictions", response_model=Outcome, responses=RESPONSES, status_code=200
@@ -81,7 +82,7 @@ def intake_routes(services: Services) -> APIRouter:
 
         Arrow columns: `id`, `time` (timestamp, or epoch seconds), `model`, `version`, `embedding` (list of float16,
         float32 or float64), `confidence_<class>`, `predicted_class`, `latency_ms`, `image` (binary), `image_uri`,
-        `trace_id`, `metadata` (JSON text); any other column is a slice label. Null means not given.
+        `trace_id`, `metadata` (JSON text), `kept`; any other column is a slice label. Null means not given.
         """
         kind = _content_type(request, (JSON, ARROW))
         return await take(request, _json if kind == JSON else _arrow)

@@ -13,11 +13,13 @@ import typer
 from rich.console import Console
 
 from visiondrift import __version__
+from visiondrift.cli.collect import app as collect_app
 from visiondrift.cli.config import app as config_app
 from visiondrift.cli.evaluate import app as evaluate_app
 from visiondrift.cli.files import app as files_app
 from visiondrift.cli.references import app as references_app
 from visiondrift.cli.run import app as run_app
+from visiondrift.cli.similarity import app as similarity_app
 from visiondrift.errors import VisionDriftError
 
 BAD_INPUT = 3
@@ -36,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (run_app, config_app, evaluate_app, files_app):
+for group in (run_app, collect_app, config_app, evaluate_app, similarity_app, files_app):
     app.add_typer(group)
 app.add_typer(references_app, name="reference")
 

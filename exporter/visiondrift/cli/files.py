@@ -36,7 +36,7 @@ def export(
     from visiondrift.parquet import write_sample
 
     loaded = with_state(load_config(config), state)
-    sample = from_log(loaded, chosen_model(loaded, model), version, since, until)
+    sample = from_log(loaded, chosen_model(loaded, model), version, since, until, biased=True)
     write_sample(file, sample)
     typer.echo(f"{file}: {len(sample):,} events")
 
@@ -48,8 +48,12 @@ def with_state(config: Config, state: Path | None) -> Config:
     return Overrides(state=state).apply(config)
 
 
-def from_log(config: Config, model: WatchedModel, version: str | None, since: str, until: str) -> Sample:
-    """The events of a model in the log. Raises BadInput where there are none."""
+def from_log(
+    config: Config, model: WatchedModel, version: str | None, since: str, until: str, *, biased: bool = False
+) -> Sample:
+    """The events of a model in the log, with those kept for what they show where ``biased``. Raises BadInput where
+    there are none.
+    """
     from visiondrift.intake.embedder import embedder_of
     from visiondrift.log.sqlite import SqliteLog
 
@@ -79,6 +83,7 @@ def from_log(config: Config, model: WatchedModel, version: str | None, since: st
             classes=model.classes,
             dimension=model.embedding.dimension if model.embedding else embedder.dimension,
             limit=_EVERYTHING,
+            biased=biased,
         )
         sample = log.window(query).sample
     finally:

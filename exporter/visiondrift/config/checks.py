@@ -34,7 +34,9 @@ def check_monitoring(value: Mapping[str, Any]) -> Iterator[Finding]:
             seen[name] = index
         for key in ("classes", "slices"):
             yield from _repeated(_list(_map(model), key), (*where, key))
+        yield from _rare_classes(_map(model), where)
     yield from dict.fromkeys(_paces(value))
+    yield from _sources(value)
 
 
 def check_thresholds(value: Mapping[str, Any], models: Mapping[str, tuple[str, ...]] | None) -> Iterator[Finding]:
@@ -103,6 +105,36 @@ def _paces(value: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(every_at if every_at in _given(value, every_at) else windows_at, text)
 
 
+def _rare_classes(model: Mapping[str, Any], where: Where) -> Iterator[Finding]:
+    classes = _list(model, "classes")
+    for index, name in enumerate(_list(_map(_map(model.get("sampling")).get("always")), "rare_classes")):
+        if isinstance(name, str) and name not in classes:
+            known = [known for known in classes if isinstance(known, str)]
+            accepted = f"accepted is {one_of(known)}" if known else "accepted is none, as it lists no classes"
+            text = f"the model has no class {name!r}{did_you_mean(name, known)}; {accepted}"
+            yield Finding((*where, "sampling", "always", "rare_classes", index), text)
+
+
+def _sources(value: Mapping[str, Any]) -> Iterator[Finding]:
+    """Sources of the same name, and those of models and slices that there are not."""
+    known = slice_labels(value)
+    sources = [_map(source) for source in _list(_map(value.get("collect")), "sources")]
+    names = [source.get("name") for source in sources]
+    for index, source in enumerate(sources):
+        where: Where = ("collect", "sources", index)
+        name, model = names[index], source.get("model")
+        if isinstance(name, str) and name in names[:index]:
+            text = f"the name {name!r} is taken by sources[{names.index(name)}]; accepted is a name of its own for each"
+            yield Finding((*where, "name"), text)
+        if isinstance(model, str) and model not in known:
+            accepted = f"accepted is {one_of(known)}" if known else "accepted is the name of one"
+            text = f"there is no model {model!r}{did_you_mean(model, known)}; {accepted}"
+            yield Finding((*where, "model"), text)
+        elif isinstance(model, str):
+            for label in _map(source.get("slices")):
+                yield from _known_label((*where, "slices", label), label, known[model])
+
+
 def _inherited(key: str, own: Mapping[str, Any], defaults: Mapping[str, Any], index: int) -> tuple[Where, Any]:
     if own.get(key) is not None:
         return ("models", index, key), own[key]
@@ -154,9 +186,14 @@ def _range(signal: Signal) -> str:
 
 def _label(where: Where, slice_: str, labels: tuple[str, ...]) -> Iterator[Finding]:
     label, equals, value = slice_.partition("=")
-    if label and equals and value and label not in labels:
+    if label and equals and value:
+        yield from _known_label(where, label, labels, shape="=...")
+
+
+def _known_label(where: Where, label: str, labels: tuple[str, ...], *, shape: str = "") -> Iterator[Finding]:
+    if label not in labels:
         accepted = (
-            f"accepted is {one_of(f'{known}=...' for known in labels)}"
+            f"accepted is {one_of(f'{known}{shape}' for known in labels)}"
             if labels
             else "accepted is none, as it lists none"
         )

@@ -6,24 +6,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from visiondrift.config.collect import CollectConfig
+from visiondrift.config.entries import Name, Strict, Text, Url
 from visiondrift.config.units import Duration, DurationText, Size, parse_duration
 from visiondrift.config.words import Words, shown
-
-
-class Strict(BaseModel):
-    """Frozen; any key that is not known is an error, and so is a number that is not finite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
 
 RESERVED_LABELS = frozenset(
     {
@@ -32,6 +25,7 @@ RESERVED_LABELS = frozenset(
         "id",
         "image",
         "image_uri",
+        "kept",
         "label",
         "latency_ms",
         "metadata",
@@ -59,14 +53,6 @@ def _not_reserved(label: str) -> str:
     return label
 
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-Name = Annotated[
-    str,
-    Field(pattern=rf"^{NAME.pattern}$"),
-    Words("a name of letters, digits, '.', '_' and '-', at most 63, a letter or digit first"),
-]
-"""A name that is safe in labels, paths and URLs."""
-
 Label = Annotated[
     str,
     Field(pattern=r"^[a-z][a-z0-9_]{0,30}$"),
@@ -74,13 +60,6 @@ Label = Annotated[
     Words("a name of lower-case letters, digits and '_', at most 31, a letter first"),
 ]
 ClassName = Annotated[str, Field(min_length=1, max_length=200), Words("text of 1 to 200 characters")]
-Text = Annotated[str, Field(min_length=1), Words("text that is not empty")]
-Url = Annotated[
-    str,
-    Field(pattern=r"^https?://[^\s/?#]+[^\s]*$"),
-    AfterValidator(lambda url: url.rstrip("/")),
-    Words("an address that begins with http:// or https://"),
-]
 
 
 _BLOCK_WORDS = "auto, a duration such as 30s, or the name of the reference's text column that names scenes or clips"
@@ -288,6 +267,27 @@ class EmbeddingConfig(Strict):
     dimension: int = Field(ge=2, le=8192, description="How many numbers one embedding has.")
 
 
+class AlwaysConfig(Strict):
+    """Events that are kept beside the share, each marked with its rule, and read by no drift window."""
+
+    low_confidence: bool = Field(default=False, description="Those whose top confidence is below low_confidence_below.")
+    rare_classes: tuple[ClassName, ...] = Field(default=(), description="Those predicted as one of these classes.")
+    unlike: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="Outliers: those of at most this cosine to the reference's mean direction. Every image is embedded "
+        "then.",
+    )
+
+
+class SamplingConfig(Strict):
+    """What is kept of a model with more traffic than anybody needs."""
+
+    rate: float = Field(gt=0, le=1, description="Share of the events that is kept by chance: what drift windows read.")
+    always: AlwaysConfig = Field(default=AlwaysConfig(), description="What is kept beside it.")
+
+
 class ModelConfig(Strict):
     """One watched model. Fields left out come from ``defaults``."""
 
@@ -303,6 +303,9 @@ class ModelConfig(Strict):
     )
     embedding: EmbeddingConfig | None = Field(
         default=None, description="For embeddings that the client sends; left out, this service embeds the images."
+    )
+    sampling: SamplingConfig | None = Field(
+        default=None, description="What to keep of a busy model; left out, every event is kept."
     )
     evaluate_every: Duration | None = Field(default=None, description=_EVERY)
     windows: Windows | None = Field(default=None, description=_WINDOWS)
@@ -334,6 +337,7 @@ class WatchedModel(Strict):
     max_slices: int
     max_versions: int
     max_classes: int
+    sampling: SamplingConfig | None = None
 
 
 class MonitoringConfig(Strict):
@@ -346,6 +350,7 @@ class MonitoringConfig(Strict):
     reports: ReportsConfig = Field(default=ReportsConfig(), description="The Evidently reports.")
     thumbnails: ThumbnailsConfig = Field(default=ThumbnailsConfig(), description="Small pictures of the newest frames.")
     calibration: CalibrationConfig = Field(default=CalibrationConfig(), description="Calibrations of references.")
+    collect: CollectConfig = Field(default=CollectConfig(), description="Cameras and folders of `collect`.")
     reference_data: Path = Field(default=Path("../../reference_data"), description="The folder of the references.")
     defaults: MonitorDefaults = Field(
         default=MonitorDefaults(), description="What a model inherits where it says nothing."

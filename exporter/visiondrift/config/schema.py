@@ -141,6 +141,8 @@ def _bounds(metadata: Sequence[Any]) -> str:
         return f" from {low.ge} to {high.le}"
     if low:
         return f" of at least {low.ge}"
+    if above and high:
+        return f" above {above.gt} and at most {high.le}"
     if above and below:
         return f" above {above.gt} and below {below.lt}"
     return f" above {above.gt}" if above else ""

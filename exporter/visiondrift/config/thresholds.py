@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from visiondrift.config.monitoring import Name, Strict
+from visiondrift.config.entries import Name, Strict
 from visiondrift.config.units import Rate
 from visiondrift.config.words import Words, did_you_mean, shown
 from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES, Severity

@@ -18,7 +18,7 @@ from visiondrift.intake.validate import FIELDS
 CONFIDENCE = "confidence_"
 _ACCEPTED = (
     "accepted is an Arrow IPC stream with the columns id, time, model, version, and embedding, confidence_<class>, "
-    "predicted_class, latency_ms, image, image_uri, trace_id, metadata or slice labels as needed"
+    "predicted_class, latency_ms, image, image_uri, trace_id, metadata, kept or slice labels as needed"
 )
 _SCALARS = frozenset(FIELDS) - {"slices", "embedding", "confidences"}
 _MOST_SHARED = 64 * 2**20

@@ -8,10 +8,10 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 from visiondrift.intake.refusal import Refused, shown
-from visiondrift.prediction import Slices
+from visiondrift.prediction import KEPT, Kept, Slices
 
 MAX_ID = 200
 MAX_TEXT = 2048
@@ -112,6 +112,16 @@ def latency(value: object) -> float | None:
             return number
     message = f"latency_ms {shown(value)}: accepted is a finite number of milliseconds, 0 or more"
     raise Refused("latency_ms", "bad_value", message)
+
+
+def kept(value: object) -> Kept | Literal[""]:
+    """Why a client kept the event; "" where it does not say, and so sends all."""
+    if value is None:
+        return ""
+    for known in KEPT:
+        if value == known:
+            return known
+    raise Refused("kept", "bad_value", f"kept {shown(value)}: accepted are {', '.join(KEPT)}, or to leave it out")
 
 
 def metadata(value: object) -> Mapping[str, Any]:

@@ -34,6 +34,10 @@ class IngestCounters(Protocol):
         """What one request came to, once it is durable: stored and duplicates by model, rejections by reason."""
         ...
 
+    def sampled_out(self, model: str, events: int) -> None:
+        """Valid events of ``model`` that its sampling does not keep."""
+        ...
+
     def committed(self, seconds: float) -> None:
         """One commit, however many requests it carried, and however it ended."""
         ...
@@ -168,7 +172,7 @@ class Ingest:
     def _append(self, batch: list[_Request]) -> Appended:
         """One call of the log. Raises LogError, whatever the log raised."""
         events = [event for request in batch for event in request.events]
-        rejections = [rejection for request in batch for rejection in request.rejections]
+        rejections = [rejection for request in batch for rejection in request.rejections if rejection.in_sample]
         started = time.perf_counter()
         try:
             return self._log.append(events, rejections, now=self._clock())

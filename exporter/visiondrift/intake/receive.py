@@ -24,6 +24,7 @@ from visiondrift.intake.image_stats import measure
 from visiondrift.intake.ingest import Ingest, IngestCounters
 from visiondrift.intake.known import KnownSeries
 from visiondrift.intake.refusal import Refused
+from visiondrift.intake.sampling import ReferenceDirections, can_be_told_early, counted, sampled
 from visiondrift.intake.thumbnails import Thumbnails
 from visiondrift.intake.validate import Candidate, Rules, Validator, rejected, rules_of
 from visiondrift.log import Appended
@@ -32,11 +33,15 @@ from visiondrift.prediction import ImageStats, PredictionEvent, Rejection
 
 @dataclass(frozen=True, eq=False)
 class Receipt:
-    """What became of a batch: ``accepted`` events go to the log, whose answer ``appended`` will hold."""
+    """What became of a batch: ``accepted`` events go to the log, whose answer ``appended`` will hold.
+
+    ``sampled_out`` valid events are not kept, as the sampling of their model says.
+    """
 
     accepted: int
     rejections: tuple[Rejection, ...]
     appended: "Future[Appended]"
+    sampled_out: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +76,7 @@ class Intake:
         self._known = known
         self._counters = counters
         self._clock = clock
+        self._direction = ReferenceDirections(config)
         self._compiled: tuple[str, dict[str, Rules]] | None = None
         # A decoded image is up to a hundred times its file; only so many requests may hold one at a time.
         self._decoding = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
@@ -86,14 +92,33 @@ class Intake:
             self._counters.received(model, count)
         try:
             checked = [validator.check(row, index=index, now=now) for index, row in enumerate(rows)]
-            candidates = [item for item in checked if isinstance(item, Candidate)]
+            valid = [item for item in checked if isinstance(item, Candidate)]
+            candidates = [candidate for candidate in valid if self._may_be_kept(candidate)]
             events, refused = self._finish(candidates, now)
         except EmbedderUnavailable:
             self._counters.failed("embedder_error")
             raise
         rejections = [item for item in checked if isinstance(item, Rejection)] + refused
         rejections.sort(key=lambda rejection: rejection.index)
-        return Receipt(len(events), tuple(rejections), self._ingest.enqueue(events, rejections))
+        counted_out = Counter(candidate.event.model for candidate in valid)
+        counted_out.subtract(event.model for event in events)
+        counted_out.subtract(rejection.model for rejection in refused)
+        appended = self._ingest.enqueue(events, [self._in_its_share(rejection) for rejection in rejections])
+        for model, count in (+counted_out).items():
+            self._counters.sampled_out(model, count)
+        return Receipt(len(events), tuple(rejections), appended, sampled_out=(+counted_out).total())
+
+    def _may_be_kept(self, candidate: Candidate) -> bool:
+        """Whether it is worth embedding an event's image: it is kept, or its embedding will tell."""
+        model = candidate.rules.model
+        if not can_be_told_early(candidate.event, model):
+            return True
+        return sampled(candidate.event, model, self._direction) is not None
+
+    def _in_its_share(self, rejection: Rejection) -> Rejection:
+        rules = self._rules().get(rejection.model)
+        policy = rules.model.sampling if rules else None
+        return rejection if policy is None else counted(rejection, policy.rate)
 
     def _rules(self) -> dict[str, Rules]:
         config = self._config()
@@ -108,8 +133,11 @@ class Intake:
         """Embed the images, then admit slices and versions: an event that fails earlier takes no place of theirs."""
         refused: list[Rejection] = []
         events: list[PredictionEvent] = []
-        for candidate, event, picture in self._embedded(candidates, refused):
+        for candidate, whole, picture in self._embedded(candidates, refused):
             model = candidate.rules.model
+            event = sampled(whole, model, self._direction)
+            if event is None:
+                continue
             try:
                 self._known.admit(
                     model.name,

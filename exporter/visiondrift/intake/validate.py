@@ -32,6 +32,7 @@ FIELDS = (
     "image_uri",
     "trace_id",
     "metadata",
+    "kept",
 )
 """Every field that an event may have."""
 _KNOWN = frozenset(FIELDS)
@@ -129,6 +130,7 @@ class Validator:
             image_uri=_optional_text(raw, "image_uri"),
             trace_id=_optional_text(raw, "trace_id"),
             metadata=fields.metadata(raw.get("metadata")),
+            kept=fields.kept(raw.get("kept")),
         )
         return Candidate(index, event, image, rules)
 

@@ -33,7 +33,8 @@ class WindowQuery:
     Events whose embedding another embedder made are left out; events without any embedding belong to every embedder.
     ``slice`` is a (label, value) pair, or None for all. ``classes`` and ``dimension`` give the columns of the answer.
     With more than ``limit`` rows, the answer is an evenly spread subset of ``limit`` rows (never the newest ones
-    alone: that would be another, shorter window).
+    alone: that would be another, shorter window). Events that were kept for what they show are left out unless
+    ``biased``: they say nothing of how much there is.
     """
 
     model: str
@@ -45,6 +46,7 @@ class WindowQuery:
     dimension: int
     limit: int
     slice: tuple[str, str] | None = None
+    biased: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Stream:
-    """One series of events: a model, a version, a set of slice labels; its rows and its newest event time."""
+    """One series of events: a model, a version, a set of slice labels; its rows and its newest event time.
+
+    Events that were kept for what they show belong to none.
+    """
 
     model: str
     version: str
@@ -72,7 +77,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Census:
-    """What the log holds now."""
+    """What the log holds now; ``events`` counts all, those of no stream too."""
 
     streams: tuple[Stream, ...]
     events: int

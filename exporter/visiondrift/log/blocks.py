@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from visiondrift.log import microseconds
 from visiondrift.log.moments import BlockQuery, KeptMoments, MomentKey, kept_bytes, refuse_other_dimension, unpacked
 
-_STREAMS = "SELECT id, slices FROM streams WHERE model = ? AND version = ? AND embedder = ?"
+_STREAMS = "SELECT id, slices FROM streams WHERE model = ? AND version = ? AND embedder = ? AND kept = ''"
 
 # floor(time / seconds) in the arithmetic of numpy, so that an event is in the same block here and where its window is
 # cut into blocks. CAST cuts towards zero, floor() is not in every SQLite.

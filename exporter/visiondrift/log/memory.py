@@ -22,12 +22,12 @@ from visiondrift.log.moments import (
     refuse_other_dimension,
     unpacked,
 )
-from visiondrift.prediction import PredictionEvent, Rejection, Slices, sample_of
+from visiondrift.prediction import PredictionEvent, Rejection, Slices, bias_of, sample_of
 
 _EVENT_BYTES = 512
 """What an event is taken to cost beside its two vectors."""
 
-_StreamKey = tuple[str, str, Slices, str | None, tuple[str, ...]]
+_StreamKey = tuple[str, str, Slices, str | None, tuple[str, ...], str]
 
 
 class MemoryLog:
@@ -89,13 +89,16 @@ class MemoryLog:
             self._refuse_closed()
             rows: Counter[tuple[str, str, Slices]] = Counter()
             newest: dict[tuple[str, str, Slices], float] = {}
-            for (model, version, slices, *_), members in self._streams.items():
+            for (model, version, slices, *_, bias), members in self._streams.items():
+                if bias:
+                    continue
                 name = (model, version, slices)
                 rows[name] += len(members)
                 newest[name] = max(newest.get(name, -np.inf), *(event.time for event in members))
             size = sum(_bytes(event) for members in self._streams.values() for event in members)
             size += self._moment_bytes()
-        return Census(tuple(Stream(*name, rows[name], newest[name]) for name in rows), rows.total(), size)
+            events = sum(map(len, self._streams.values()))
+        return Census(tuple(Stream(*name, rows[name], newest[name]) for name in rows), events, size)
 
     def prune(self, *, older_than: float, max_bytes: int) -> int:
         """Drop old events, oldest first. See ``PredictionLog.prune``."""
@@ -122,8 +125,8 @@ class MemoryLog:
             return dict(
                 Counter(
                     math.floor(event.time / query.seconds)
-                    for (model, version, slices, embedder, _), members in self._streams.items()
-                    if (model, version, embedder) == (query.model, query.version, query.embedder)
+                    for (model, version, slices, embedder, _, bias), members in self._streams.items()
+                    if (model, version, embedder, bias) == (query.model, query.version, query.embedder, "")
                     and (query.slice is None or query.slice in slices)
                     for event in members
                     if since <= microseconds(event.time) < until
@@ -222,14 +225,15 @@ def _bytes(event: PredictionEvent) -> int:
 
 def _stream_key(event: PredictionEvent) -> _StreamKey:
     embedder = None if event.embedding is None else event.embedder
-    return event.model, event.version, event.slices, embedder, event.classes
+    return event.model, event.version, event.slices, embedder, event.classes, bias_of(event.kept)
 
 
 def _matches(key: _StreamKey, query: WindowQuery) -> bool:
-    model, version, slices, embedder, _ = key
+    model, version, slices, embedder, _, bias = key
     return (
         (model, version) == (query.model, query.version)
         and embedder in (None, query.embedder)
+        and (query.biased or not bias)
         and (query.slice is None or query.slice in slices)
     )
 

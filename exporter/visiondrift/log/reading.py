@@ -45,6 +45,7 @@ class _Stream:
     id: int
     slices: dict[str, str]
     classes: tuple[str, ...]
+    bias: str
     rows: int
 
 
@@ -53,6 +54,7 @@ class _Part:
     """What was read of one stream: n rows, by column, and their three matrices."""
 
     slices: dict[str, str]
+    bias: str
     columns: tuple[tuple[Any, ...], ...]
     embeddings: NDArray[np.float32]
     confidences: NDArray[np.float32]
@@ -88,17 +90,17 @@ def _span(query: WindowQuery) -> tuple[int, int]:
 
 def _streams(connection: sqlite3.Connection, query: WindowQuery) -> list[_Stream]:
     found = connection.execute(
-        "SELECT id, slices, classes FROM streams WHERE model = ? AND version = ?"
-        " AND (embedder IS NULL OR embedder = ?) ORDER BY id",
-        (query.model, query.version, query.embedder),
+        "SELECT id, slices, classes, kept FROM streams WHERE model = ? AND version = ?"
+        " AND (embedder IS NULL OR embedder = ?) AND (kept = '' OR ?) ORDER BY id",
+        (query.model, query.version, query.embedder, query.biased),
     ).fetchall()
     streams = []
-    for stream_id, slices_json, classes_json in found:
+    for stream_id, slices_json, classes_json, bias in found:
         slices = json.loads(slices_json)
         if query.slice is not None and slices.get(query.slice[0]) != query.slice[1]:
             continue
         rows = connection.execute(_COUNT, (stream_id, *_span(query))).fetchone()[0]
-        streams.append(_Stream(stream_id, slices, tuple(json.loads(classes_json)), rows))
+        streams.append(_Stream(stream_id, slices, tuple(json.loads(classes_json)), bias, rows))
     return streams
 
 
@@ -120,7 +122,7 @@ def _part(stream: _Stream, rows: list[tuple[Any, ...]], query: WindowQuery) -> _
     known = [index for index, name in enumerate(stream.classes) if name in column_of]
     confidences[:, [column_of[stream.classes[index]] for index in known]] = vectors[:, known]
     stats = _matrix(columns[6], ImageStats.LENGTH)
-    return _Part(stream.slices, columns, _matrix(columns[5], query.dimension), confidences, stats)
+    return _Part(stream.slices, stream.bias, columns, _matrix(columns[5], query.dimension), confidences, stats)
 
 
 def _matrix(blobs: Sequence[bytes | None], width: int) -> NDArray[np.float32]:
@@ -150,12 +152,17 @@ def _joined(parts: list[_Part], query: WindowQuery) -> Sample:
         latency_ms=np.array(latency, dtype=np.float64),
         properties=properties,
         layouts=layouts,
+        biases=_biases(parts) if any(part.bias for part in parts) else None,
     )
     return sample.take(np.argsort(sample.times, kind="stable"))
 
 
 def _labelled(parts: list[_Part], label: str) -> NDArray[np.object_]:
     return np.concatenate([np.full(len(part), part.slices.get(label, ""), dtype=object) for part in parts])
+
+
+def _biases(parts: list[_Part]) -> NDArray[np.object_]:
+    return np.concatenate([np.full(len(part), part.bias, dtype=object) for part in parts])
 
 
 def _stacked(blocks: list[NDArray[np.float32]], width: int) -> NDArray[np.float32]:

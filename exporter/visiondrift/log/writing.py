@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.log import Appended, microseconds
-from visiondrift.prediction import PredictionEvent, Rejection, Slices
+from visiondrift.prediction import PredictionEvent, Rejection, Slices, bias_of
 
-StreamKey = tuple[str, str, Slices, str | None, tuple[str, ...]]
-"""What a stream's events share: model, version, slices, embedder (None where there is no embedding), classes."""
+StreamKey = tuple[str, str, Slices, str | None, tuple[str, ...], str]
+"""What a stream's events share: model, version, slices, embedder (None where there is no embedding), classes, bias."""
 
 Row = tuple[Any, ...]
 """An event's columns in the order of the table, without the stream."""
@@ -24,9 +24,11 @@ Key = tuple[int, int, str]
 """Where an event lies: stream, microseconds, id."""
 
 _FIND_STREAM = """SELECT id FROM streams
-    WHERE model = ? AND version = ? AND slices = ? AND embedder IS ? AND classes = ?"""
+    WHERE model = ? AND version = ? AND slices = ? AND embedder IS ? AND classes = ?
+    AND kept = ?"""
 
-_ADD_STREAM = "INSERT INTO streams (model, version, slices, embedder, classes) VALUES (?, ?, ?, ?, ?) RETURNING id"
+_ADD_STREAM = """INSERT INTO streams (model, version, slices, embedder, classes, kept) VALUES (?, ?, ?, ?, ?, ?)
+    RETURNING id"""
 
 _ADD_ROW = """INSERT INTO predictions (stream, time_us, id, predicted_class, latency_ms, image_uri, trace_id, metadata,
     confidences, embedding, image_stats) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -124,12 +126,12 @@ def _blob(vector: NDArray[np.float32] | None) -> bytes | None:
 
 def _stream_key(event: PredictionEvent) -> StreamKey:
     embedder = None if event.embedding is None else event.embedder
-    return event.model, event.version, event.slices, embedder, event.classes
+    return event.model, event.version, event.slices, embedder, event.classes, bias_of(event.kept)
 
 
 def _stream_id(connection: sqlite3.Connection, stream: StreamKey) -> int:
-    model, version, slices, embedder, classes = stream
-    values = (model, version, json.dumps(dict(slices), sort_keys=True), embedder, json.dumps(classes))
+    model, version, slices, embedder, classes, kept = stream
+    values = (model, version, json.dumps(dict(slices), sort_keys=True), embedder, json.dumps(classes), kept)
     found = connection.execute(_FIND_STREAM, values).fetchone()
     if found is None:
         found = connection.execute(_ADD_STREAM, values).fetchone()

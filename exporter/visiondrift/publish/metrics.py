@@ -34,6 +34,7 @@ LIVE_METRICS: tuple[LiveMetric, ...] = (
     LiveMetric("events_stored", "Events that are durable in the log", ("model",)),
     LiveMetric("events_duplicate", "Events whose id was stored before", ("model",)),
     LiveMetric("events_rejected", "Events refused at intake", ("model", "reason")),
+    LiveMetric("events_sampled_out", "Valid events that the sampling of their model did not keep", ("model",)),
     LiveMetric("ingest_failures", "Requests that could not be stored", ("reason",)),
     LiveMetric("embeddings", "Images embedded", ()),
     LiveMetric("embedding_failures", "Batches of images that the embedder failed on", ()),

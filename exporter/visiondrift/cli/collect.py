@@ -1,0 +1,148 @@
+"""``collect``: frames in from cameras, videos and folders, of which some are kept."""
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption, chosen_model
+from visiondrift.cli.files import moment
+from visiondrift.config import Config, load_config
+from visiondrift.config.collect import is_stream
+from visiondrift.config.monitoring import WatchedModel
+from visiondrift.config.units import parse_duration
+from visiondrift.errors import BadInput
+from visiondrift.prediction import Slices
+
+app = typer.Typer()
+
+
+@app.command()
+def collect(
+    source: Annotated[
+        str | None, typer.Argument(help="A stream's URL, a video, an image, a folder, or a source in monitoring.yml.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    look: Annotated[str, typer.Option(help="How often a frame of a stream or video is looked at.")] = "1s",
+    every: Annotated[str | None, typer.Option(help="Keep a frame every so often: 10s.")] = None,
+    uniform: Annotated[float | None, typer.Option(help="Keep this share of them, by chance.", min=0.0, max=1.0)] = None,
+    prompt: Annotated[list[str] | None, typer.Option(help="Keep frames that show this; may be repeated.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Least cosine to a prompt.", min=-1.0, max=1.0)] = None,
+    similar: Annotated[
+        float | None, typer.Option(help="Keep frames of at least this cosine to the reference.", min=-1.0, max=1.0)
+    ] = None,
+    unlike: Annotated[
+        float | None, typer.Option(help="Keep frames of at most this cosine to the reference.", min=-1.0, max=1.0)
+    ] = None,
+    distinct: Annotated[
+        float | None,
+        typer.Option(help="Drop frames this like one kept before, by cosine; never uniform ones.", min=-1.0, max=1.0),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the chance of --uniform.")] = 0,
+    start: Annotated[str | None, typer.Option(help="When a recording began: RFC 3339, how long ago, or now.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Wait for new images in the folder.")] = False,
+    name: Annotated[str | None, typer.Option(help="The source's name; from its address where left out.")] = None,
+    model: Annotated[str | None, typer.Option(help="Whose events the frames are; which of several.")] = None,
+    version: Annotated[str, typer.Option(help="The version of that model.")] = "1",
+    slices: Annotated[
+        list[str] | None, typer.Option("--slice", help="A slice of the events: camera=platform-2; may be repeated.")
+    ] = None,
+    to_folder: Annotated[Path | None, typer.Option(help="Keep frames in this folder, with a manifest.")] = None,
+    to_exporter: Annotated[str | None, typer.Option(help="Send frames to the exporter at this address.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="File with the token that the exporter asks for.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Keep nothing; print what each frame resembles.")] = False,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="End after looking at so many frames.")] = None,
+) -> None:
+    """Collect frames until all sources end, or Ctrl-C. Exits 0; 1 where a source or a sink failed; 3 on bad input."""
+    from visiondrift.cli.collecting import Places, collect_frames, jobs_of_settings
+    from visiondrift.collect.keep import Policy
+    from visiondrift.collect.run import Job
+    from visiondrift.collect.sources import Source
+
+    loaded = load_config(config)
+    settings = loaded.monitoring.collect
+    configured = {one.name: one for one in settings.sources}
+    policy = Policy(
+        every=None if every is None else _seconds("--every", every),
+        uniform=uniform,
+        prompts=tuple(prompt or ()),
+        threshold=threshold,
+        similar=similar,
+        unlike=unlike,
+        distinct=distinct,
+        seed=seed,
+    )
+    places = Places(to_folder, to_exporter, token_file)
+    if source is None or source in configured:
+        if policy != Policy(seed=seed):
+            raise BadInput(
+                "what is kept of the sources in monitoring.yml is said there; accepted is a URL or a path beside it"
+            )
+        if not configured:
+            raise BadInput("there is nothing to read: name a URL or a path, or list collect.sources in monitoring.yml")
+        chosen = settings.sources if source is None else (configured[source],)
+        jobs = jobs_of_settings(loaded, chosen)
+        places = places.or_else(
+            Places(
+                settings.folder and loaded.path(settings.folder),
+                settings.exporter,
+                settings.token_file and loaded.path(settings.token_file),
+            )
+        )
+    else:
+        bounds = loaded.monitoring.intake
+        place = Source(
+            name=name or _name_of(source),
+            address=source,
+            look=_seconds("--look", look),
+            start=_start(start),
+            watch=watch,
+            max_pixels=bounds.max_image_pixels,
+            max_bytes=bounds.max_image_bytes,
+        )
+        watched = _model(loaded, model, needed=bool(to_exporter or policy.needs_reference))
+        labels = _labels(slices or (), watched)
+        jobs = (Job(place, policy, watched.name if watched else "", version, labels),)
+    raise typer.Exit(collect_frames(loaded, jobs, places, dry_run=dry_run, max_frames=max_frames))
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise BadInput(f"{option}: {error}") from error
+
+
+def _start(text: str | None) -> float | None:
+    if text is None:
+        return None
+    now = time.time()
+    return now if text == "now" else moment(text, now)
+
+
+def _name_of(address: str) -> str:
+    """A name for a source that was given none: its file, folder or host."""
+    place = (urlsplit(address).hostname or "") if is_stream(address) else Path(address).resolve().stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", place).strip("-._")[:63] or "source"
+
+
+def _model(config: Config, name: str | None, *, needed: bool) -> WatchedModel | None:
+    if name is None and not needed and len(config.models) > 1:
+        return None
+    return chosen_model(config, name)
+
+
+def _labels(given: Sequence[str], model: WatchedModel | None) -> Slices:
+    known = model.slices if model else ()
+    pairs = {}
+    for text in given:
+        label, equals, value = text.partition("=")
+        if not (equals and value) or label not in known:
+            accepted = ", ".join(f"{label}=..." for label in known) or "none: the model has no slices"
+            raise BadInput(f"--slice {text}: accepted is {accepted}")
+        pairs[label] = value
+    return tuple(sorted(pairs.items()))

@@ -1,0 +1,305 @@
+"""Runs a collection from the command line: builds its parts, shows how it goes, and ends on Ctrl-C with a summary."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress as Bars
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from visiondrift.cli.tables import console, table_of
+from visiondrift.collect.delivery import ExporterSink
+from visiondrift.collect.keep import Policy
+from visiondrift.collect.likeness import Looker
+from visiondrift.collect.run import Collector, Job, Judged, Progress
+from visiondrift.collect.sinks import FolderSink, Sink
+from visiondrift.collect.sources import Source, check_source
+from visiondrift.config import Config
+from visiondrift.config.collect import SourceConfig
+from visiondrift.drift.similarity import mean_direction
+from visiondrift.errors import BadInput
+from visiondrift.intake.embedder import Embedder, embedder_of
+from visiondrift.reference import load_reference, rfc3339
+
+_REFRESH = 0.5
+_PLAIN_EVERY = 10.0
+_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+_FAILED = 1
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where kept frames go: a folder, an exporter with its token, both, or neither."""
+
+    folder: Path | None = None
+    exporter: str | None = None
+    token_file: Path | None = None
+
+    def or_else(self, other: "Places") -> "Places":
+        """These, and where nothing is said the ``other``'s."""
+        return Places(self.folder or other.folder, self.exporter or other.exporter, self.token_file or other.token_file)
+
+
+def jobs_of_settings(config: Config, sources: Sequence[SourceConfig]) -> tuple[Job, ...]:
+    """What ``collect.sources`` of monitoring.yml says is to be done. Raises BadInput where a password is missing."""
+    bounds = config.monitoring.intake
+    return tuple(
+        Job(
+            Source(
+                name=one.name,
+                address=one.url or str(config.path(one.path or Path())),
+                look=one.look,
+                watch=one.watch,
+                max_pixels=bounds.max_image_pixels,
+                max_bytes=bounds.max_image_bytes,
+                password=_secret(config.path(one.password_file)) if one.password_file else None,
+            ),
+            Policy(
+                every=one.every,
+                uniform=one.uniform,
+                prompts=one.prompts,
+                threshold=one.threshold,
+                similar=one.similar,
+                unlike=one.unlike,
+                distinct=one.distinct,
+            ),
+            one.model,
+            one.version,
+            tuple(sorted(one.slices.items())),
+        )
+        for one in sources
+    )
+
+
+def collect_frames(
+    config: Config, jobs: Sequence[Job], places: Places, *, dry_run: bool, max_frames: int | None
+) -> int:
+    """Collect until the end or a signal, and print a summary. The exit status. Raises BadInput before anything runs."""
+    for job in jobs:
+        check_source(job.source)
+        _check_policy(job.policy, dry_run=dry_run)
+    if not (dry_run or places.folder or places.exporter):
+        raise BadInput("kept frames would go nowhere; accepted are --to-folder, --to-exporter, and --dry-run")
+    stop = threading.Event()
+    embedder = embedder_of(config)
+    try:
+        looker = _looker(config, jobs, embedder, look_at_all=dry_run)
+        with _stopped_by_signals(stop), _Display(is_dry=dry_run) as display:
+            sinks = [] if dry_run else _sinks(places, stop, display)
+            collector = Collector(
+                jobs,
+                sinks,
+                looker=looker,
+                stop=stop,
+                tell=display.tell,
+                judged=display.judged,
+                look_at_all=dry_run,
+                max_frames=max_frames,
+            )
+            display.follow(collector.progress)
+            collector.run()
+    finally:
+        embedder.close()
+    _summarise(collector.progress, sinks)
+    return _status(collector.progress, sinks)
+
+
+def _check_policy(policy: Policy, *, dry_run: bool) -> None:
+    if dry_run:
+        return
+    if policy.prompts and policy.threshold is None:
+        raise BadInput("--prompt: from which cosine on is a frame kept? Give --threshold; --dry-run helps to choose")
+    if policy.threshold is not None and not policy.prompts:
+        raise BadInput("--threshold: of which words? Give --prompt")
+    if not policy.keeps_something:
+        raise BadInput("no frame would be kept; accepted are --every, --uniform, --prompt, --similar and --unlike")
+
+
+def _looker(config: Config, jobs: Sequence[Job], embedder: Embedder, *, look_at_all: bool) -> Looker | None:
+    """What embeds and compares, where any policy needs it; CLIP is loaded now, so that its problems come first."""
+    if not (look_at_all or any(job.policy.needs_embedding for job in jobs)):
+        return None
+    embedder.load()
+    return Looker(
+        embedder,
+        prompts=[job.policy.prompts for job in jobs],
+        references=[_reference(config, job, embedder) for job in jobs],
+    )
+
+
+def _reference(config: Config, job: Job, embedder: Embedder) -> NDArray[np.float32] | None:
+    """The mean direction of the reference of a job's model. None where there is none and none is needed."""
+    watched = next((model for model in config.models if model.name == job.model), None)
+    if watched is None:
+        return None
+    directory = config.path(config.monitoring.reference_data) / watched.reference
+    if not (directory.is_dir() or job.policy.needs_reference):
+        return None
+    # Its embeddings must be of the CLIP that embeds here, even where the model's client makes others.
+    reference = load_reference(directory, embedder=embedder.identity, dimension=embedder.dimension)
+    try:
+        return mean_direction(reference.sample.of_unit_length().embeddings)
+    except ValueError as error:
+        raise BadInput(f"{directory}: {error}; accepted is a reference of images") from error
+
+
+def _sinks(places: Places, stop: threading.Event, display: "_Display") -> list[Sink]:
+    sinks: list[Sink] = []
+    if places.folder is not None:
+        sinks.append(FolderSink(places.folder, display.tell))
+    if places.exporter is not None:
+        token = _secret(places.token_file) if places.token_file else None
+        sinks.append(ExporterSink(places.exporter, token=token, stop=stop, tell=display.tell))
+    return sinks
+
+
+def _secret(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise BadInput(f"{file} cannot be read ({reason}); accepted is a file that holds the secret") from error
+    if not text:
+        raise BadInput(f"{file} is empty; accepted is a file that holds the secret")
+    return text
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """The first SIGINT or SIGTERM ends the collection in order; a second one does what it always does."""
+    before: dict[int, Any] = {}
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+        before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Display:
+    """What is shown while it runs: bars on a terminal, else a line now and then; all on the error output.
+
+    A dry run prints each frame as a line of the ordinary output.
+    """
+
+    def __init__(self, *, is_dry: bool) -> None:
+        self._is_dry = is_dry
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._out = console()
+        self._bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks: list[Any] = []
+        self._progress: tuple[Progress, ...] = ()
+        self._shown_at = time.monotonic()
+
+    def __enter__(self) -> "_Display":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def follow(self, progress: tuple[Progress, ...]) -> None:
+        """Show how these go on."""
+        self._progress = progress
+        self._tasks = [self._bars.add_task(escape(_words(one))) for one in progress]
+
+    def tell(self, sentence: str) -> None:
+        """A sentence for a person; called from any thread."""
+        self._console.print(f"{rfc3339(time.time())} {sentence}", markup=False)
+
+    def judged(self, one: Judged) -> None:
+        """A frame was looked at."""
+        if self._is_dry:
+            self._out.print(_dry_line(one), markup=False, soft_wrap=True)
+        every = _REFRESH if self._console.is_terminal else _PLAIN_EVERY
+        if time.monotonic() - self._shown_at < every:
+            return
+        self._shown_at = time.monotonic()
+        for task, progress in zip(self._tasks, self._progress, strict=True):
+            self._bars.update(task, description=escape(_words(progress)))
+        if not self._console.is_terminal and not self._is_dry:
+            self.tell("; ".join(map(_words, self._progress)))
+
+
+def _words(progress: Progress) -> str:
+    tally = progress.tally
+    counts = [f"{tally.looked:,} looked at", f"{progress.kept:,} kept"]
+    counts += [f"{tally.corrupt:,} damaged"] if tally.corrupt else []
+    counts += [f"{tally.missed:,} missed"] if tally.missed else []
+    return f"{progress.job.source.name} ({tally.state}): {', '.join(counts)}"
+
+
+def _dry_line(one: Judged) -> str:
+    parts = [rfc3339(one.frame.time), one.job.source.name]
+    if one.likeness is not None:
+        if one.likeness.reference is not None:
+            parts.append(f"reference {one.likeness.reference:.3f}")
+        named = zip(one.job.policy.prompts, one.likeness.prompts, strict=True)
+        parts += [f'"{prompt}" {cosine:.3f}' for prompt, cosine in named]
+    if one.frame.name:
+        parts.append(one.frame.name)
+    if one.reasons:
+        parts.append(f"kept: {', '.join(one.reasons)}")
+    return "  ".join(parts)
+
+
+def _summarise(progress: Sequence[Progress], sinks: Sequence[Sink]) -> None:
+    out = console()
+    numbers = ("looked at", "damaged", "missed", "kept")
+    table = table_of("source", *numbers, "why", "state", numbers=numbers)
+    for one in progress:
+        why = ", ".join(f"{reason} {count:,}" for reason, count in one.reasons.most_common())
+        state = f"{one.tally.state}: {one.tally.problem}" if one.tally.problem else one.tally.state
+        given = (one.tally.looked, one.tally.corrupt, one.tally.missed, one.kept)
+        table.add_row(escape(one.job.source.name), *(f"{count:,}" for count in given), why, escape(state))
+    out.print(table)
+    rows = [row for one in progress for row in _cosine_rows(one)]
+    if rows:
+        quantiles = tuple("least" if q == 0 else "largest" if q == 1 else f"{q:.0%}" for q in _QUANTILES)
+        likes = table_of("source", "cosine to", *quantiles, numbers=quantiles, title="What the frames resemble")
+        for row in rows:
+            likes.add_row(*row)
+        out.print(likes)
+    for sink in sinks:
+        counts = ", ".join(f"{count:,} {word.replace('_', ' ')}" for word, count in sink.counts.items())
+        problem = f"; {sink.problem}" if sink.problem else ""
+        out.print(f"{sink.name}: {counts or 'nothing'}{problem}", markup=False, soft_wrap=True)
+
+
+def _cosine_rows(progress: Progress) -> Iterator[tuple[str, ...]]:
+    if not progress.cosines:
+        return
+    found = np.quantile(np.array(progress.cosines), _QUANTILES, axis=0)
+    names = [f'"{prompt}"' for prompt in progress.job.policy.prompts]
+    names += ["the reference"] if found.shape[1] > len(names) else []
+    for name, column in zip(names, found.T, strict=True):
+        yield escape(progress.job.source.name), escape(name), *(f"{value:.3f}" for value in column)
+
+
+def _status(progress: Sequence[Progress], sinks: Sequence[Sink]) -> int:
+    failed = any(one.tally.problem or not one.tally.looked for one in progress)
+    lost = any(sink.problem or sink.counts["lost"] for sink in sinks)
+    return _FAILED if failed or lost else 0

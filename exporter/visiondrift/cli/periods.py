@@ -1,0 +1,172 @@
+"""What ``similarity`` prints: production's images, read from the log by period and held against the reference."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.calibration_file import load_calibration
+from visiondrift.config import Config, SliceThresholds
+from visiondrift.config.monitoring import WatchedModel
+from visiondrift.drift.calibrated import CalibratedReference
+from visiondrift.drift.calibration.blocks import timed_blocks
+from visiondrift.drift.calibration.budget import Terms
+from visiondrift.drift.levels import standard_of, terms_for
+from visiondrift.drift.prospect import slices_of
+from visiondrift.drift.similarity import mean_direction, similarity_to
+from visiondrift.errors import BadInput
+from visiondrift.intake.embedder import embedder_of
+from visiondrift.log import Stream, WindowQuery
+from visiondrift.log.sqlite import SqliteLog
+from visiondrift.prediction import Sample, slice_name, slice_values
+from visiondrift.reference import load_reference
+from visiondrift.shelf import request_of
+from visiondrift.signals import ALL_SLICES
+
+_HOUR = 3600.0
+_MOST_ROWS = 20_000
+"""Images of one row that are read; of more, an evenly spread subset."""
+
+_SIGNAL = "clip_similarity"
+
+Row = dict[str, object]
+
+
+def rows_by_period(config: Config, model: WatchedModel, by: str, first: float, last: float) -> tuple[list[Row], str]:
+    """A row for each period, version and slice that has images, and what the rows rest on."""
+    path = config.path(config.monitoring.log.path)
+    if not path.is_file():
+        raise BadInput(f"{path}: there is no prediction log yet; `visiondrift serve` makes it, --state says where")
+    identity, dimension = _embeddings_of(config, model)
+    measure = _Measure.of(config, model, identity, dimension)
+    rows: list[Row] = []
+    log = SqliteLog(path)
+    try:
+        streams = [stream for stream in log.census().streams if stream.model == model.name]
+        for begin, end, name in _periods(by, first, last):
+            for version, slice_ in _series(streams):
+                query = WindowQuery(
+                    model=model.name,
+                    version=version,
+                    embedder=identity,
+                    since=max(begin, first),
+                    until=min(end, last),
+                    classes=(),
+                    dimension=dimension,
+                    limit=_MOST_ROWS,
+                    slice=_pair(slice_),
+                )
+                window = log.window(query)
+                sample = window.sample.take(window.sample.has_embedding)
+                if len(sample):
+                    images = round(window.total * len(sample) / len(window.sample))
+                    rows.append({"period": name, "version": version} | measure.row(slice_, sample, images))
+    finally:
+        log.close()
+    return rows, measure.blocks
+
+
+def _embeddings_of(config: Config, model: WatchedModel) -> tuple[str, int]:
+    """What makes a model's embeddings, and how many numbers one has."""
+    if model.embedding:
+        return model.embedding.name, model.embedding.dimension
+    embedder = embedder_of(config)
+    try:
+        return embedder.identity, embedder.dimension
+    finally:
+        embedder.close()
+
+
+@dataclass(frozen=True, eq=False)
+class _Measure:
+    """What every row is measured by: the reference's direction, its calibration if it has one, and the thresholds."""
+
+    direction: NDArray[np.float32]
+    calibrated: CalibratedReference | None
+    thresholds: Callable[[str], SliceThresholds]
+    terms: Terms
+
+    @classmethod
+    def of(cls, config: Config, model: WatchedModel, embedder: str, dimension: int) -> "_Measure":
+        """Of a model's reference. Raises ReferenceUnusable, and BadInput where it has no embeddings."""
+        directory = config.path(config.monitoring.reference_data) / model.reference
+        reference = load_reference(directory, embedder=embedder, dimension=dimension, classes=model.classes or None)
+        try:
+            direction = mean_direction(reference.sample.of_unit_length().embeddings)
+        except ValueError as error:
+            raise BadInput(f"{directory}: {error}; accepted is a reference of images") from error
+        request = request_of(directory, model, embedder=embedder)
+        calibrated = load_calibration(directory, key=request.key, sample=request.sample)
+        names = slices_of(calibrated) if calibrated else (ALL_SLICES,)
+        terms = terms_for(
+            config.thresholds.budget(model.name).rates,
+            [config.thresholds.resolve(model.name, name) for name in names],
+            windows=len(model.windows),
+            every=model.evaluate_every,
+        )
+        return cls(direction, calibrated, lambda name: config.thresholds.resolve(model.name, name), terms)
+
+    @property
+    def blocks(self) -> str:
+        """What counts as one look, in words."""
+        if self.calibrated:
+            return "blocks are those of the reference's calibration"
+        return "blocks are hours of a camera, as no calibration lies beside the reference; levels by budget need one"
+
+    def row(self, slice_: str, sample: Sample, images: int) -> Row:
+        """The numbers of one slice of one period; ``sample`` holds its images, or an evenly spread part of them."""
+        calibration = self.calibrated.of_slice(slice_) if self.calibrated else None
+        tail = None
+        if calibration is None:
+            label = next(iter(sample.slices), None)
+            of_row = timed_blocks(sample.times, _HOUR, slice_values(sample, label)).of_row
+        else:
+            target, blocks = calibration.target(slice_), calibration.blocks_of(sample)
+            of_row = blocks.of_row
+            tail = calibration.tail(target, _SIGNAL, calibration.worth(target, blocks))
+        found = similarity_to(self.direction, sample.embeddings, of_row)
+        levels = standard_of(_SIGNAL, self.thresholds(slice_), tail, "").levels(self.terms, harmful=False)
+        return {
+            "slice": slice_,
+            "images": images,
+            "similarity": found.mean,
+            "low": None if math.isnan(found.low) else found.low,
+            "high": None if math.isnan(found.high) else found.high,
+            "blocks": found.blocks,
+            "of_means": found.of_means,
+            "warning": levels.warning,
+            "critical": levels.critical,
+        }
+
+
+def _series(streams: Iterable[Stream]) -> list[tuple[str, str]]:
+    """Version and slice of everything that is in the log: all events of a version, then each of its slices."""
+    found: dict[tuple[str, str], None] = {}
+    for stream in sorted(streams, key=lambda stream: stream.version):
+        found[stream.version, ALL_SLICES] = None
+    for stream in sorted(streams, key=lambda stream: (stream.version, stream.slices)):
+        for label, value in stream.slices:
+            found[stream.version, slice_name(label, value)] = None
+    return sorted(found, key=lambda series: (series[0], series[1] != ALL_SLICES, series[1]))
+
+
+def _pair(slice_: str) -> tuple[str, str] | None:
+    label, equals, value = slice_.partition("=")
+    return (label, value) if equals else None
+
+
+def _periods(by: str, first: float, last: float) -> Iterator[tuple[float, float, str]]:
+    """Begin, end and name of every period that has a part in ``first`` to ``last``."""
+    day = datetime.fromtimestamp(first, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    begin = day - timedelta(days=day.weekday()) if by == "week" else day.replace(day=1) if by == "month" else day
+    while begin.timestamp() < last:
+        if by == "month":
+            end = (begin + timedelta(days=32)).replace(day=1)
+        else:
+            end = begin + timedelta(days=7 if by == "week" else 1)
+        name = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}[by]
+        yield begin.timestamp(), end.timestamp(), begin.strftime(name)
+        begin = end

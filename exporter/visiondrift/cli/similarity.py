@@ -1,0 +1,76 @@
+"""``similarity``: how alike each day, week or month was to the reference, by camera."""
+
+import csv
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption, chosen_model
+from visiondrift.cli.files import moment, with_state
+from visiondrift.cli.tables import console, table_of
+from visiondrift.config import load_config
+from visiondrift.errors import BadInput
+
+app = typer.Typer()
+
+_COLUMNS = (
+    "period", "version", "slice", "images", "similarity", "low", "high", "blocks", "of_means", "warning", "critical"
+)  # fmt: skip
+_STATED = (
+    "similarity: mean of the images' cosines to the reference's mean embedding, low to high its 95 % interval by "
+    "blocks; of_means: cosine of their mean to it, which is the signal clip_similarity, bad below its levels"
+)
+
+
+@app.command()
+def similarity(
+    by: Annotated[
+        Literal["day", "week", "month"], typer.Option(help="How long a period is; in UTC, weeks begin on Monday.")
+    ] = "day",
+    config: ConfigOption = DEFAULT_CONFIG,
+    model: Annotated[str | None, typer.Option(help="Which model; needed where several are configured.")] = None,
+    since: Annotated[str, typer.Option(help="From when: RFC 3339, or how long ago (7d).")] = "",
+    until: Annotated[str, typer.Option(help="Until when: RFC 3339, or how long ago; now where left out.")] = "",
+    state: Annotated[Path | None, typer.Option(help="The folder that `serve --state` was given.")] = None,
+    output: Annotated[Literal["table", "json", "tsv"], typer.Option("-o", "--output")] = "table",
+) -> None:
+    """Mean CLIP similarity of production to the reference by period and slice; every period with images has a row."""
+    from visiondrift.cli.periods import rows_by_period
+
+    loaded = with_state(load_config(config), state)
+    watched = chosen_model(loaded, model)
+    now = time.time()
+    first = moment(since, now) if since else now - loaded.monitoring.log.keep
+    last = moment(until, now) if until else now + loaded.monitoring.intake.max_future
+    if first >= last:
+        raise BadInput(f"--since {since} is not before --until {until or 'now'}; accepted is an earlier --since")
+    rows, blocks = rows_by_period(loaded, watched, by, first, last)
+    _print(rows, blocks, output)
+
+
+def _print(rows: Sequence[Mapping[str, object]], blocks: str, output: str) -> None:
+    if output == "json":
+        typer.echo(json.dumps({"stated": f"{_STATED}; {blocks}", "rows": rows}, indent=2))
+    elif output == "tsv":
+        writer = csv.DictWriter(sys.stdout, _COLUMNS, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        table = table_of(*_COLUMNS, numbers=_COLUMNS[3:])
+        for row in rows:
+            table.add_row(*(escape(_shown(row[name])) for name in _COLUMNS))
+        out = console()
+        out.print(table if rows else "no images in that time")
+        out.print(f"{_STATED}; {blocks}", markup=False, soft_wrap=True)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

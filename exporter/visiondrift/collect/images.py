@@ -1,0 +1,80 @@
+"""Frames from image files: one, or all of a folder by age, which may be watched for more."""
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from PIL import ExifTags, Image
+
+from visiondrift.collect.frames import Frame, Tally
+from visiondrift.collect.sources import IMAGES, Source
+from visiondrift.intake.decode import FORMATS, decode_image
+from visiondrift.intake.refusal import Refused
+
+_POLL_SECONDS = 1.0
+
+
+def image_frame(source: Source, path: Path, name: str, tally: Tally, tell: Callable[[str], None]) -> Frame | None:
+    """The frame in an image file; None, counted and told, where it cannot be decoded."""
+    try:
+        with path.open("rb") as file:
+            encoded = file.read(source.max_bytes + 1)
+        image = decode_image(encoded, max_bytes=source.max_bytes, max_pixels=source.max_pixels)
+        return Frame(_taken(encoded, path), image, name=name, encoded=encoded)
+    except (Refused, OSError) as error:
+        tally.corrupt += 1
+        tell(f"{source.name}: {name}: {error}")
+        return None
+
+
+def folder_frames(
+    source: Source, tally: Tally, stop: threading.Event, *, tell: Callable[[str], None]
+) -> Iterator[Frame]:
+    """The images below a folder, the oldest first; new ones too, until ``stop``, where it is watched.
+
+    A file that is written again is looked at again, so one met half written is seen when it is whole.
+    """
+    folder = Path(source.address)
+    seen: set[int] = set()
+    tally.state = "watching" if source.watch else "reading"
+    while not stop.is_set():
+        found = _listed(folder)
+        for _, path, stamp in found:
+            if stop.is_set():
+                return
+            if stamp not in seen:
+                seen.add(stamp)
+                frame = image_frame(source, path, path.relative_to(folder).as_posix(), tally, tell)
+                if frame is not None:
+                    yield frame
+        if not source.watch:
+            return
+        seen.intersection_update(stamp for _, _, stamp in found)
+        stop.wait(_POLL_SECONDS)
+
+
+def _listed(folder: Path) -> list[tuple[int, Path, int]]:
+    """Age, path and stamp of every image below a folder, the oldest first."""
+    found = []
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in IMAGES:
+            try:
+                state = path.stat()
+            except OSError:  # it went while the folder was read
+                continue
+            found.append((state.st_mtime_ns, path, hash((str(path), state.st_mtime_ns, state.st_size))))
+    return sorted(found)
+
+
+def _taken(encoded: bytes, path: Path) -> float:
+    """When an image was taken: by its EXIF where that names the zone as well, else when its file was written."""
+    try:
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            exif = image.getexif().get_ifd(ExifTags.IFD.Exif)
+        day, _, clock = str(exif[ExifTags.Base.DateTimeOriginal]).partition(" ")
+        zone = str(exif[ExifTags.Base.OffsetTimeOriginal])
+        return datetime.fromisoformat(f"{day.replace(':', '-')}T{clock}{zone}").timestamp()
+    except (KeyError, ValueError, OSError, SyntaxError, TypeError):
+        return path.stat().st_mtime

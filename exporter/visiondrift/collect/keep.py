@@ -1,0 +1,107 @@
+"""Decides which frames are kept, and why: pure. Reasons combine; each kept frame says all of its own.
+
+``every`` and ``uniform`` go by the clock and by chance, whatever a frame shows, so a drift window may read what they
+keep. What is kept for what it shows is a biased sample. Near-duplicates may be left out of everything but ``uniform``:
+a camera that is stuck must stay visible there.
+"""
+
+import zlib
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.collect.frames import Pace
+from visiondrift.prediction import Kept
+
+_REMEMBERED = 128
+"""Kept frames that a new one is compared with."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What to keep of one source. None switches a reason off.
+
+    ``every``: seconds; ``uniform``: share of the frames looked at, drawn by ``seed``; ``threshold``: least cosine to
+    one of the ``prompts``; ``similar`` and ``unlike``: least and largest cosine to the reference's mean direction;
+    ``distinct``: cosine to a frame kept before, from which a frame is its near-duplicate.
+    """
+
+    every: float | None = None
+    uniform: float | None = None
+    prompts: tuple[str, ...] = ()
+    threshold: float | None = None
+    similar: float | None = None
+    unlike: float | None = None
+    distinct: float | None = None
+    seed: int = 0
+
+    @property
+    def keeps_something(self) -> bool:
+        """Whether any frame could be kept."""
+        return any(value is not None for value in (self.every, self.uniform, self.threshold, self.similar, self.unlike))
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the reference decides."""
+        return self.similar is not None or self.unlike is not None
+
+    @property
+    def needs_embedding(self) -> bool:
+        """Whether a frame must be embedded before it can be judged."""
+        return self.threshold is not None or self.needs_reference or self.distinct is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """What a frame resembles: its unit ``embedding`` (d,), cosines to the ``prompts`` (k,) in their order, and to the
+    ``reference``'s mean direction; None where there is no reference.
+    """
+
+    embedding: NDArray[np.float32]
+    prompts: tuple[float, ...] = ()
+    reference: float | None = None
+
+
+class Keeper:
+    """Applies a policy to the frames of one source, in the order of their time; for one thread."""
+
+    def __init__(self, policy: Policy, *, source: str) -> None:
+        self._policy = policy
+        self._chance = np.random.default_rng([policy.seed, zlib.crc32(source.encode())])
+        self._pace = None if policy.every is None else Pace(policy.every)
+        self._before: deque[NDArray[np.float32]] = deque(maxlen=_REMEMBERED)
+
+    def reasons(self, time: float, likeness: Likeness | None) -> tuple[Kept, ...]:
+        """Why the frame at ``time`` (seconds) is kept, the strongest first; empty where it is not.
+
+        ``likeness`` may be None where the policy needs no embedding. Call it once for each frame.
+        """
+        policy = self._policy
+        by_chance = policy.uniform is not None and self._chance.random() < policy.uniform
+        others: list[Kept] = []
+        if self._pace is not None and self._pace.is_due(time):
+            others.append("every" if policy.distinct is None else "distinct")
+        if likeness is not None:
+            others += _for_what_it_shows(policy, likeness)
+            if others and policy.distinct is not None and self._is_near_duplicate(likeness, policy.distinct):
+                others = []
+            if by_chance or others:
+                self._before.append(likeness.embedding)
+        return ("uniform", *others) if by_chance else tuple(others)
+
+    def _is_near_duplicate(self, likeness: Likeness, distinct: float) -> bool:
+        return any(float(before @ likeness.embedding) >= distinct for before in self._before)
+
+
+def _for_what_it_shows(policy: Policy, likeness: Likeness) -> list[Kept]:
+    found: list[Kept] = []
+    if policy.threshold is not None and max(likeness.prompts, default=-1.0) >= policy.threshold:
+        found.append("prompt")
+    if likeness.reference is not None:
+        if policy.similar is not None and likeness.reference >= policy.similar:
+            found.append("similar")
+        if policy.unlike is not None and likeness.reference <= policy.unlike:
+            found.append("unlike")
+    return found

@@ -1,0 +1,156 @@
+"""Decides where kept frames go: a folder with a manifest, or a running exporter; and what is counted on the way."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Protocol
+
+from visiondrift.collect.frames import Frame
+from visiondrift.collect.keep import Likeness
+from visiondrift.errors import BadInput
+from visiondrift.prediction import Kept, Slices, bias_of
+
+MANIFEST = "manifest.jsonl"
+_QUALITY = 92
+_LONGEST_ID = 200
+
+
+@dataclass(frozen=True, eq=False)
+class KeptFrame:
+    """A frame that is kept, why, and what belongs to it. ``model`` is "" where it belongs to none."""
+
+    source: str
+    frame: Frame
+    reasons: tuple[Kept, ...]
+    likeness: Likeness | None = None
+    prompts: tuple[str, ...] = ()
+    model: str = ""
+    version: str = ""
+    slices: Slices = ()
+    confidences: Mapping[str, float] | None = None
+    latency_ms: float | None = None
+
+    @property
+    def id(self) -> str:
+        """The same whenever the same frame is collected, so that collecting again doubles nothing."""
+        name = f"{self.source}/{self.frame.name}@{self.time}" if self.frame.name else f"{self.source}@{self.time}"
+        if len(name) <= _LONGEST_ID and name.isprintable():
+            return name
+        return f"{self.source}/{sha256(name.encode(errors='surrogateescape')).hexdigest()}@{self.time}"
+
+    @property
+    def time(self) -> str:
+        """When it was taken: RFC 3339 in UTC, to the microsecond."""
+        return datetime.fromtimestamp(self.frame.time, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+    @property
+    def kept(self) -> Kept:
+        """The one reason that its event carries: one that leaves the sample unbiased, where there is one."""
+        return min(self.reasons, key=lambda reason: bias_of(reason) != "")
+
+    def encoded(self) -> bytes:
+        """The image file: as it was where it was one, else a JPEG."""
+        if self.frame.encoded is not None:
+            return self.frame.encoded
+        buffer = BytesIO()
+        self.frame.image.save(buffer, "JPEG", quality=_QUALITY)
+        return buffer.getvalue()
+
+
+class Sink(Protocol):
+    """Takes kept frames, from one thread. ``counts`` are for the summary; ``problem`` says why nothing can be taken."""
+
+    name: str
+    counts: Counter[str]
+    problem: str
+
+    def put(self, kept: KeptFrame) -> None:
+        """Take a frame; it is counted, whatever becomes of it."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was taken, within bounds."""
+        ...
+
+
+@dataclass
+class FolderSink:
+    """Image files by source and day, and one line of JSON for each in ``manifest.jsonl``.
+
+    The sub-folders are the sources, so that ``reference build --images FOLDER --slice camera`` reads them; the time of
+    a file is the frame's. A frame that is there already is left alone. Raises BadInput where it cannot be a folder.
+    """
+
+    directory: Path
+    tell: Callable[[str], None]
+    name: str = "folder"
+    counts: Counter[str] = field(default_factory=Counter)
+    problem: str = ""
+
+    def __post_init__(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            (self.directory / MANIFEST).touch()
+        except OSError as error:
+            raise BadInput(f"{self.directory}: frames cannot be kept there ({error.strerror})") from error
+
+    def put(self, kept: KeptFrame) -> None:
+        """Write the image, then its line: a line always has its image."""
+        try:
+            file = self.directory / _place(kept)
+            if file.exists():
+                self.counts["duplicates"] += 1
+                return
+            file.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = file.with_name(f".{file.name}.new")
+            unfinished.write_bytes(kept.encoded())
+            os.utime(unfinished, (kept.frame.time, kept.frame.time))
+            unfinished.replace(file)
+            with (self.directory / MANIFEST).open("a", encoding="utf-8") as manifest:
+                manifest.write(json.dumps(_line(kept), ensure_ascii=False) + "\n")
+            self.counts["stored"] += 1
+        except OSError as error:
+            self.counts["lost"] += 1
+            self.tell(f"{self.directory}: a frame of {kept.source} could not be kept ({error.strerror or error})")
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+
+def _place(kept: KeptFrame) -> Path:
+    """Where a frame lies below the folder: source, day, time to the microsecond, and which file it was."""
+    day, _, clock = kept.time.partition("T")
+    name = clock.rstrip("Z").replace(":", "")
+    suffix = ".jpg"
+    if kept.frame.name:
+        name += "-" + sha256(kept.frame.name.encode(errors="surrogateescape")).hexdigest()[:8]
+        suffix = Path(kept.frame.name).suffix.lower()
+    return Path(kept.source, day, name + suffix)
+
+
+def _line(kept: KeptFrame) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "file": _place(kept).as_posix(),
+        "id": kept.id,
+        "time": kept.time,
+        "source": kept.source,
+        "kept": list(kept.reasons),
+    }
+    if kept.frame.name:
+        line["name"] = kept.frame.name.encode(errors="replace").decode()
+    if kept.model:
+        line |= {"model": kept.model, "version": kept.version, "slices": dict(kept.slices)}
+    if kept.likeness is not None:
+        found = dict(zip(kept.prompts, kept.likeness.prompts, strict=True))
+        line["similarity"] = {"prompts": {prompt: round(cosine, 4) for prompt, cosine in found.items()}}
+        if kept.likeness.reference is not None:
+            line["similarity"]["reference"] = round(kept.likeness.reference, 4)
+    if kept.confidences is not None:
+        line["confidences"] = dict(kept.confidences)
+    return line

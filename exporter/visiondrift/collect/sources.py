@@ -1,0 +1,65 @@
+"""What a source is, and how its address may be written and shown: a password in it is for the decoder alone."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from visiondrift.config.collect import SCHEMES, is_stream, shown_address
+from visiondrift.errors import BadInput
+
+IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where frames come from: ``address`` is a URL or a path.
+
+    ``look`` is how often a frame of a stream or video is looked at, in seconds; ``start`` the time of a recording's
+    first frame, in seconds since the epoch; ``watch`` says to wait for new images in a folder instead of ending.
+    ``password`` belongs to the user that the address names.
+    """
+
+    name: str
+    address: str = field(repr=False)
+    look: float = 1.0
+    start: float | None = None
+    watch: bool = False
+    max_pixels: int = 40_000_000
+    max_bytes: int = 10 * 2**20
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the address is one of the network."""
+        return is_stream(self.address)
+
+    @property
+    def shown(self) -> str:
+        """The address as it may be printed."""
+        return shown_address(self.address)
+
+    @property
+    def secret_address(self) -> str:
+        """The address with everything that its server asks for: never to be printed."""
+        if self.password is None:
+            return self.address
+        scheme, _, rest = self.address.partition("://")
+        user, _, place = rest.rpartition("@")
+        return f"{scheme}://{user}:{quote(self.password, safe='')}@{place}"
+
+
+def check_source(source: Source) -> None:
+    """Raises BadInput where there can be no frames: a path that is not there, or an address of another kind."""
+    if source.is_url:
+        if source.watch:
+            raise BadInput(f"{source.shown}: only a folder can be watched; a stream goes on by itself")
+        return
+    if "://" in source.address:
+        raise BadInput(
+            f"{source.shown}: this is no stream that can be read; accepted are {', '.join(SCHEMES)} and paths"
+        )
+    path = Path(source.address)
+    if not path.exists():
+        raise BadInput(f"{path}: there is no such file or folder; accepted is a video, an image, a folder, or a URL")
+    if source.watch and not path.is_dir():
+        raise BadInput(f"{path}: only a folder can be watched")

@@ -1,0 +1,154 @@
+"""Frames from videos and streams, decoded by FFmpeg (PyAV, imported on use).
+
+A stream that ends or dies is connected again, ever more patiently; what cannot be decoded is counted and passed over.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from visiondrift.collect.frames import Frame, LiveClock, Pace, Tally, steady
+from visiondrift.collect.sources import Source
+from visiondrift.errors import BadInput
+
+_NETWORK = "rtsp,rtsps,rtp,srtp,udp,srt,http,https,httpproxy,tcp,tls,crypto,hls"
+_UNTIMED = frozenset({"mpjpeg", "mjpeg", "h264", "hevc"})
+"""Formats that say no times: FFmpeg counts frames at a rate that it makes up."""
+
+_USUAL_RATE = 25.0
+_OPEN_SECONDS, _READ_SECONDS = 15.0, 15.0
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
+
+
+class Video:
+    """The frames of one video or stream, in order; for one thread.
+
+    ``tell`` is given a sentence when a connection comes or goes.
+    """
+
+    def __init__(self, source: Source, tally: Tally, stop: threading.Event, *, tell: Callable[[str], None]) -> None:
+        import av  # noqa: PLC0415 - 100 MB of libraries
+
+        av.logging.set_level(None)  # FFmpeg's own words hold addresses; what matters comes as an exception
+        self._av = av
+        self._source = source
+        self._tally = tally
+        self._stop = stop
+        self._tell = tell
+        self._pace = Pace(source.look)
+
+    def file_frames(self) -> Iterator[Frame]:
+        """The frames of a file. Raises BadInput where it is no video."""
+        path = Path(self._source.address)
+        try:
+            with self._opened() as container:
+                yield from self._recording(container)
+        except self._av.FFmpegError as error:
+            if not self._tally.looked:
+                message = f"{path}: it cannot be read ({_reason(error)}); accepted is a video or image file"
+                raise BadInput(message) from error
+            self._tally.corrupt += 1  # cut short: what came until then is good
+            self._tell(f"{self._source.name}: {path} ends early ({_reason(error)})")
+
+    def stream_frames(self) -> Iterator[Frame]:
+        """The frames of a URL, until ``stop`` is set; of a recording there, until its end."""
+        wait = _FIRST_WAIT
+        while not self._stop.is_set():
+            before, why = self._tally.looked, "it ended"
+            try:
+                with self._opened() as container:
+                    if container.duration is not None:
+                        yield from self._recording(container)
+                        return
+                    yield from self._live(container)
+            except self._av.FFmpegError as error:
+                why = _reason(error)
+            if self._tally.looked > before:
+                wait = _FIRST_WAIT
+            self._pause(wait, why)
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+    def _pause(self, wait: float, why: str) -> None:
+        if self._stop.is_set():
+            return
+        self._tally.state = "waiting"
+        seconds = wait * random.uniform(0.5, 1.5)  # noqa: S311 - so that many cameras do not knock at once
+        self._tell(f"{self._source.name}: nothing from {self._source.shown} ({why}); again in {seconds:.1f} s")
+        self._stop.wait(seconds)
+
+    def _opened(self) -> Any:
+        """The container, as a context. Raises FFmpegError."""
+        self._tally.state = "connecting"
+        patience: tuple[float | None, float | None] = (None, None)
+        options = {"protocol_whitelist": "file,crypto"}
+        if self._source.is_url:
+            # A playlist that a server sends must not name files of this machine.
+            options = {"protocol_whitelist": _NETWORK, "rtsp_transport": "tcp"}
+            patience = (_OPEN_SECONDS, _READ_SECONDS)
+        address = self._source.secret_address
+        container = self._av.open(address, options=options, timeout=patience, metadata_errors="replace")
+        if not container.streams.video:
+            container.close()
+            raise self._av.error.InvalidDataError(0, "it holds no video")
+        self._tally.state = "reading"
+        self._tally.connections += 1
+        if self._tally.connections > 1:
+            self._tell(f"{self._source.name}: connected again")
+        return container
+
+    def _live(self, container: Any) -> Iterator[Frame]:
+        clock: LiveClock | None = None
+        is_timed = _UNTIMED.isdisjoint(container.format.name.split(","))
+        for picture in self._decoded(container):
+            now = steady()
+            if clock is None:
+                told = container.start_time_realtime
+                clock = LiveClock(now=time.time(), steady_now=now, told=told / 1e6 if told else None)
+            at = clock.time_of(picture.time if is_timed else None, steady_now=now)
+            if self._pace.is_due(at):
+                yield Frame(at, picture.to_image(), live=True)
+
+    def _recording(self, container: Any) -> Iterator[Frame]:
+        start = self._start(container)
+        rate = float(container.streams.video[0].average_rate or _USUAL_RATE)
+        first: float | None = None
+        for number, picture in enumerate(self._decoded(container)):
+            position = number / rate if picture.time is None else picture.time
+            first = position if first is None else first
+            if self._pace.is_due(position - first):
+                yield Frame(start + position - first, picture.to_image())
+
+    def _start(self, container: Any) -> float:
+        """When a recording began: as stated, as it says itself, or so that it ends when it was written."""
+        if self._source.start is not None:
+            return self._source.start
+        try:
+            return datetime.fromisoformat(container.metadata["creation_time"]).timestamp()
+        except (KeyError, ValueError):
+            end = time.time() if self._source.is_url else Path(self._source.address).stat().st_mtime
+            return float(end - (container.duration or 0) / 1e6)
+
+    def _decoded(self, container: Any) -> Iterator[Any]:
+        """The pictures of the first video stream; damaged and oversized ones are counted. Raises FFmpegError."""
+        for packet in container.demux(container.streams.video[0]):
+            if self._stop.is_set():
+                return
+            try:
+                pictures = packet.decode()
+            except self._av.FFmpegError:
+                self._tally.corrupt += 1
+                continue
+            for picture in pictures:
+                if picture.is_corrupt or picture.width * picture.height > self._source.max_pixels:
+                    self._tally.corrupt += 1
+                else:
+                    yield picture
+
+
+def _reason(error: Exception) -> str:
+    """What FFmpeg says, without the address that it adds."""
+    return str(getattr(error, "strerror", "") or type(error).__name__)

@@ -1,0 +1,112 @@
+"""``collect:`` of ``monitoring.yml``: where images come from, which of them are kept, and where those go."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from visiondrift.config.entries import Name, Strict, Text, Url
+from visiondrift.config.units import Duration
+from visiondrift.config.words import Words
+
+SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "srt")
+"""Kinds of streams that can be read."""
+
+_STREAM = re.compile(rf"({'|'.join(SCHEMES)})://[^\s/?#]+\S*", re.IGNORECASE)
+_SECRET = re.compile(r"(?<=://)[^/?#\s]*@")
+_STREAM_WORDS = "an address that begins with rtsp://, http:// or the like, without a password"
+
+
+def is_stream(address: str) -> bool:
+    """Whether an address is that of a stream, and not a path."""
+    return _STREAM.fullmatch(address) is not None
+
+
+def shown_address(address: str) -> str:
+    """An address without the user and the password in it: as it may be printed."""
+    return _SECRET.sub("***@", address)
+
+
+def _stream(address: Any) -> Any:
+    # Its own words, as those of pydantic would show the whole address.
+    if not isinstance(address, str) or not is_stream(address):
+        msg = f"it is no address of a stream; accepted is {_STREAM_WORDS}"
+        raise ValueError(msg)
+    found = _SECRET.search(address)
+    if found and ":" in found[0]:
+        msg = "there is a password in the address; accepted is an address with the user alone, and password_file"
+        raise ValueError(msg)
+    return address
+
+
+StreamUrl = Annotated[str, BeforeValidator(_stream), Words(_STREAM_WORDS)]
+Cosine = Annotated[float, Field(ge=-1, le=1)]
+Prompts = Annotated[tuple[Text, ...], Field(max_length=20), Words("a list of at most 20 texts")]
+
+
+class SourceConfig(Strict):
+    """One source of images: a stream (``url``), or a video, an image or a folder (``path``)."""
+
+    name: Name = Field(description="The name of the source, in files, ids and messages.")
+    url: StreamUrl | None = Field(default=None, description="A stream: `rtsp://`, `http://` and the like.")
+    password_file: Path | None = Field(
+        default=None, description="File with the password of the user that `url` names; the address itself has none."
+    )
+    path: Path | None = Field(default=None, description="In place of `url`: a video, an image, or a folder of images.")
+    watch: bool = Field(default=False, description="Wait for new images in the folder, and do not end.")
+    model: Name = Field(description="The watched model that the frames are events of.")
+    version: Text = Field(default="1", max_length=64, description="The version of that model.")
+    slices: dict[str, Text] = Field(
+        default={}, description="Slice labels of the events, such as `{camera: platform-2}`."
+    )
+    look: Duration = Field(default=1.0, description="How often a frame of a stream or video is looked at.")
+    every: Duration | None = Field(default=None, description="Keep a frame every so often.")
+    uniform: float | None = Field(
+        default=None, gt=0, le=1, description="Keep this share of the frames looked at, drawn by chance."
+    )
+    prompts: Prompts = Field(default=(), description="Keep frames that show one of these, by CLIP.")
+    threshold: Cosine | None = Field(default=None, description="Least cosine to a prompt.")
+    similar: Cosine | None = Field(
+        default=None, description="Keep frames of at least this cosine to the reference's mean direction."
+    )
+    unlike: Cosine | None = Field(
+        default=None, description="Keep frames of at most this cosine to the reference's mean direction."
+    )
+    distinct: Cosine | None = Field(
+        default=None,
+        description="Leave out frames of at least this cosine to one kept before; never those that `uniform` draws.",
+    )
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if (self.url is None) == (self.path is None):
+            msg = "it needs one place to read; accepted is either url or path"
+            raise ValueError(msg)
+        if self.watch and self.path is None:
+            msg = "watch is for folders; accepted is to leave it out, as a stream goes on by itself"
+            raise ValueError(msg)
+        if self.password_file is not None and (self.url is None or "@" not in self.url):
+            msg = "password_file needs a user; accepted is a url such as rtsp://viewer@camera/stream"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> Self:
+        if bool(self.prompts) != (self.threshold is not None):
+            msg = "prompts and threshold go together; accepted is both or neither"
+            raise ValueError(msg)
+        reasons = (self.every, self.uniform, self.threshold, self.similar, self.unlike)
+        if all(reason is None for reason in reasons):
+            msg = "nothing of it would be kept; accepted is at least one of every, uniform, prompts, similar and unlike"
+            raise ValueError(msg)
+        return self
+
+
+class CollectConfig(Strict):
+    """What ``visiondrift collect`` reads when no source is named on its command line."""
+
+    exporter: Url | None = Field(default=None, description="The running exporter that kept frames are sent to.")
+    token_file: Path | None = Field(default=None, description="File with the token that this exporter asks for.")
+    folder: Path | None = Field(default=None, description="The folder that kept frames are written to.")
+    sources: tuple[SourceConfig, ...] = Field(default=(), description="The cameras, videos and folders.")

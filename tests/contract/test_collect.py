@@ -1,0 +1,340 @@
+"""Cameras in: frames from recordings, folders and a camera that dies, and what is kept of them where."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from collect_parts import Camera, jpeg, scene, served, video
+from exporter_process import demo_config, running_exporter, until
+from visiondrift.cli import main
+from visiondrift.collect.frames import Frame, Tally
+from visiondrift.collect.reading import Readers, frames_of
+from visiondrift.collect.sources import Source
+from visiondrift.demo.digits import frames as digit_frames
+from visiondrift.errors import BadInput
+from visiondrift.log.sqlite import SqliteLog
+
+START = 1_790_000_000.0
+
+
+@dataclass(frozen=True)
+class Said:
+    """How the command ended, and what it said on either output."""
+
+    status: int
+    out: str
+    err: str
+
+
+Collect = Callable[..., Said]
+
+
+def seen(source: Source, *, tally: Tally | None = None) -> list[Frame]:
+    return list(frames_of(source, tally or Tally(), threading.Event(), tell=lambda _: None))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return video(tmp_path_factory.mktemp("clip") / "hall.mp4", seconds=6, created="2026-11-02T08:00:00.000000Z")
+
+
+def test_a_recordings_frames_count_from_its_start(clip: Path) -> None:
+    frames = seen(Source("hall", str(clip), look=0.5, start=START))
+    assert [frame.time - START for frame in frames] == pytest.approx([n / 2 for n in range(12)], abs=1e-6)
+
+
+def test_a_recording_without_a_stated_start_begins_when_it_says(clip: Path) -> None:
+    first = seen(Source("hall", str(clip)))[0]
+    assert first.time == pytest.approx(1_793_606_400.0)
+
+
+def test_a_recording_that_says_nothing_ends_when_it_was_written(tmp_path: Path) -> None:
+    file = video(tmp_path / "hall.mkv", seconds=2)
+    os.utime(file, (START, START))
+    assert seen(Source("hall", str(file)))[0].time == pytest.approx(START - 2, abs=0.2)
+
+
+def test_frames_are_what_the_camera_saw(clip: Path) -> None:
+    frames = seen(Source("hall", str(clip), look=1.0, start=START))
+    for number, frame in enumerate(frames):
+        off = np.abs(np.asarray(frame.image, dtype=float) - np.asarray(scene(10 * number), dtype=float))
+        assert off.mean() < 12
+
+
+def test_a_recording_that_is_cut_short_gives_what_it_has(clip: Path, tmp_path: Path) -> None:
+    whole = video(tmp_path / "whole.mkv", seconds=6).read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    assert 1 <= len(seen(Source("hall", str(tmp_path / "cut.mkv")))) < 6
+
+
+def test_damaged_frames_are_counted_and_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "hall.avi"
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuvj420p"
+        for number in range(20):
+            for packet in stream.encode(av.VideoFrame.from_image(scene(number))):
+                container.mux(packet)
+        container.mux(stream.encode())
+    content = bytearray(file.read_bytes())
+    places = [at for at in range(len(content)) if content[at : at + 3] == b"\xff\xd8\xff"]
+    content[places[8] : places[9] - 8] = bytes(places[9] - 8 - places[8])
+    file.write_bytes(content)
+    tally = Tally()
+    frames = seen(Source("hall", str(file), look=0.1), tally=tally)
+    assert (tally.corrupt, len(frames)) == (1, 19)
+
+
+def test_a_file_that_is_no_video_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("nothing to see", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"notes\.mp4: it cannot be read .*accepted is a video"):
+        seen(Source("hall", str(tmp_path / "notes.mp4")))
+
+
+def test_images_of_a_folder_come_by_age_and_as_they_were(tmp_path: Path) -> None:
+    for number, name in enumerate(("b.jpg", "deep/a.png", "c.webp")):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        scene(number).save(file)
+        os.utime(file, (START + number, START + number))
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
+    frames = seen(Source("hall", str(tmp_path)))
+    assert [(frame.name, frame.time - START) for frame in frames] == [("b.jpg", 0), ("deep/a.png", 1), ("c.webp", 2)]
+    assert frames[0].encoded == (tmp_path / "b.jpg").read_bytes()
+
+
+def test_an_image_that_says_when_and_in_which_zone_it_was_taken_is_believed(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0x9003: "2026:11:02 09:00:00", 0x9011: "+01:00"})
+    scene(0).save(tmp_path / "a.jpg", exif=exif)
+    assert seen(Source("hall", str(tmp_path / "a.jpg")))[0].time == 1_793_606_400.0
+
+
+def test_a_watched_folder_gives_new_files_and_half_written_ones_when_they_are_whole(tmp_path: Path) -> None:
+    whole = jpeg(scene(0))
+    (tmp_path / "a.jpg").write_bytes(whole)
+    stop, tally, found = threading.Event(), Tally(), []
+    source = Source("hall", str(tmp_path), watch=True)
+
+    def watch() -> None:
+        found.extend(frame.name for frame in frames_of(source, tally, stop, tell=lambda _: None))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        until(lambda: tally.state == "watching", seconds=5)
+        (tmp_path / "b.jpg").write_bytes(whole[: len(whole) // 2])
+        until(lambda: tally.corrupt == 1, seconds=10, what="a half-written file")
+        (tmp_path / "b.jpg").write_bytes(whole)
+        time.sleep(1.5)
+    finally:
+        stop.set()
+        thread.join(timeout=10)
+    assert found == ["a.jpg", "b.jpg"]
+
+
+def test_a_camera_that_dies_and_comes_back_goes_on_with_times_of_the_clock() -> None:
+    camera, stop, tally = Camera(frames=8, pause=0.05), threading.Event(), Tally()
+    camera.damaged = frozenset({3})
+    said: list[str] = []
+    times: list[float] = []
+    with served(camera) as url:
+        address = url.replace("//", "//viewer:s3cret@")
+        began = time.time()
+        for frame in frames_of(Source("hall", address, look=0.05), tally, stop, tell=said.append):
+            tally.looked += 1
+            times.append(frame.time)
+            if tally.connections == 3:
+                stop.set()
+    assert tally.connections == 3
+    assert tally.corrupt == 1
+    assert times == sorted(times)
+    assert began <= times[0] <= times[-1] <= time.time()
+    assert any("again in" in sentence for sentence in said)
+    assert "s3cret" not in " ".join(said)
+
+
+def test_a_camera_that_is_not_there_yet_is_asked_ever_more_seldom() -> None:
+    camera, stop, tally = Camera(frames=5, pause=0.01), threading.Event(), Tally()
+    camera.refuses = True
+    said: list[str] = []
+    with served(camera) as url:
+        timer = threading.Timer(4.0, stop.set)
+        timer.start()
+        assert not list(frames_of(Source("hall", url), tally, stop, tell=said.append))
+        timer.join()
+    assert 2 <= camera.connections <= 5
+    assert tally.connections == 0
+
+
+def test_a_recording_waits_for_whoever_is_slow_and_loses_nothing(clip: Path) -> None:
+    stop = threading.Event()
+    readers = Readers([Source("hall", str(clip), look=0.1)], stop, tell=lambda _: None)
+    readers.start()
+    time.sleep(1.0)
+    assert readers.tallies[0].looked <= 8
+    taken = 0
+    while not readers.ended:
+        taken += len(readers.take(4, patience=0.1))
+    assert (taken, readers.tallies[0].missed) == (60, 0)
+
+
+def test_a_camera_does_not_wait_and_what_is_missed_is_counted() -> None:
+    camera, stop = Camera(frames=60, pause=0.02), threading.Event()
+    with served(camera) as url:
+        readers = Readers([Source("hall", url, look=0.02)], stop, tell=lambda _: None)
+        readers.start()
+        until(lambda: readers.tallies[0].missed > 5, seconds=20, what="missed frames")
+        stop.set()
+    assert readers.tallies[0].looked == 8
+
+
+# ---- the command ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return demo_config(tmp_path_factory.mktemp("collect") / "config")
+
+
+@pytest.fixture
+def collect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: Path) -> Collect:
+    """Runs the command in this process, through the program's own entry: CLIP is loaded once for all tests."""
+
+    def run(*arguments: object) -> Said:
+        given = ["visiondrift", "collect", *map(str, arguments), "--config", str(config)]
+        monkeypatch.setattr(sys, "argv", given)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Said(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+def manifest(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_frames_are_kept_in_a_folder_with_a_manifest_that_says_why(
+    clip: Path, collect: Collect, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    said = collect(
+        clip, "--every", "2s", "--slice", "camera=left", "--start", "2026-11-02T08:00:00Z", "--to-folder", out,
+    )  # fmt: skip
+    assert said.status == 0, said.err
+    lines = manifest(out)
+    assert [(line["time"], line["kept"], line["slices"]) for line in lines] == [
+        (f"2026-11-02T08:00:0{second}.000000Z", ["every"], {"camera": "left"}) for second in (0, 2, 4)
+    ]
+    for line in lines:
+        with Image.open(out / line["file"]) as image:
+            assert image.size == (64, 64)
+    assert "every 3" in said.out
+
+
+def test_collecting_the_same_again_doubles_nothing(clip: Path, collect: Collect, tmp_path: Path) -> None:
+    for _ in range(2):
+        said = collect(clip, "--every", "2s", "--to-folder", tmp_path)
+    assert "3 duplicates" in said.out
+    assert len(manifest(tmp_path)) == 3
+
+
+def test_a_dry_run_prints_what_each_frame_resembles(clip: Path, collect: Collect) -> None:
+    said = collect(clip, "--look", "2s", "--prompt", "a dark photo", "--dry-run")
+    assert said.status == 0, said.err
+    lines = [line for line in said.out.splitlines() if "Z  hall  " in line and '"a dark photo"' in line]
+    assert len(lines) == 3
+    assert all("reference " in line for line in lines)
+    assert "largest" in said.out
+
+
+def test_a_threshold_keeps_what_resembles_the_words(collect: Collect, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for condition in ("clear", "dark"):
+        for number, (frame, _) in enumerate(digit_frames(np.arange(4), "left", condition, rng=rng)):
+            Image.fromarray(frame).save(tmp_path / f"{condition}-{number}.png")
+    out = tmp_path / "out"
+    said = collect(
+        tmp_path, "--prompt", "a dark photo", "--threshold", "0.5", "--to-folder", out, "--model", "digits-demo",
+    )  # fmt: skip
+    assert said.status == 0, said.err
+    assert {line["name"].partition("-")[0] for line in manifest(out)} == {"dark"}
+    assert all(line["similarity"]["prompts"]["a dark photo"] >= 0.5 for line in manifest(out))
+
+
+def test_it_ends_in_order_on_ctrl_c_with_a_summary(config: Path, tmp_path: Path) -> None:
+    camera = Camera(frames=100_000, pause=0.02)
+    with served(camera) as url:
+        command = [sys.executable, "-m", "visiondrift", "collect", url, "--look", "100ms", "--every", "200ms"]
+        process = subprocess.Popen(
+            [*command, "--to-folder", str(tmp_path), "--config", str(config)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        until(lambda: (tmp_path / "manifest.jsonl").is_file() and len(manifest(tmp_path)) > 3, what="kept frames")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert f"{len(manifest(tmp_path))} stored" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere.mp4", "--every", "1s", "--dry-run"], "there is no such file or folder"),
+        (["CLIP", "--every", "1s"], "kept frames would go nowhere"),
+        (["CLIP", "--to-folder", "out"], "no frame would be kept"),
+        (["CLIP", "--prompt", "a train", "--to-folder", "out"], "Give --threshold"),
+        (["CLIP", "--every", "often", "--to-folder", "out"], "--every: 'often' is not a duration"),
+        (["CLIP", "--every", "1s", "--slice", "camra=left", "--to-folder", "out"], "accepted is camera=..."),
+        (["CLIP", "--every", "1s", "--watch", "--to-folder", "out"], "only a folder can be watched"),
+        (["--to-folder", "out"], "collect.sources"),
+        (["rstp://viewer:s3cret@10.0.0.7/", "--every", "1s", "--to-folder", "out"], "rstp://***@10.0.0.7"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_status_3(
+    arguments: list[str], says: str, clip: Path, collect: Collect
+) -> None:
+    said = collect(*(str(clip) if argument == "CLIP" else argument for argument in arguments))
+    assert said.status == 3
+    assert says in said.err.replace("\n", " ")
+
+
+def test_frames_reach_a_running_exporter_and_only_those_of_chance_and_clock_its_windows(
+    config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(24):
+        scene(number).save(images / f"{number:02}.png")
+    to = ("--slice", "camera=left", "--version", "7")
+    with running_exporter(tmp_path, config=config) as exporter:
+        until(lambda: "is loaded" in exporter.words(), seconds=120, what="a loaded CLIP")
+        by_the_clock = collect(images, "--every", "1ms", *to, "--to-exporter", exporter.url)
+        unlike = collect(images, "--name", "odd", "--unlike", "1", *to, "--to-exporter", exporter.url)
+        census = SqliteLog(exporter.state / "predictions.sqlite").census()
+    assert (by_the_clock.status, unlike.status) == (0, 0), by_the_clock.err + unlike.err
+    assert "24 stored" in unlike.out
+    kept = int(by_the_clock.out.rpartition("exporter: ")[2].split()[0])
+    assert [(stream.version, stream.slices, stream.rows) for stream in census.streams] == [
+        ("7", (("camera", "left"),), kept)
+    ]
+    assert census.events == kept + 24

@@ -1,0 +1,127 @@
+"""``visiondrift similarity``: a row for every period with images, on a real log."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from visiondrift.cli import main
+from visiondrift.log.sqlite import SqliteLog
+from visiondrift.prediction import PredictionEvent, sample_of
+from visiondrift.reference import save_reference
+
+DIMENSION = 6
+MONDAY = datetime(2026, 11, 2, tzinfo=UTC).timestamp()
+DAY, HOUR = 86400.0, 3600.0
+SPAN = ("--since", "2026-10-01T00:00:00Z", "--until", "2026-12-31T00:00:00Z")
+
+Rows = Callable[..., list[dict[str, Any]]]
+
+
+def event(number: int, time: float, camera: str, *, moved: bool = False, kept: Any = "") -> PredictionEvent:
+    rng = np.random.default_rng(number)
+    row = rng.normal(0, 0.1, DIMENSION) + np.eye(DIMENSION)[1 if moved else 0]
+    embedding = (row / np.linalg.norm(row)).astype(np.float32)
+    return PredictionEvent(
+        id=f"{camera}-{number}-{kept}",
+        time=time,
+        model="cats",
+        version="1",
+        slices=(("camera", camera),),
+        embedder="own",
+        embedding=embedding,
+        kept=kept,
+    )
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hall and yard from Monday to Wednesday and a week later; the yard moved on Wednesday; nothing in between."""
+    folder = tmp_path_factory.mktemp("similarity")
+    (folder / "monitoring.yml").write_text(
+        f"reference_data: {folder}\nlog: {{path: log.sqlite, keep: 90d}}\nmodels:\n"
+        f"  - {{name: cats, reference: cats, slices: [camera], embedding: {{name: own, dimension: {DIMENSION}}}}}\n",
+        encoding="utf-8",
+    )
+    (folder / "thresholds.yml").write_text(
+        "defaults: {signals: {clip_similarity: {warning: 0.9, critical: 0.8}}}\n", encoding="utf-8"
+    )
+    reference = [event(n, MONDAY - 5 * DAY + n * 60, "hall") for n in range(200)]
+    save_reference(
+        folder / "cats",
+        sample_of(reference, classes=(), dimension=DIMENSION),
+        embedder="own",
+        source="a test",
+        now=MONDAY,
+    )
+    sent = [
+        event(100 * day + n, MONDAY + day * DAY + n * HOUR / 4, camera, moved=(day, camera) == (2, "yard"))
+        for day in (0, 1, 2, 9)
+        for camera in ("hall", "yard")
+        for n in range(40)
+    ]
+    sent += [event(5000 + n, MONDAY + 4 * DAY, "hall", moved=True, kept="unlike") for n in range(5)]
+    with closing(SqliteLog(folder / "log.sqlite")) as log:
+        log.append(sent, [], now=MONDAY)
+    return folder
+
+
+@pytest.fixture
+def rows(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Rows:
+    def run(*arguments: str) -> Any:
+        given = ["visiondrift", "similarity", "--config", str(config), *SPAN, *arguments]
+        monkeypatch.setattr(sys, "argv", given)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        assert not ended.value.code, captured.err
+        return json.loads(captured.out)["rows"] if "json" in arguments else captured.out
+
+    return run
+
+
+def test_every_day_with_images_has_a_row_for_all_and_for_each_camera(rows: Rows) -> None:
+    found = [(row["period"], row["slice"], row["images"]) for row in rows("--by", "day", "-o", "json")]
+    assert found == [
+        (day, slice_, images)
+        for day in ("2026-11-02", "2026-11-03", "2026-11-04", "2026-11-11")
+        for slice_, images in (("all", 80), ("camera=hall", 40), ("camera=yard", 40))
+    ]
+
+
+@pytest.mark.parametrize(("by", "periods"), [("week", ["2026-W45", "2026-W46"]), ("month", ["2026-11"])])
+def test_weeks_and_months_add_up(by: str, periods: list[str], rows: Rows) -> None:
+    found = [row for row in rows("--by", by, "-o", "json") if row["slice"] == "all"]
+    assert [row["period"] for row in found] == periods
+    assert sum(row["images"] for row in found) == 320
+
+
+def test_the_camera_that_moved_is_below_the_threshold_on_its_day_and_no_other_is(rows: Rows) -> None:
+    low = [row for row in rows("--by", "day", "-o", "json") if row["of_means"] < row["critical"]]
+    assert [(row["period"], row["slice"]) for row in low] == [("2026-11-04", "all"), ("2026-11-04", "camera=yard")]
+
+
+def test_the_interval_is_around_the_mean_and_counts_hours_where_there_is_no_calibration(rows: Rows) -> None:
+    for row in rows("--by", "day", "-o", "json"):
+        assert row["low"] < row["similarity"] < row["high"]
+        assert row["blocks"] == (20 if row["slice"] == "all" else 10)
+
+
+def test_the_table_states_what_it_shows(rows: Rows) -> None:
+    said = rows("--by", "month")
+    for words in ("0.9000", "cosines to the reference's mean", "blocks are hours"):
+        assert words in said
+
+
+def test_tab_separated_values_have_a_head_and_a_row_each(rows: Rows) -> None:
+    read = list(csv.DictReader(io.StringIO(str(rows("--by", "week", "-o", "tsv"))), delimiter="\t"))
+    assert len(read) == 6
+    assert {row["slice"] for row in read} == {"all", "camera=hall", "camera=yard"}

@@ -1,0 +1,89 @@
+"""Which frames are kept, and why."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visiondrift.collect.keep import Keeper, Likeness, Policy
+from visiondrift.prediction import bias_of
+
+
+def like(*, prompts: tuple[float, ...] = (), reference: float | None = None, angle: float = 0.0) -> Likeness:
+    return Likeness(np.array([np.cos(angle), np.sin(angle)], dtype=np.float32), prompts, reference)
+
+
+def kept_times(policy: Policy, times: list[float], likenesses: list[Likeness] | None = None) -> list[float]:
+    keeper = Keeper(policy, source="hall")
+    looks = likenesses or [None] * len(times)
+    return [time for time, look in zip(times, looks, strict=True) if keeper.reasons(time, look)]
+
+
+def test_every_keeps_the_first_frame_of_each_stretch() -> None:
+    assert kept_times(Policy(every=10), [0.0, 4.0, 9.9, 10.1, 19.8, 20.0, 47.0, 48.0]) == [0.0, 10.1, 20.0, 47.0]
+
+
+@given(st.lists(st.floats(0, 1e5), min_size=1, max_size=60), st.floats(0.5, 1e3))
+def test_every_keeps_no_two_frames_of_one_stretch(times: list[float], every: float) -> None:
+    kept = kept_times(Policy(every=every), sorted(times))
+    stretches = [int((time - min(times)) / every + 1e-6) for time in kept]
+    assert kept[0] == min(times)
+    assert len(set(stretches)) == len(stretches)
+
+
+def test_uniform_keeps_its_share_whatever_frames_show() -> None:
+    keeper = Keeper(Policy(uniform=0.2, seed=3), source="hall")
+    kept = sum(bool(keeper.reasons(float(time), None)) for time in range(20_000))
+    assert 0.19 < kept / 20_000 < 0.21
+
+
+def test_the_same_seed_draws_the_same_frames_of_the_same_source() -> None:
+    times = [float(time) for time in range(200)]
+    assert kept_times(Policy(uniform=0.3, seed=7), times) == kept_times(Policy(uniform=0.3, seed=7), times)
+
+
+def test_two_sources_of_one_seed_are_drawn_apart() -> None:
+    hall, yard = (Keeper(Policy(uniform=0.5), source=name) for name in ("hall", "yard"))
+    assert [hall.reasons(n, None) for n in range(64)] != [yard.reasons(n, None) for n in range(64)]
+
+
+def test_one_prompt_that_fits_is_enough() -> None:
+    keeper = Keeper(Policy(prompts=("a train", "a tram"), threshold=0.2), source="hall")
+    assert keeper.reasons(0, like(prompts=(0.1, 0.2))) == ("prompt",)
+    assert keeper.reasons(1, like(prompts=(0.1, 0.19))) == ()
+
+
+def test_similar_and_unlike_are_the_two_ends() -> None:
+    keeper = Keeper(Policy(similar=0.9, unlike=0.5), source="hall")
+    assert [keeper.reasons(n, like(reference=cosine)) for n, cosine in enumerate((0.95, 0.7, 0.4))] == [
+        ("similar",),
+        (),
+        ("unlike",),
+    ]
+
+
+def test_a_frame_says_all_its_reasons() -> None:
+    keeper = Keeper(Policy(every=10, uniform=1.0, prompts=("a train",), threshold=0.2, unlike=0.5), source="hall")
+    assert keeper.reasons(0, like(prompts=(0.3,), reference=0.1)) == ("uniform", "every", "prompt", "unlike")
+
+
+def test_a_near_duplicate_of_a_kept_frame_is_left_out() -> None:
+    policy = Policy(prompts=("a train",), threshold=0.2, distinct=0.98)
+    looks = [like(prompts=(0.3,), angle=angle) for angle in (0.0, 0.05, 0.6, 0.02)]
+    assert kept_times(policy, [0.0, 1.0, 2.0, 3.0], looks) == [0.0, 2.0]
+
+
+def test_chance_keeps_near_duplicates_so_that_a_stuck_camera_stays_visible() -> None:
+    looks = [like() for _ in range(5)]
+    assert kept_times(Policy(uniform=1.0, distinct=0.98), [float(n) for n in range(5)], looks) == [0, 1, 2, 3, 4]
+
+
+def test_a_sample_by_the_clock_is_biased_once_duplicates_are_left_out() -> None:
+    keeper = Keeper(Policy(every=1, distinct=0.98), source="hall")
+    assert keeper.reasons(0, like()) == ("distinct",)
+    assert bias_of("distinct")
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy(distinct=0.9), Policy(prompts=("a train",))])
+def test_a_policy_without_a_reason_to_keep_says_so(policy: Policy) -> None:
+    assert not policy.keeps_something
