@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from visiondrift.drift.calibration.budget import discoveries
 from visiondrift.drift.embedding.fit import Effect
+from visiondrift.drift.embedding.novelty import OutlierShare
+from visiondrift.drift.explain.influence import Influence, ShownImage
 from visiondrift.drift.performance.estimate import PerformanceEstimate
 from visiondrift.signals import ALL_SLICES, BY_NAME, VERDICTS, Severity, VerdictName
 
@@ -60,12 +62,14 @@ class Judgement:
 class EmbeddingFindings:
     """What explains the evidence of drift, and never alerts: ``surprises`` maps each statistic to its own -log10 p.
 
-    ``new_share_detectable`` is the smallest share of new images that four in five such windows would show.
+    ``new_share_detectable`` is the smallest share of new images that four in five such windows would show;
+    ``outliers`` is None where single images were not looked at.
     """
 
     surprises: Mapping[str, float]
     effect: Effect
     new_share_detectable: float | None = None
+    outliers: OutlierShare | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,9 @@ class WindowEvaluation:
 
     ``block_count`` and ``embedding`` are None without a calibration, ``performance`` without labels; ``discovery`` says
     whether the slice is among those to show as drifted, of several looked at together, None where it has no evidence.
+
+    ``influence`` is what each image has to do with a drift, None where there is none, or no embeddings; ``images`` are
+    those to look at first.
     """
 
     slice: str
@@ -116,6 +123,8 @@ class WindowEvaluation:
     embedding: EmbeddingFindings | None = None
     performance: PerformanceEstimate | None = None
     discovery: bool | None = None
+    influence: Influence | None = field(default=None, compare=False)
+    images: tuple[ShownImage, ...] = ()
 
     @property
     def verdict(self) -> VerdictName:

@@ -47,6 +47,7 @@ def window_document(window: WindowEvaluation) -> dict[str, Any]:
         "embedding": _embedding_document(window),
         "discovery": window.discovery,
         "performance": to_plain(window.performance) if window.performance else None,
+        "images": _images_document(window),
     }
 
 
@@ -59,7 +60,15 @@ def _embedding_document(window: WindowEvaluation) -> dict[str, Any] | None:
         "surprises": dict(found.surprises),
         "effect": asdict(found.effect),
         "detectable_new_share": found.new_share_detectable,
+        "outliers": asdict(found.outliers) if found.outliers else None,
     }
+
+
+def _images_document(window: WindowEvaluation) -> dict[str, Any] | None:
+    """The images to look at first, of a window that has drifted: the most influential, not all alike."""
+    if window.influence is None:
+        return None
+    return {"measure": window.influence.measure, "shown": [asdict(image) for image in window.images]}
 
 
 def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:

@@ -116,6 +116,14 @@ def _surprises(snapshot: Snapshot) -> Iterator[Row]:
                 yield (*scope, statistic), surprise
 
 
+def _outlier_bounds(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        outliers = window.embedding.outliers if window.embedding else None
+        if outliers:
+            yield (*scope, "low"), outliers.low
+            yield (*scope, "high"), outliers.high
+
+
 def _opinions(snapshot: Snapshot) -> Iterator[Row]:
     for _, _, window, scope in _windows(snapshot):
         performance = window.performance
@@ -340,6 +348,18 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
         "Share of the window's images that are surely new, a lower bound at 95 %",
         _SCOPE,
         _of_window(lambda w: w.embedding.effect.new_share if w.embedding else None),
+    ),
+    SnapshotGauge(
+        "outlier_ratio",
+        "Share of the window's images farther from the reference than 98 in 100 normal images",
+        _SCOPE,
+        _of_window(lambda w: w.embedding.outliers.ratio if w.embedding and w.embedding.outliers else None),
+    ),
+    SnapshotGauge(
+        "outlier_expected_ratio",
+        "Ends of the interval in which that share lies without drift, in 95 % of windows of so many independent blocks",
+        (*_SCOPE, "bound"),
+        _outlier_bounds,
     ),
     SnapshotGauge(
         "embedding_low_variance_share",
