@@ -20,6 +20,7 @@ from visiondrift.log.moments import Ticks
 from visiondrift.prediction import Sample, slice_name
 from visiondrift.publish.snapshot import Evaluation, ReferenceState
 from visiondrift.recollection import Recollection
+from visiondrift.reference_pictures import ReferencePictures
 from visiondrift.shelf import Shelved, settings_of
 from visiondrift.signals import ALL_SLICES
 from visiondrift.windows import Moment, Pair, read_windows, slices_of, streams_of, versions_of
@@ -50,11 +51,14 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """What one evaluation of a model came to, version by version, and the reference that it was compared with."""
+    """What one evaluation of a model came to, version by version, and the reference that it was compared with, with
+    its pictures.
+    """
 
     evaluations: tuple[Evaluation, ...]
     state: ReferenceState
     reference: PreparedReference
+    pictures: ReferencePictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +120,7 @@ class Evaluator:
             evaluations.append(Evaluation(model.name, version, now, self.stopwatch() - begun, windows))
         self._forget(model.name, versions)
         state = replace(shelved.state, uncalibrated=answer.why, tested=answer.tested, tested_at=answer.tested_at)
-        return Evaluated(tuple(evaluations), state, shelved.prepared)
+        return Evaluated(tuple(evaluations), state, shelved.prepared, ReferencePictures(shelved.directory))
 
     def keep_only(self, models: Iterable[str]) -> None:
         """Forget every other model."""

@@ -19,6 +19,7 @@ from visiondrift.evaluator import Evaluator, Stopped
 from visiondrift.log import Census, PredictionLog
 from visiondrift.log.moments import Ticks
 from visiondrift.publish.evidence import Evidence
+from visiondrift.publish.montage import Pictures
 from visiondrift.publish.report import ReportStore
 from visiondrift.publish.snapshot import Evaluation, HistoryKey, ModelState, ReferenceState
 from visiondrift.shelf import Shelf
@@ -80,7 +81,8 @@ class Monitor:
     """Evaluates every configured model on schedule and hands each new picture to ``publish``.
 
     ``clock`` gives seconds since the epoch, ``stopwatch`` monotonic seconds, ``config`` the configuration in force,
-    ``embedder_of`` the identity of what makes a model's embeddings. All but ``hurry`` is for one thread.
+    ``embedder_of`` the identity of what makes a model's embeddings, ``pictures`` the small pictures of events. All but
+    ``hurry`` is for one thread.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Monitor:
         publish: Callable[[tuple[ModelState, ...], Census, float], None],
         clock: Callable[[], float],
         stopwatch: Callable[[], float],
+        pictures: Pictures | None = None,
     ) -> None:
         self._log = log
         self._reports = reports
@@ -115,7 +118,7 @@ class Monitor:
             stopwatch=stopwatch,
             stopping=self._is_stopping,
         )
-        self._evidence = Evidence(reports, counters)
+        self._evidence = Evidence(reports, counters, pictures)
         self._census = Census((), 0, 0)
         self._log_fails = False
 
@@ -218,7 +221,7 @@ class Monitor:
         self._counters.observe("evaluation_duration_seconds", self._stopwatch() - begun, model=model.name)
         # The metrics come first: an alert must not wait for a picture.
         self._show(config)
-        turn.write(found.reference, stopping=self._stop.is_set)
+        turn.write(found.reference, stopping=self._stop.is_set, kept=found.pictures)
 
     def _tell(self, model: WatchedModel, course: _Course, error: Exception) -> None:
         is_expected = isinstance(error, VisionDriftError)
