@@ -13,7 +13,7 @@ from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import parse_duration
 from visiondrift.drift.embedding.moments import Moments
 from visiondrift.drift.evaluation import PreparedReference, Scale, evaluate_window
-from visiondrift.drift.judge import WindowEvaluation, with_discoveries
+from visiondrift.drift.judge import WindowEvaluation, with_common_causes, with_discoveries
 from visiondrift.drift.levels import terms_for
 from visiondrift.log import Events
 from visiondrift.log.moments import Ticks
@@ -184,7 +184,9 @@ class Evaluator:
             )
             offer(moment.version, evaluation, read.sample)
             found[window, pair] = evaluation
-        return with_discoveries([found[window, pair] for window in model.windows for pair in inquiry.pairs])
+        return with_common_causes(
+            with_discoveries([found[window, pair] for window in model.windows for pair in inquiry.pairs])
+        )
 
 
 def _name(pair: Pair) -> str:

@@ -20,7 +20,7 @@ from visiondrift.log import Census, PredictionLog
 from visiondrift.log.moments import Ticks
 from visiondrift.publish.evidence import Evidence
 from visiondrift.publish.montage import Pictures
-from visiondrift.publish.report import ReportStore
+from visiondrift.publish.report import ReportStore, StoredReport
 from visiondrift.publish.snapshot import Evaluation, HistoryKey, ModelState, ReferenceState
 from visiondrift.shelf import Shelf
 from visiondrift.windows import newest_events, streams_of
@@ -179,13 +179,15 @@ class Monitor:
             if not self._log_fails:
                 logger.error("The log cannot be asked what it holds: %s", error)
             self._log_fails = True
-        reports: dict[str, dict[tuple[str, str, str], float]] = {}
+        reports: dict[str, dict[tuple[str, str, str], StoredReport]] = {}
         for report in reversed(self._reports.entries()):  # oldest first, so that the newest of each window stays
-            reports.setdefault(report.model, {})[report.version, report.slice, report.window] = report.at
+            reports.setdefault(report.model, {})[report.version, report.slice, report.window] = report
         states = [self._state(config, model, reports.get(model.name, {})) for model in config.models]
         self._publish(tuple(states), self._census, self._clock())
 
-    def _state(self, config: Config, model: WatchedModel, reports: dict[tuple[str, str, str], float]) -> ModelState:
+    def _state(
+        self, config: Config, model: WatchedModel, reports: dict[tuple[str, str, str], StoredReport]
+    ) -> ModelState:
         course = self._courses[model.name]
         is_same = course.reference.name == model.reference
         return ModelState(
@@ -197,7 +199,8 @@ class Monitor:
             evaluations=course.evaluations,
             evaluated=dict(course.evaluated),
             newest=newest_events(streams_of(self._census, model), model),
-            reports=reports,
+            reports={scope: report.at for scope, report in reports.items()},
+            montages={scope: report.at for scope, report in reports.items() if report.has_montage},
             history={key: tuple(scores) for key, scores in course.history.items()},
             max_classes=model.max_classes,
             problem=course.problem,

@@ -40,6 +40,8 @@ _DOMAINS: dict[str, tuple[str, ...]] = {
     "opinion": ("confidences", "readers"),
     "measure": ("precision", "recall", "f1"),
     "part": ("platform-1", "platform-2"),
+    "state": ("judged", "moved"),
+    "spread": ("",),
 }
 
 

@@ -115,7 +115,8 @@ def test_alert_is_complete(alert: dict[str, Any]) -> None:
     """Labels to route by, every annotation, and a link to its own section of the runbook."""
     annotations, labels = alert["annotations"], alert["labels"]
     assert labels["component"] in {"data", "intake", "monitor", "stack"}
-    wanted = ANNOTATIONS | ({"report_url", "accuracy"} if labels["component"] == "data" else set())
+    of_data = {"report_url", "images_url", "spread", "accuracy"}
+    wanted = ANNOTATIONS | (of_data if labels["component"] == "data" else set())
     assert set(annotations) == wanted
     assert annotations["runbook_url"].endswith(f"#{alert['alert'].lower()}")
     if labels["component"] == "data":

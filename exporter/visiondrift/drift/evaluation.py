@@ -17,6 +17,7 @@ from visiondrift.drift.baseline import PreparedReference, Settings, align_classe
 from visiondrift.drift.calibrated import slice_values
 from visiondrift.drift.columns.categories import class_shares
 from visiondrift.drift.explain.influence import Influence, chosen, influence_of, plain_influence, shown_images
+from visiondrift.drift.explain.shift import Spread, spread_of
 from visiondrift.drift.judge import ScoreOrReason, WindowEvaluation, judge, worst
 from visiondrift.drift.weighing import Scale, Weighed, block_count, by_null, findings, held_against, weigh
 from visiondrift.drift.window_scores import Question, confidence_scores, embedding_scores, prediction_score
@@ -97,6 +98,7 @@ def evaluate_window(
         embedding=findings(weighed, scale),
         performance=weighed.performance,
         influence=influence,
+        spread=_spread(question, reference, weighed) if slice_ == ALL_SLICES else None,
         images=shown_images(sample, influence, chosen(influence, sample.embeddings)) if influence else (),
     )
 
@@ -120,6 +122,22 @@ def _influence(question: Question, reference: PreparedReference, slice_: str, we
         slices=slice_values(window, calibration.label)[positions],
         positions=positions,
     )
+
+
+def _spread(question: Question, reference: PreparedReference, weighed: Weighed) -> Spread | None:
+    """How a drift is spread over the slices; None where they are not known apart, or their embeddings say nothing."""
+    calibration, rows, window = weighed.calibration, weighed.rows, question.window
+    if rows is None or calibration is None or calibration.detector is None or not calibration.label:
+        return None
+    embedded = window.has_embedding
+    found = spread_of(
+        calibration.detector,
+        rows,
+        slice_values(window, calibration.label)[embedded],
+        embeddings=window.embeddings[embedded],
+        reference_mean=reference.mean_embedding,
+    )
+    return found.named(calibration.label)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from visiondrift.drift.explain.shift import Spread
 from visiondrift.drift.judge import Judgement, WindowEvaluation
 from visiondrift.drift.performance.estimate import to_plain
 from visiondrift.publish.snapshot import Evaluation, ModelState, Snapshot
@@ -48,6 +49,8 @@ def window_document(window: WindowEvaluation) -> dict[str, Any]:
         "discovery": window.discovery,
         "performance": to_plain(window.performance) if window.performance else None,
         "images": _images_document(window),
+        "spread": _spread_document(window.spread) if window.spread else None,
+        "one_cause": window.one_cause,
     }
 
 
@@ -61,6 +64,21 @@ def _embedding_document(window: WindowEvaluation) -> dict[str, Any] | None:
         "effect": asdict(found.effect),
         "detectable_new_share": found.new_share_detectable,
         "outliers": asdict(found.outliers) if found.outliers else None,
+    }
+
+
+def _spread_document(spread: Spread) -> dict[str, Any]:
+    """How a drift is spread over the slices: who moved, how much of it each explains, and whether the same way."""
+    return {
+        "sentence": spread.sentence,
+        "kind": spread.kind,
+        "judged": spread.judged,
+        "moved": list(spread.moved),
+        "common": list(spread.common),
+        "slices": [asdict(one) for one in spread.slices],
+        "new": dict(spread.new),
+        "silent": dict(spread.silent),
+        "mix_explained": spread.mix_explained,
     }
 
 
