@@ -57,6 +57,7 @@ class PageRow:
 
     slice: str
     detail: str
+    spread: str
     verdict: str
     cells: tuple[Cell, ...]
     report: str
@@ -224,6 +225,7 @@ def _row(
     return PageRow(
         slice=_slice_words(window.slice),
         detail=f"{window.window} · {window.samples:,} events · version {evaluation.version}",
+        spread=window.spread.sentence if window.spread and window.verdict in SEVERITIES else "",
         verdict=window.verdict,
         cells=tuple(_cell(by_name.get(name), state.history.get((*scope, name), ())) for name in signals),
         report=report,

@@ -153,7 +153,7 @@ def _same_slices(reference: Sample, rows: NDArray[np.intp], window: Sample, row:
 
 
 def _captions(image: ShownImage, measure: str, near: _Nearest | None) -> tuple[str, ...]:
-    at = datetime.fromtimestamp(image.time, tz=UTC).strftime("%m-%d %H:%M:%S")
+    at = datetime.fromtimestamp(image.time, tz=UTC).strftime("%m-%d %H:%M:%S UTC")
     size = f"{image.score:.1f} x nearer to its like" if measure == "ratio" else f"{image.score:+.1f} sd along the shift"
     lines = (
         f"{at} · {image.slices}" if image.slices else at,

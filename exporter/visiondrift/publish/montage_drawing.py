@@ -17,7 +17,7 @@ _LARGEST_SCALE = 4
 _MOST_PIXELS = 4_000_000
 _MOST_LETTERS = 160  # of a line: more than fit into any, so that endless text is not measured letter by letter
 _QUALITY = 86
-_PAPER, _INK, _FAINT, _PLACE, _MARK = (255, 255, 255), (28, 36, 48), (90, 102, 117), (238, 241, 244), (138, 17, 17)
+_PAPER, _INK, _FAINT, _PLACE, _MARK = (255, 255, 255), (28, 36, 48), (90, 102, 117), (238, 241, 244), (204, 36, 36)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _place(
     offset = (left + (SIDE - picture.width) // 2, top + (SIDE - picture.height) // 2)
     sheet.paste(picture, offset)
     right, bottom = offset[0] + picture.width, offset[1] + picture.height
-    pen.rectangle((offset[0] - 1, offset[1] - 1, right, bottom), outline=frame)
+    pen.rectangle((offset[0] - 1, offset[1] - 1, right, bottom), outline=frame, width=2)
 
 
 def _opened(file: bytes | None) -> Image.Image | None:
