@@ -16,6 +16,7 @@ from visiondrift.drift.judge import WindowEvaluation
 from visiondrift.log import Census
 from visiondrift.monitor import Monitor
 from visiondrift.prediction import PredictionEvent, Sample
+from visiondrift.publish.montage import Pictures
 from visiondrift.publish.report import ReportStore
 from visiondrift.publish.snapshot import ModelState
 from visiondrift.reference import save_reference
@@ -136,7 +137,7 @@ class World:
         save_reference(directory, sample, embedder=embedder, source="a test", now=NOON - 9000, overwrite=True)
         return directory
 
-    def start(self, *, keep: int = 100) -> "World":
+    def start(self, *, keep: int = 100, pictures: Pictures | None = None) -> "World":
         self.reports = ReportStore(self.directory / "reports", keep=keep)
         self.monitor = Monitor(
             log=self.log,
@@ -149,6 +150,7 @@ class World:
             publish=self._publish,
             clock=lambda: self.now,
             stopwatch=lambda: self.now,
+            pictures=pictures,
         )
         return self
 

@@ -163,6 +163,7 @@ def _arrays(reference: EmbeddingReference) -> Iterator[tuple[str, NDArray[Any]]]
     yield "coreset", coreset.rows
     yield "far", coreset.far
     yield "shares", coreset.shares
+    yield "normal", coreset.normal
     if reference.day is not None:
         days = reference.day.coefficients
         yield "days", np.array(list(days), dtype=np.str_)
@@ -180,7 +181,13 @@ def _embedding(arrays: Arrays, *, adjoining: bool) -> EmbeddingReference:
     return EmbeddingReference(
         basis=Basis(arrays["mean"], arrays["axes"], arrays["variances"], float(arrays["spread"])),
         centres={name: Centre(mean, variance) for name, mean, variance in centres},
-        coreset=Coreset(arrays["coreset"], arrays["far"], arrays["shares"]),
+        coreset=Coreset(
+            arrays["coreset"],
+            arrays["far"],
+            arrays["shares"],
+            # What was calibrated before outliers were told apart has none, and is as good for everything else.
+            arrays.get("normal", np.zeros(0, dtype=np.float32)),
+        ),
         day=day,
         adjoining=adjoining,
     )

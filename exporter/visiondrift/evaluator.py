@@ -15,13 +15,14 @@ from visiondrift.config.units import parse_duration
 from visiondrift.drift.embedding.moments import Moments
 from visiondrift.drift.evaluation import PreparedReference, Scale, evaluate_window
 from visiondrift.drift.health.findings import CameraHealth
-from visiondrift.drift.judge import WindowEvaluation, with_discoveries
+from visiondrift.drift.judge import WindowEvaluation, with_common_causes, with_discoveries
 from visiondrift.drift.levels import terms_for
 from visiondrift.log import Events, Stream
 from visiondrift.log.moments import Ticks
 from visiondrift.prediction import Sample, slice_name
 from visiondrift.publish.snapshot import Evaluation, ReferenceState
 from visiondrift.recollection import Recollection
+from visiondrift.reference_pictures import ReferencePictures
 from visiondrift.shelf import Shelved, settings_of
 from visiondrift.signals import ALL_SLICES
 from visiondrift.windows import Moment, Pair, read_windows, slices_of, streams_of, versions_of
@@ -52,11 +53,14 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """What one evaluation of a model came to, version by version, and the reference that it was compared with."""
+    """What one evaluation of a model came to, version by version, and the reference that it was compared with, with
+    its pictures.
+    """
 
     evaluations: tuple[Evaluation, ...]
     state: ReferenceState
     reference: PreparedReference
+    pictures: ReferencePictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +125,7 @@ class Evaluator:
             evaluations.append(Evaluation(model.name, version, now, self.stopwatch() - begun, windows, cameras))
         self._forget(model.name, versions)
         state = replace(shelved.state, uncalibrated=answer.why, tested=answer.tested, tested_at=answer.tested_at)
-        return Evaluated(tuple(evaluations), state, shelved.prepared)
+        return Evaluated(tuple(evaluations), state, shelved.prepared, ReferencePictures(shelved.directory))
 
     def keep_only(self, models: Iterable[str]) -> None:
         """Forget every other model."""
@@ -195,7 +199,9 @@ class Evaluator:
             if self.cameras is not None:
                 self.cameras.offer(moment, pair, window, read)
             found[window, pair] = evaluation
-        return with_discoveries([found[window, pair] for window in model.windows for pair in inquiry.pairs])
+        return with_common_causes(
+            with_discoveries([found[window, pair] for window in model.windows for pair in inquiry.pairs])
+        )
 
 
 def _name(pair: Pair) -> str:

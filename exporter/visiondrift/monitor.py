@@ -20,7 +20,8 @@ from visiondrift.evaluator import Evaluator, Stopped
 from visiondrift.log import Census, PredictionLog
 from visiondrift.log.moments import Ticks
 from visiondrift.publish.evidence import Evidence
-from visiondrift.publish.report import ReportStore
+from visiondrift.publish.montage import Pictures
+from visiondrift.publish.report import ReportStore, StoredReport
 from visiondrift.publish.snapshot import Evaluation, HistoryKey, ModelState, ReferenceState
 from visiondrift.shelf import Shelf
 from visiondrift.windows import newest_events, streams_of
@@ -81,7 +82,8 @@ class Monitor:
     """Evaluates every configured model on schedule and hands each new picture to ``publish``.
 
     ``clock`` gives seconds since the epoch, ``stopwatch`` monotonic seconds, ``config`` the configuration in force,
-    ``embedder_of`` the identity of what makes a model's embeddings. All but ``hurry`` is for one thread.
+    ``embedder_of`` the identity of what makes a model's embeddings, ``pictures`` the small pictures of events. All but
+    ``hurry`` is for one thread.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Monitor:
         publish: Callable[[tuple[ModelState, ...], Census, float], None],
         clock: Callable[[], float],
         stopwatch: Callable[[], float],
+        pictures: Pictures | None = None,
     ) -> None:
         self._log = log
         self._reports = reports
@@ -117,7 +120,7 @@ class Monitor:
             stopping=self._is_stopping,
             cameras=Cameras(log),
         )
-        self._evidence = Evidence(reports, counters)
+        self._evidence = Evidence(reports, counters, pictures)
         self._census = Census((), 0, 0)
         self._log_fails = False
 
@@ -178,13 +181,15 @@ class Monitor:
             if not self._log_fails:
                 logger.error("The log cannot be asked what it holds: %s", error)
             self._log_fails = True
-        reports: dict[str, dict[tuple[str, str, str], float]] = {}
+        reports: dict[str, dict[tuple[str, str, str], StoredReport]] = {}
         for report in reversed(self._reports.entries()):  # oldest first, so that the newest of each window stays
-            reports.setdefault(report.model, {})[report.version, report.slice, report.window] = report.at
+            reports.setdefault(report.model, {})[report.version, report.slice, report.window] = report
         states = [self._state(config, model, reports.get(model.name, {})) for model in config.models]
         self._publish(tuple(states), self._census, self._clock())
 
-    def _state(self, config: Config, model: WatchedModel, reports: dict[tuple[str, str, str], float]) -> ModelState:
+    def _state(
+        self, config: Config, model: WatchedModel, reports: dict[tuple[str, str, str], StoredReport]
+    ) -> ModelState:
         course = self._courses[model.name]
         is_same = course.reference.name == model.reference
         return ModelState(
@@ -196,7 +201,8 @@ class Monitor:
             evaluations=course.evaluations,
             evaluated=dict(course.evaluated),
             newest=newest_events(streams_of(self._census, model), model),
-            reports=reports,
+            reports={scope: report.at for scope, report in reports.items()},
+            montages={scope: report.at for scope, report in reports.items() if report.has_montage},
             history={key: tuple(scores) for key, scores in course.history.items()},
             max_classes=model.max_classes,
             problem=course.problem,
@@ -220,7 +226,7 @@ class Monitor:
         self._counters.observe("evaluation_duration_seconds", self._stopwatch() - begun, model=model.name)
         # The metrics come first: an alert must not wait for a picture.
         self._show(config)
-        turn.write(found.reference, stopping=self._stop.is_set)
+        turn.write(found.reference, stopping=self._stop.is_set, kept=found.pictures)
 
     def _tell(self, model: WatchedModel, course: _Course, error: Exception) -> None:
         is_expected = isinstance(error, VisionDriftError)

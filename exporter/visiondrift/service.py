@@ -37,7 +37,7 @@ FIXED_AT_START = {
     "log": ("path",),
     "calibration": ("path",),
     "reports": ("path", "keep"),
-    "thumbnails": ("path", "keep", "side"),
+    "thumbnails": ("path", "keep", "side", "max_age"),
 }
 """What of monitoring.yml is read once; everything else counts from its next use on."""
 
@@ -163,6 +163,7 @@ class Service:
             publish=self._publish,
             clock=clock,
             stopwatch=time.monotonic,
+            pictures=self.thumbnails,
         )
         # Counted from the start, so that a monitor that never comes to its first look is missed too.
         self._published: tuple[tuple[ModelState, ...], Census, float] = ((), census, clock())
@@ -283,9 +284,10 @@ class Service:
         retention = Retention(clock=self.clock, stopwatch=time.monotonic)
         while not stop.wait(PRUNE_EVERY_SECONDS):
             try:
+                self.thumbnails.drop_old(self.clock())
                 retention.prune(self.log, self.log, self._config.monitoring.log)
             except Exception:
-                logger.exception("Pruning the log failed; it goes on")
+                logger.exception("Pruning the log and the thumbnails failed; it goes on")
 
     def _load_embedder(self) -> None:
         try:
@@ -296,7 +298,7 @@ class Service:
 
 def _open_thumbnails(config: Config) -> Thumbnails:
     settings = config.monitoring.thumbnails
-    return Thumbnails(config.path(settings.path), keep=settings.keep, side=settings.side)
+    return Thumbnails(config.path(settings.path), keep=settings.keep, side=settings.side, max_age=settings.max_age)
 
 
 def _open_reports(config: Config) -> ReportStore:

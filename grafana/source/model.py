@@ -9,6 +9,7 @@ import model_calibration as calibration
 import model_detail as detail
 import model_evidence as evidence
 import model_images as images
+import model_spread as spread
 import promql
 import style
 from panels import Box, Query, bars, history, single
@@ -45,6 +46,7 @@ def model() -> build.Dashboard:
         [_verdict(), _worst(), _enough(), _last_event(), _last_evaluation(), _firing(), _neighbours()],
         {
             "Evidence": evidence.evidence(),
+            "Cause: which camera": spread.spread(),
             "Accuracy": evidence.accuracy(),
             "Signals and their thresholds": detail.signals(),
             "Images as pictures": images.images(),

@@ -42,6 +42,8 @@ _DOMAINS: dict[str, tuple[str, ...]] = {
     "part": ("platform-1", "platform-2"),
     "fault": ("black", "moved"),
     "property": ("brightness", "sharpness"),
+    "state": ("judged", "moved"),
+    "spread": ("",),
 }
 
 

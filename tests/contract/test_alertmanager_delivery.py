@@ -249,6 +249,37 @@ def test_a_cameras_warning_does_not_hide_that_all_are_critical(alertmanager: Ale
     assert {title.split(" ")[1] for title in slack.titles()} == {"CRITICAL:", "WARNING:"}
 
 
+def test_one_cause_is_one_message_and_a_camera_that_moved_otherwise_speaks_for_itself(
+    alertmanager: Alertmanager, slack: Slack
+) -> None:
+    same = [alert(slice=f"camera={name}", spread="common") for name in ("left", "right")]
+    signal = alert("VisionDriftPredictionDrift", slice="camera=left", spread="common")
+    alertmanager.post(*same, signal, alert(slice="all", spread="common"), alert(slice="camera=knocked"))
+    until(lambda: bool(slack.messages), "the message")
+    time.sleep(QUIET_S)
+    assert len(slack.messages) == 1
+    text = slack.messages[0]["attachments"][0]["text"]
+    assert sorted(re.findall("Where: (.*)", text)) == [
+        "digits-demo version 1, all slices together", "digits-demo version 1, camera=knocked",
+    ]  # fmt: skip
+
+
+def test_a_common_warning_does_not_hide_that_one_of_its_cameras_is_critical(
+    alertmanager: Alertmanager, slack: Slack
+) -> None:
+    alertmanager.post(
+        alert(slice="all", severity="warning", spread="common"), alert(slice="camera=left", spread="common")
+    )
+    until(lambda: len(slack.messages) == 2, "both messages")
+    assert {title.split(" ")[1] for title in slack.titles()} == {"CRITICAL:", "WARNING:"}
+
+
+def test_cameras_of_a_common_cause_speak_where_all_slices_do_not(alertmanager: Alertmanager, slack: Slack) -> None:
+    alertmanager.post(alert(slice="camera=left", spread="common"))
+    until(lambda: bool(slack.messages), "the message")
+    assert "camera=left" in slack.titles()[0]
+
+
 def test_an_owner_with_a_channel_is_told_there(alertmanager: Alertmanager, slack: Slack) -> None:
     alertmanager.post(alert(slice="camera=left", model_owner="example-team"))
     until(lambda: bool(slack.messages), "the message")

@@ -381,3 +381,27 @@ def test_memories_of_one_label_say_nothing_of_another_whose_values_are_called_th
     assert found["all"]["accumulated_evidence"].verdict == found["camera=left"]["accumulated_evidence"].verdict == "ok"
     assert "accumulated_evidence" not in found["lane=left"]
     assert found["lane=left"]["drift_evidence"].verdict == "ok"
+
+
+# How it is spread over the cameras
+
+
+def test_a_drift_of_all_cameras_is_told_as_one_cause_and_marks_their_windows():
+    window = site(77, {"left": 120, "right": 140, "slow": 10}, begins=2e6, labelled=False, shift=0.6)
+    together = evaluated(window)
+    assert together.spread is not None
+    assert set(together.spread.common) >= {"camera=left", "camera=right"}
+    assert "moved the same way: a common cause" in together.spread.sentence
+    left = evaluated(window, "camera=left")
+    assert left.spread is None
+    marked = with_common_causes([together, left])
+    assert [one.one_cause for one in marked] == [True, True]
+
+
+def test_a_camera_that_the_reference_does_not_know_is_told_as_new():
+    window = site(78, {"left": 120, "right": 140}, begins=2e6, labelled=False)
+    renamed = np.where(window.slices["camera"] == "right", "lobby", window.slices["camera"])
+    found = evaluated(replace(window, slices={"camera": renamed.astype(object)})).spread
+    assert found is not None
+    assert set(found.new) == {"camera=lobby"}
+    assert set(found.silent) == {"camera=right", "camera=slow"}

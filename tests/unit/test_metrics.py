@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from visiondrift.drift.judge import BlockCount, Judgement, Levels, WindowEvaluation
+from visiondrift.drift.explain.shift import SliceShift, Spread
+from visiondrift.drift.judge import BlockCount, Judgement, Levels, WindowEvaluation, with_common_causes
 from visiondrift.prediction import INGEST_FAILURES, REASONS
 from visiondrift.publish.metrics import Metrics, catalogue
 from visiondrift.publish.snapshot import Evaluation, Links, ModelState, ReferenceState, Snapshot
@@ -56,9 +57,34 @@ def test_a_score_stands_beside_its_thresholds_with_the_owner_on_them():
     series = scraped(snapshot_of(judged("embedding_drift", 0.42)))
     assert series["visiondrift_embedding_drift"] == [(SCOPE, 0.42)]
     assert series["visiondrift_embedding_drift_threshold"] == [
-        ({**SCOPE, "severity": "warning", "model_owner": "rail-vision"}, 0.3),
-        ({**SCOPE, "severity": "critical", "model_owner": "rail-vision"}, 0.5),
+        ({**SCOPE, "severity": "warning", "model_owner": "rail-vision", "spread": ""}, 0.3),
+        ({**SCOPE, "severity": "critical", "model_owner": "rail-vision", "spread": ""}, 0.5),
     ]
+
+
+def test_thresholds_of_slices_with_one_cause_say_so_and_others_do_not():
+    """The alerts take the label over, and Alertmanager mutes by it."""
+    spread = Spread(
+        slices=tuple(SliceShift(f"camera={n}", 1e-9, n < 2, 0.5 * (n < 2), 0.9, n < 2) for n in range(3)),
+        new={"camera=x": 0.25},
+        mix_explained=0.4,
+    )
+    windows = tuple(
+        WindowEvaluation(name, "1h", 500, 200, (judged("drift_evidence", 9.0),), spread=of_all)
+        for name, of_all in (("all", spread), ("camera=0", None), ("camera=1", None), ("camera=2", None))
+    )
+    snapshot = snapshot_of()
+    evaluation = replace(snapshot.models[0].evaluations[0], windows=with_common_causes(windows))
+    series = scraped(replace(snapshot, models=(replace(snapshot.models[0], evaluations=(evaluation,)),)))
+    labels = {given["slice"]: given["spread"] for given, _ in series["visiondrift_drift_evidence_threshold"]}
+    assert labels == {"all": "common", "camera=0": "common", "camera=1": "common", "camera=2": ""}
+    assert [value for _, value in series["visiondrift_common_cause_slices"]] == [2.0]
+    shares = {given["slice"]: value for given, value in series["visiondrift_slice_shift_share"]}
+    assert shares == {"camera=0": 0.5, "camera=1": 0.5, "camera=2": 0.0}
+    assert {given["state"]: value for given, value in series["visiondrift_spread_slices"]} == {"judged": 3, "moved": 2}
+    assert [value for _, value in series["visiondrift_mix_explained"]] == [0.4]
+    assert [value for _, value in series["visiondrift_unknown_slice_ratio"]] == [0.25]
+    assert [value for _, value in series["visiondrift_silent_slice_ratio"]] == [0.0]
 
 
 def test_an_insufficient_score_is_absent_and_the_window_says_why():

@@ -1,6 +1,8 @@
 """Which frames are kept as small pictures, and that none is where nobody asked for them."""
 
 import io
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,44 @@ def test_the_newest_of_each_camera_are_kept_whatever_the_order_they_came_in(tmp_
     assert len(list(tmp_path.iterdir())) == 3
     thumbnails.keep(event(6), picture(thumbnails, (64, 16)))
     assert thumbnails.newest("trains", "camera=left", 1) == [picture(thumbnails, (64, 16))]
+
+
+def test_half_of_the_pictures_are_spread_over_the_time_before_the_newest(tmp_path: Path):
+    thumbnails = Thumbnails(tmp_path, keep=10, side=32)
+    for number in range(400):
+        thumbnails.keep(event(number), b"picture")
+    kept = sorted(n for n in range(400) if thumbnails.known("trains", [f"left-{n}"]))
+    assert kept[5:] == [395, 396, 397, 398, 399]
+    older = kept[:5]
+    assert older[0] < 100
+    assert max(later - earlier for earlier, later in pairwise([*older, 395])) < 250
+
+
+def test_a_picture_is_found_by_the_id_of_its_event_and_of_its_model_alone(tmp_path: Path):
+    thumbnails = Thumbnails(tmp_path, keep=5, side=32)
+    thumbnails.keep(event(1), b"picture")
+    assert thumbnails.known("trains", ["left-1", "left-2"]) == {"left-1"}
+    assert thumbnails.known("doors", ["left-1"]) == frozenset()
+    assert thumbnails.of_event("trains", "left-1") == b"picture"
+    assert thumbnails.of_event("trains", "left-2") is None
+
+
+def test_the_name_of_an_event_cannot_lead_to_another_file(tmp_path: Path):
+    (tmp_path / "secret").write_text("no picture")
+    thumbnails = Thumbnails(tmp_path / "kept", keep=5, side=32)
+    thumbnails.keep(replace(event(1), id="../secret"), b"picture")
+    assert (tmp_path / "secret").read_text() == "no picture"
+    assert thumbnails.of_event("trains", "../secret") == b"picture"
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_pictures_that_have_become_old_are_dropped(tmp_path: Path):
+    thumbnails = Thumbnails(tmp_path, keep=10, side=32, max_age=60)
+    for number in (0, 30, 90):
+        thumbnails.keep(event(number), b"picture")
+    thumbnails.drop_old(100)
+    assert thumbnails.known("trains", [f"left-{n}" for n in (0, 30, 90)]) == {"left-90"}
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_same_event_is_kept_once(tmp_path: Path):

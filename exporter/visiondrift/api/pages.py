@@ -4,10 +4,11 @@ Nothing is fetched from anywhere: the pages work on a host without internet.
 """
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -22,6 +23,9 @@ from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES, SIGNALS
 
 NewestPictures = Callable[[str, str, int], Sequence[bytes]]
 """(model, slice, how many) -> JPEG files, newest first."""
+
+LatestReport = Callable[[str, str, str, str], StoredReport | None]
+"""(model, version, slice, window) -> the newest report on it."""
 
 REFRESH_SECONDS = 10
 PICTURES = 3
@@ -53,9 +57,11 @@ class PageRow:
 
     slice: str
     detail: str
+    spread: str
     verdict: str
     cells: tuple[Cell, ...]
     report: str
+    montage: str
     pictures: tuple[str, ...]
 
 
@@ -71,7 +77,7 @@ class Pages:
             lstrip_blocks=True,
         )
 
-    def landing(self, snapshot: Snapshot, newest: NewestPictures, *, now: float) -> str:
+    def landing(self, snapshot: Snapshot, newest: NewestPictures, latest: LatestReport, *, now: float) -> str:
         """The page at ``/``: every model and slice, its verdict, its scores against their thresholds, its pictures."""
         return self._render(
             "landing.html",
@@ -79,7 +85,7 @@ class Pages:
             now,
             title="Overview",
             refresh=REFRESH_SECONDS,
-            models=[_model(state, snapshot.links, newest, now=now) for state in snapshot.models],
+            models=[_model(state, snapshot.links, newest, latest, now=now) for state in snapshot.models],
             config_problem=snapshot.config_problem,
             awaits_restart=", ".join(snapshot.awaits_restart),
         )
@@ -94,10 +100,29 @@ class Pages:
                 "slice": _slice_words(report.slice),
                 "window": report.window,
                 "name": report.name,
+                "has_montage": report.has_montage,
             }
             for report in reports
         ]
         return self._render("reports.html", links, now, title="Reports", refresh=0, reports=rows)
+
+    def images(self, links: Links, report: StoredReport, montage: Mapping[str, Any] | None, *, now: float) -> str:
+        """The images behind a drift: the montage of ``report``, of whose JSON ``montage`` is the part about it."""
+        data = montage or {}
+        return self._render(
+            "images.html",
+            links,
+            now,
+            title=f"Images behind the drift: {report.model}",
+            refresh=0,
+            report=report,
+            slice=_slice_words(report.slice),
+            at=_clock(report.at),
+            why=data.get("why", "This report was written by a version that made no montage."),
+            note=data.get("note", ""),
+            measure=data.get("measure", ""),
+            rows=[_image_row(image) for image in data.get("shown", ())],
+        )
 
     def message(self, links: Links, title: str, message: str, *, now: float) -> str:
         """A page of one sentence, such as why there is no report."""
@@ -113,6 +138,18 @@ class Pages:
         )
 
 
+def _image_row(image: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "time": _clock(float(image["time"])),
+        "slices": str(image["slices"]),
+        "score": f"{image['score']:.2f}",
+        "chance": "" if image["chance"] is None else f"{image['chance']:.2%}",
+        "id": str(image["id"]),
+        "reference": str(image.get("reference_id", "")),
+        "similarity": f"{image['similarity']:.2f}" if "similarity" in image else "",
+    }
+
+
 def _with_anchors(markdown: str) -> Markup:
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(markdown)
@@ -123,7 +160,9 @@ def _with_anchors(markdown: str) -> Markup:
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704
 
 
-def _model(state: ModelState, links: Links, newest_pictures: NewestPictures, *, now: float) -> dict[str, object]:
+def _model(
+    state: ModelState, links: Links, newest_pictures: NewestPictures, latest: LatestReport, *, now: float
+) -> dict[str, object]:
     signals = _shown_signals(state)
     newest = max(state.evaluated.values(), default=None)
     return {
@@ -138,7 +177,7 @@ def _model(state: ModelState, links: Links, newest_pictures: NewestPictures, *, 
         "faults": _faults(state),
         "titles": [BY_NAME[name].title for name in signals],
         "rows": [
-            _row(state, evaluation, window, signals, newest_pictures)
+            _row(state, evaluation, window, signals, newest_pictures=newest_pictures, latest=latest)
             for evaluation in state.evaluations
             for window in evaluation.windows
         ],
@@ -187,20 +226,27 @@ def _row(
     evaluation: Evaluation,
     window: WindowEvaluation,
     signals: Sequence[str],
+    *,
     newest_pictures: NewestPictures,
+    latest: LatestReport,
 ) -> PageRow:
     by_name = {judgement.signal: judgement for judgement in window.judgements}
     scope = (evaluation.version, window.slice, window.window)
-    report = ""
+    report = montage = ""
     if scope in state.reports:
         asked = {"model": state.name, "version": scope[0], "slice": scope[1], "window": scope[2]}
         report = f"/reports/latest?{urlencode(asked)}"
+        # What stands for a drift that is over is a click away; here it would say that it goes on.
+        found = latest(state.name, *scope) if window.verdict in SEVERITIES else None
+        montage = found.name if found and found.has_montage else ""
     return PageRow(
         slice=_slice_words(window.slice),
         detail=f"{window.window} · {window.samples:,} events · version {evaluation.version}",
+        spread=window.spread.sentence if window.spread and window.verdict in SEVERITIES else "",
         verdict=window.verdict,
         cells=tuple(_cell(by_name.get(name), state.history.get((*scope, name), ())) for name in signals),
         report=report,
+        montage=montage,
         pictures=tuple(map(_inline, newest_pictures(state.name, window.slice, PICTURES))),
     )
 

@@ -18,6 +18,7 @@ from visiondrift.config.monitoring import IntakeConfig, WatchedModel
 from visiondrift.errors import BadInput
 from visiondrift.prediction import ImageStats, Sample
 from visiondrift.reference import check_place, list_references, read_manifest, save_reference
+from visiondrift.reference_pictures import MOST_PICTURES, save_pictures
 
 app = typer.Typer(help="Build, list and show references.", no_args_is_help=True)
 
@@ -56,9 +57,11 @@ def build(
     loaded = with_state(load_config(config), state)
     directory = loaded.path(loaded.monitoring.reference_data) / name
     check_place(directory, overwrite=overwrite)
+    pictures: dict[int, bytes] = {}
     if images is not None:
         identity = _identity_of_images(loaded, model)
-        sample, source = _from_images(loaded, images, slice_label), f"images in {images.resolve().name}"
+        sample, pictures = _from_images(loaded, images, slice_label)
+        source = f"images in {images.resolve().name}"
     elif parquet is not None:
         identity = embedder or _identity(loaded, model)
         sample, source = read_sample(parquet).of_unit_length(), f"file {parquet.name}"
@@ -78,6 +81,9 @@ def build(
     )
     made_with = f", made with {manifest.embedder}" if manifest.dimension else ""
     typer.echo(f"{directory}: {manifest.rows:,} rows of {manifest.dimension} columns{made_with}")
+    if pictures:
+        save_pictures(directory, pictures)
+        typer.echo(f"pictures of {len(pictures):,} of them kept, to set beside those of a drift")
     if calibrate:
         _calibrate(directory, _user_of(loaded, name, None))
 
@@ -194,7 +200,8 @@ def _identity_of_images(config: Config, model: str | None) -> str:
     return embedder_of(config).identity
 
 
-def _from_images(config: Config, folder: Path, label: str | None) -> Sample:
+def _from_images(config: Config, folder: Path, label: str | None) -> tuple[Sample, dict[int, bytes]]:
+    """The sample, and row -> picture of some of its rows where pictures are wanted."""
     from visiondrift.intake.embedder import embedder_of
 
     if not folder.is_dir():
@@ -203,16 +210,19 @@ def _from_images(config: Config, folder: Path, label: str | None) -> Sample:
     if not files:
         raise BadInput(f"{folder}: no image found; accepted are files that end in {', '.join(_SUFFIXES)}")
     embedder = embedder_of(config)
+    pictures: dict[int, bytes] = {}
     try:
         stats: list[ImageStats] = []
-        embeddings = embedder.embed(_measured(_decoded(files, config.monitoring.intake), stats))
+        images = _measured(_decoded(files, config.monitoring.intake), stats)
+        embeddings = embedder.embed(_pictured(images, config, len(files), pictures))
     finally:
         embedder.close()
     within = [file.relative_to(folder) for file in files]
     times = np.array([file.stat().st_mtime for file in files])
     # An image outside of every sub-folder belongs to no slice.
     values = np.array([path.parts[0] if len(path.parts) > 1 else "" for path in within], dtype=object)
-    return Sample(
+    order = np.argsort(times, kind="stable")
+    sample = Sample(
         times=times,
         ids=np.array([path.as_posix() for path in within], dtype=object),
         slices={label: values} if label else {},
@@ -223,7 +233,23 @@ def _from_images(config: Config, folder: Path, label: str | None) -> Sample:
         latency_ms=np.full(len(files), np.nan),
         properties=np.stack([one.properties for one in stats]),
         layouts=np.stack([one.layout for one in stats]),
-    ).take(np.argsort(times, kind="stable"))
+    ).take(order)
+    return sample, {row: pictures[file] for row, file in enumerate(order.tolist()) if file in pictures}
+
+
+def _pictured(
+    images: Iterable[Image.Image], config: Config, count: int, pictures: dict[int, bytes]
+) -> Iterator[Image.Image]:
+    """The same ``count`` images; small ones of some of them, evenly spread, are put into ``pictures`` by number."""
+    from visiondrift.drift.embedding.novelty import evenly
+    from visiondrift.intake.thumbnails import small_jpeg
+
+    settings = config.monitoring.thumbnails
+    wanted = set(evenly(count, MOST_PICTURES).tolist()) if settings.keep else set()
+    for number, image in enumerate(images):
+        if number in wanted:
+            pictures[number] = small_jpeg(image, settings.side)
+        yield image
 
 
 def _measured(images: Iterable[Image.Image], stats: list[ImageStats]) -> Iterator[Image.Image]:

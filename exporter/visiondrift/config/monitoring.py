@@ -172,11 +172,16 @@ class ReportsConfig(Strict):
 
 
 class ThumbnailsConfig(Strict):
-    """Small pictures of the newest frames, for the eyes of a person; none unless ``keep`` says so."""
+    """Small pictures of a few frames, for the eyes of a person; none unless ``keep`` says so."""
 
     path: Path = Field(default=Path("../../state/thumbnails"), description="The folder of the thumbnails.")
     keep: int = Field(
         default=0, ge=0, le=1000, description="Pictures kept of each model and camera; 0 drops every image unseen."
+    )
+    max_age: Duration = Field(
+        default=86400.0,
+        description="Age at which a picture is dropped: half of them are of the newest frames, the others spread over "
+        "this time.",
     )
     side: int = Field(default=160, ge=16, le=1024, description="Pixels of a thumbnail's longer side.")
 
@@ -348,7 +353,7 @@ class MonitoringConfig(Strict):
     intake: IntakeConfig = Field(default=IntakeConfig(), description="Bounds of what one request may cost.")
     log: LogConfig = Field(default=LogConfig(), description="The prediction log.")
     reports: ReportsConfig = Field(default=ReportsConfig(), description="The Evidently reports.")
-    thumbnails: ThumbnailsConfig = Field(default=ThumbnailsConfig(), description="Small pictures of the newest frames.")
+    thumbnails: ThumbnailsConfig = Field(default=ThumbnailsConfig(), description="Small pictures of a few frames.")
     calibration: CalibrationConfig = Field(default=CalibrationConfig(), description="Calibrations of references.")
     collect: CollectConfig = Field(default=CollectConfig(), description="Cameras and folders of `collect`.")
     reference_data: Path = Field(default=Path("../../reference_data"), description="The folder of the references.")

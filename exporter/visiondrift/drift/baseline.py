@@ -7,6 +7,7 @@ one camera is no drift. Rows are chosen by arithmetic, never by chance: the same
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,11 @@ class PreparedReference:
     def dimension(self) -> int:
         """Columns of the embeddings; 0 where the reference has none."""
         return self._sample.dimension
+
+    @cached_property
+    def mean_embedding(self) -> NDArray[np.float64]:
+        """(d,) of all rows with an embedding, as they are; there must be one."""
+        return np.asarray(self._sample.embeddings[self._sample.has_embedding].mean(axis=0, dtype=np.float64))
 
     @property
     def has_embeddings(self) -> bool:

@@ -15,7 +15,9 @@ import numpy as np
 from visiondrift.config import SliceThresholds
 from visiondrift.drift.baseline import PreparedReference, Settings, align_classes
 from visiondrift.drift.columns.categories import class_shares
-from visiondrift.drift.judge import PropertyMove, ScoreOrReason, WindowEvaluation, judge
+from visiondrift.drift.explain.influence import Influence, chosen, influence_of, plain_influence, shown_images
+from visiondrift.drift.explain.shift import Spread, spread_of
+from visiondrift.drift.judge import PropertyMove, ScoreOrReason, WindowEvaluation, judge, worst
 from visiondrift.drift.weighing import Scale, Weighed, block_count, by_null, findings, held_against, held_moves, weigh
 from visiondrift.drift.window_scores import (
     Question,
@@ -24,7 +26,7 @@ from visiondrift.drift.window_scores import (
     image_scores,
     prediction_score,
 )
-from visiondrift.prediction import Sample
+from visiondrift.prediction import Sample, slice_values
 from visiondrift.signals import ALL_SLICES, SIGNALS
 
 __all__ = ["PreparedReference", "Scale", "Settings", "evaluate_window"]
@@ -78,6 +80,8 @@ def evaluate_window(
     mix = _mix(reference, sample, settings) if slice_ == ALL_SLICES else _Mix()
     judgements = judge({s.name: scores[s.name] for s in SIGNALS if s.name in scores}, levels, worth)
     told = {judgement.signal for judgement in judgements if judgement.score is not None}
+    is_drifted = worst(judgement.verdict for judgement in judgements) in {"warning", "critical"}
+    influence = _influence(question, reference, slice_, weighed) if is_drifted else None
     return WindowEvaluation(
         slice=slice_,
         window=window,
@@ -102,7 +106,47 @@ def evaluate_window(
         block_count=block_count(weighed),
         embedding=findings(weighed, scale),
         performance=weighed.performance,
+        influence=influence,
+        spread=_spread(question, reference, weighed) if slice_ == ALL_SLICES else None,
+        images=shown_images(sample, influence, chosen(influence, sample.embeddings)) if influence else (),
     )
+
+
+def _influence(question: Question, reference: PreparedReference, slice_: str, weighed: Weighed) -> Influence | None:
+    """What the window's images have to do with its drift; None where it or the reference has no embeddings."""
+    window = question.window
+    positions = np.flatnonzero(window.has_embedding)
+    if not len(positions) or question.baseline.embedding is None:
+        return None
+    calibration = weighed.calibration
+    if weighed.evidence is None or weighed.rows is None or calibration is None or calibration.detector is None:
+        compared = reference.rows(slice_, window)
+        return plain_influence(
+            window.embeddings[positions], compared.embeddings[compared.has_embedding], positions=positions
+        )
+    return influence_of(
+        calibration.detector.reference,
+        weighed.evidence,
+        weighed.rows,
+        slices=slice_values(window, calibration.label)[positions],
+        positions=positions,
+    )
+
+
+def _spread(question: Question, reference: PreparedReference, weighed: Weighed) -> Spread | None:
+    """How a drift is spread over the slices; None where they are not known apart, or their embeddings say nothing."""
+    calibration, rows, window = weighed.calibration, weighed.rows, question.window
+    if rows is None or calibration is None or calibration.detector is None or not calibration.label:
+        return None
+    embedded = window.has_embedding
+    found = spread_of(
+        calibration.detector,
+        rows,
+        slice_values(window, calibration.label)[embedded],
+        embeddings=window.embeddings[embedded],
+        reference_mean=reference.mean_embedding,
+    )
+    return found.named(calibration.label)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field, replace
 
 from visiondrift.drift.calibration.budget import discoveries
 from visiondrift.drift.embedding.fit import Effect
+from visiondrift.drift.embedding.novelty import OutlierShare
+from visiondrift.drift.explain.influence import Influence, ShownImage
+from visiondrift.drift.explain.shift import Spread
 from visiondrift.drift.performance.estimate import PerformanceEstimate
 from visiondrift.signals import ALL_SLICES, BY_NAME, VERDICTS, Severity, VerdictName
 
@@ -75,12 +78,14 @@ class PropertyMove:
 class EmbeddingFindings:
     """What explains the evidence of drift, and never alerts: ``surprises`` maps each statistic to its own -log10 p.
 
-    ``new_share_detectable`` is the smallest share of new images that four in five such windows would show.
+    ``new_share_detectable`` is the smallest share of new images that four in five such windows would show;
+    ``outliers`` is None where single images were not looked at.
     """
 
     surprises: Mapping[str, float]
     effect: Effect
     new_share_detectable: float | None = None
+    outliers: OutlierShare | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,12 @@ class WindowEvaluation:
 
     ``block_count`` and ``embedding`` are None without a calibration, ``performance`` without labels; ``discovery`` says
     whether the slice is among those to show as drifted, of several looked at together, None where it has no evidence.
+
+    ``spread`` is how a drift is spread over the slices, for all slices together, None where they are not known apart;
+    ``one_cause`` whether this slice, or all slices together, moved the same way as most that moved.
+
+    ``influence`` is what each image has to do with a drift, None where there is none, or no embeddings; ``images`` are
+    those to look at first.
     """
 
     slice: str
@@ -133,6 +144,10 @@ class WindowEvaluation:
     embedding: EmbeddingFindings | None = None
     performance: PerformanceEstimate | None = None
     discovery: bool | None = None
+    influence: Influence | None = field(default=None, compare=False)
+    images: tuple[ShownImage, ...] = ()
+    spread: Spread | None = None
+    one_cause: bool = False
 
     @property
     def verdict(self) -> VerdictName:
@@ -182,6 +197,20 @@ def with_discoveries(windows: Sequence[WindowEvaluation]) -> tuple[WindowEvaluat
     return tuple(
         replace(window, discovery=window.slice in found[window.window])
         if window.slice in p.get(window.window, {})
+        else window
+        for window in windows
+    )
+
+
+def with_common_causes(windows: Sequence[WindowEvaluation]) -> tuple[WindowEvaluation, ...]:
+    """The same, marked where most slices that moved moved the same way: those slices, and all slices together.
+
+    One cause is to be one page: that of all slices speaks for these.
+    """
+    common = {window.window: frozenset(window.spread.common) for window in windows if window.spread is not None}
+    return tuple(
+        replace(window, one_cause=True)
+        if (found := common.get(window.window)) and (window.slice == ALL_SLICES or window.slice in found)
         else window
         for window in windows
     )

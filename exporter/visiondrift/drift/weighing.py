@@ -16,6 +16,7 @@ from visiondrift.drift.calibration.budget import Terms
 from visiondrift.drift.calibration.nulls import HELD_PER_WINDOW, MIN_HELD_BLOCKS
 from visiondrift.drift.calibration.tails import surprise
 from visiondrift.drift.embedding.detector import EmbeddingEvidence
+from visiondrift.drift.embedding.fit import WindowRows
 from visiondrift.drift.embedding.memory import Memory, accumulated
 from visiondrift.drift.embedding.moments import Moments
 from visiondrift.drift.judge import BlockCount, EmbeddingFindings, Levels, PropertyMove, ScoreOrReason, Worth
@@ -51,11 +52,14 @@ class Scale:
 
 @dataclass(frozen=True, eq=False)
 class Weighed:
-    """What the calibration says of one window. ``evidence`` is None where it says nothing of the embeddings."""
+    """What the calibration says of one window. ``evidence`` is None where it says nothing of the embeddings; ``rows``
+    are those that it was found in.
+    """
 
     scores: Mapping[str, ScoreOrReason] = field(default_factory=dict)
     standards: Mapping[str, Standard] = field(default_factory=dict)
     evidence: EmbeddingEvidence | None = None
+    rows: WindowRows | None = None
     performance: PerformanceEstimate | None = None
     calibration: Calibration | None = None
     target: str = ALL_SLICES
@@ -90,16 +94,24 @@ def weigh(
         why = "" if tail else silent or _too_short(blocks)
         standards[name] = standard_of(name, thresholds, tail, why)
     added: dict[str, ScoreOrReason] = {}
-    evidence = None
+    evidence = rows = None
     if embedded:
-        evidence, found = _evidence(question, calibration, target, blocks, scale)
+        evidence, rows, found = _evidence(question, calibration, target, blocks, scale)
         added |= found
         standards |= {name: standard_of(name, thresholds, None, given.why) for name, given in found.items()}
     performance = None
     if scale.calibrated and scale.calibrated.performance:
         performance, added["accuracy_drop"] = _accuracy(question, scale, blocks)
     return Weighed(
-        added, standards, evidence, performance, calibration, target=target, blocks=blocks.count, worth=worth
+        added,
+        standards,
+        evidence,
+        rows,
+        performance,
+        calibration,
+        target=target,
+        blocks=blocks.count,
+        worth=worth,
     )
 
 
@@ -109,8 +121,8 @@ def _too_short(blocks: WindowBlocks) -> str:
 
 def _evidence(
     question: Question, calibration: Calibration, target: str, blocks: WindowBlocks, scale: Scale
-) -> tuple[EmbeddingEvidence | None, dict[str, ScoreOrReason]]:
-    """What the window's embeddings say, and what the memories say where these are asked."""
+) -> tuple[EmbeddingEvidence | None, WindowRows | None, dict[str, ScoreOrReason]]:
+    """What the window's embeddings say, and the rows looked at; what the memories say where these are asked."""
     window = question.window
     samples = int(window.has_embedding.sum())
     found: dict[str, ScoreOrReason] = {}
@@ -129,7 +141,7 @@ def _evidence(
     # Other labels' slices have axes and values of their own, which the memories know nothing of.
     if scale.memory is not None and scale.calibrated and calibration is scale.calibrated.of_slice(ALL_SLICES):
         found["accumulated_evidence"] = _remembered(calibration, target, scale.memory, samples)
-    return (None if isinstance(look, str) else look), found
+    return (None if isinstance(look, str) else look), rows, found
 
 
 def _remembered(calibration: Calibration, target: str, memory: Memory, samples: int) -> ScoreOrReason:
@@ -291,4 +303,5 @@ def findings(weighed: Weighed, scale: Scale | None) -> EmbeddingFindings | None:
         new_share_detectable=weighed.calibration.detectable(
             "new", weighed.target, worth=evidence.worth, surprise=surprise(scale.terms.alpha["warning"])
         ),
+        outliers=evidence.outliers,
     )

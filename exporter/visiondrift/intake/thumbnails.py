@@ -1,14 +1,17 @@
-"""Which frames are kept as small pictures: none unless asked for, else the newest few of each camera.
+"""Which frames are kept as small pictures: none unless asked for, else a few of each camera, for a while.
 
-They are for the eyes of a person beside a verdict, not data: what an earlier run kept is removed at start, and a
-picture that cannot be written costs a line in the log and nothing else.
+Of a camera's places half hold its newest frames, for whoever asks what it sees now; the other half are spread over the
+time for which pictures are kept, so that a drift of this morning can still be shown. They are for the eyes of a person
+beside a verdict, not data: what an earlier run kept is removed at start, and a picture that cannot be written costs a
+line in the log and nothing else.
 """
 
 import hashlib
 import io
 import logging
 import threading
-from collections import deque
+from bisect import insort
+from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image
@@ -22,49 +25,58 @@ _log = logging.getLogger(__name__)
 
 
 class Thumbnails:
-    """The newest ``keep`` pictures of each model and set of slice labels, at most ``side`` pixels wide and high.
+    """At most ``keep`` pictures of each model and set of slice labels, ``side`` pixels wide and high at most, for
+    ``max_age`` seconds.
 
     Safe to call from several threads. With ``keep`` 0 nothing is made and nothing is written.
     """
 
-    def __init__(self, directory: Path, *, keep: int, side: int) -> None:
+    def __init__(self, directory: Path, *, keep: int, side: int, max_age: float = float("inf")) -> None:
         self._directory = directory
         self._keep = keep
         self._side = side
+        self._max_age = max_age
         self._lock = threading.Lock()
-        self._kept: dict[tuple[str, Slices], deque[tuple[float, str]]] = {}
+        self._kept: dict[tuple[str, Slices], list[tuple[float, str]]] = {}
         for old in directory.glob(f"*{_SUFFIX}"):
             old.unlink(missing_ok=True)
         if keep:
             directory.mkdir(parents=True, exist_ok=True)
 
+    @property
+    def wanted(self) -> bool:
+        """Whether any picture is kept at all."""
+        return self._keep > 0
+
     def shrink(self, image: Image.Image) -> bytes | None:
         """The small JPEG of an RGB image; None where none is kept."""
-        if not self._keep:
-            return None
-        small = image.copy()
-        small.thumbnail((self._side, self._side))
-        buffer = io.BytesIO()
-        small.save(buffer, format="JPEG", quality=_QUALITY)
-        return buffer.getvalue()
+        return small_jpeg(image, self._side) if self._keep else None
 
     def keep(self, event: PredictionEvent, picture: bytes) -> None:
-        """Keep the picture of ``event``; the oldest of its camera makes room."""
-        name = hashlib.sha256(f"{event.model}\0{event.id}".encode(errors="replace")).hexdigest()[:32]
+        """Keep the picture of ``event``; another of its camera makes room."""
+        name = _name(event.model, event.id)
         with self._lock:
-            kept = self._kept.setdefault((event.model, event.slices), deque())
+            kept = self._kept.setdefault((event.model, event.slices), [])
             if any(name == other for _, other in kept):
                 return
             try:
-                (self._directory / f"{name}{_SUFFIX}").write_bytes(picture)
+                self._file(name).write_bytes(picture)
             except OSError as error:
                 _log.warning("A thumbnail could not be kept in %s: %s", self._directory, error)
                 return
-            kept.append((event.time, name))
+            insort(kept, (event.time, name))
             if len(kept) > self._keep:
-                oldest = min(kept)
-                kept.remove(oldest)
-                self._file(oldest[1]).unlink(missing_ok=True)
+                _, gone = kept.pop(_least_missed(kept))
+                self._file(gone).unlink(missing_ok=True)
+
+    def drop_old(self, now: float) -> None:
+        """Remove the pictures that are older than ``max_age`` at ``now``, seconds since the epoch."""
+        with self._lock:
+            for camera, kept in list(self._kept.items()):
+                while kept and now - kept[0][0] > self._max_age:
+                    self._file(kept.pop(0)[1]).unlink(missing_ok=True)
+                if not kept:
+                    del self._kept[camera]
 
     def newest(self, model: str, slice_: str, most: int) -> list[bytes]:
         """The newest pictures of a slice ("all" or ``label=value``) as JPEG files, newest first."""
@@ -79,5 +91,38 @@ class Thumbnails:
             files = [self._file(name) for _, name in sorted(found, reverse=True)[:most]]
             return [file.read_bytes() for file in files if file.is_file()]
 
+    def known(self, model: str, ids: Collection[str]) -> frozenset[str]:
+        """Those of a model's events ``ids`` of which there is a picture."""
+        with self._lock:
+            names = {name for (of_model, _), kept in self._kept.items() if of_model == model for _, name in kept}
+        return frozenset(id_ for id_ in ids if _name(model, id_) in names)
+
+    def of_event(self, model: str, id_: str) -> bytes | None:
+        """The picture of one event as a JPEG file; None where there is none."""
+        try:
+            return self._file(_name(model, id_)).read_bytes()
+        except OSError:
+            return None
+
     def _file(self, name: str) -> Path:
         return self._directory / f"{name}{_SUFFIX}"
+
+
+def small_jpeg(image: Image.Image, side: int) -> bytes:
+    """An RGB image as a JPEG file of at most ``side`` pixels across and down."""
+    small = image.copy()
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
+def _name(model: str, id_: str) -> str:
+    """A file name that no client can choose."""
+    return hashlib.sha256(f"{model}\0{id_}".encode(errors="replace")).hexdigest()[:32]
+
+
+def _least_missed(kept: list[tuple[float, str]]) -> int:
+    """Which of a camera's pictures, ascending by time, makes room: in the older half the one nearest to the next."""
+    older = len(kept) // 2
+    return min(range(older), key=lambda place: kept[place + 1][0] - kept[place][0]) if older else 0

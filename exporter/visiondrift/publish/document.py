@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from visiondrift.drift.explain.shift import Spread
 from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.judge import Judgement, PropertyMove, WindowEvaluation
 from visiondrift.drift.performance.estimate import to_plain
@@ -56,6 +57,9 @@ def window_document(window: WindowEvaluation) -> dict[str, Any]:
         "embedding": _embedding_document(window),
         "discovery": window.discovery,
         "performance": to_plain(window.performance) if window.performance else None,
+        "images": _images_document(window),
+        "spread": _spread_document(window.spread) if window.spread else None,
+        "one_cause": window.one_cause,
     }
 
 
@@ -68,6 +72,7 @@ def _embedding_document(window: WindowEvaluation) -> dict[str, Any] | None:
         "surprises": dict(found.surprises),
         "effect": asdict(found.effect),
         "detectable_new_share": found.new_share_detectable,
+        "outliers": asdict(found.outliers) if found.outliers else None,
     }
 
 
@@ -83,6 +88,28 @@ def camera_document(camera: CameraHealth) -> dict[str, Any]:
         "reach": dict(camera.reach),
         "unknown": dict(camera.unknown),
     }
+
+
+def _spread_document(spread: Spread) -> dict[str, Any]:
+    """How a drift is spread over the slices: who moved, how much of it each explains, and whether the same way."""
+    return {
+        "sentence": spread.sentence,
+        "kind": spread.kind,
+        "judged": spread.judged,
+        "moved": list(spread.moved),
+        "common": list(spread.common),
+        "slices": [asdict(one) for one in spread.slices],
+        "new": dict(spread.new),
+        "silent": dict(spread.silent),
+        "mix_explained": spread.mix_explained,
+    }
+
+
+def _images_document(window: WindowEvaluation) -> dict[str, Any] | None:
+    """The images to look at first, of a window that has drifted: the most influential, not all alike."""
+    if window.influence is None:
+        return None
+    return {"measure": window.influence.measure, "shown": [asdict(image) for image in window.images]}
 
 
 def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from visiondrift.config.monitoring import ReportsConfig
 from visiondrift.drift.evaluation import PreparedReference
 from visiondrift.drift.judge import WindowEvaluation
 from visiondrift.prediction import Sample
+from visiondrift.publish.montage import Pictures, ReferenceSide, build_montage
 from visiondrift.publish.report import ReportStore, build_report
 
 logger = logging.getLogger(__name__)
@@ -74,20 +75,28 @@ class Turn:
             self._due.append(_Due(key, evaluation, window, rank))
             self._due = sorted(self._due, key=lambda due: due.rank)[:MOST_AT_ONCE]
 
-    def write(self, reference: PreparedReference, *, stopping: Callable[[], bool]) -> None:
-        """Write the reports, the most urgent first; none is begun once ``stopping``."""
+    def write(
+        self, reference: PreparedReference, *, stopping: Callable[[], bool], kept: ReferenceSide | None = None
+    ) -> None:
+        """Write the reports, the most urgent first; none is begun once ``stopping``. ``kept`` are the reference's
+        pictures.
+        """
         self._evidence.keep_only(lambda key: key[0] != self._model or key in self._offered)
         for due in self._due:
             if stopping():
                 return
-            self._evidence.write(due.key, due.evaluation, due.window, reference, at=self.now)
+            self._evidence.write(due.key, due.evaluation, due.window, reference, at=self.now, kept=kept)
 
 
 class Evidence:
-    """What was reported on which window, begun from what ``store`` holds. For one thread."""
+    """What was reported on which window, begun from what ``store`` holds. For one thread.
 
-    def __init__(self, store: ReportStore, counters: ReportCounters) -> None:
+    ``pictures`` are those of events, None where none are kept.
+    """
+
+    def __init__(self, store: ReportStore, counters: ReportCounters, pictures: Pictures | None = None) -> None:
         self._store = store
+        self._pictures = pictures
         self._counters = counters
         # Oldest first, so that the newest of each window stays: after a restart nothing is reported anew.
         self._told = {report.key: _Told(report.verdict, report.at) for report in reversed(store.entries())}
@@ -120,13 +129,29 @@ class Evidence:
         return not is_news, verdict != "critical", last
 
     def write(
-        self, key: _Key, evaluation: WindowEvaluation, window: Sample, reference: PreparedReference, *, at: float
+        self,
+        key: _Key,
+        evaluation: WindowEvaluation,
+        window: Sample,
+        reference: PreparedReference,
+        *,
+        at: float,
+        kept: ReferenceSide | None = None,
     ) -> None:
         """Build and keep one report. A failure is logged and counted, and the window stays due."""
         model, version, slice_, window_name = key
         try:
             rows = reference.rows(slice_, window)
-            document = build_report(rows, window, evaluation, model=model, version=version, at=at)
+            montage = build_montage(
+                window,
+                evaluation,
+                reference.sample,
+                model=model,
+                title=" · ".join((f"{model} {version}", slice_, window_name, evaluation.verdict)),
+                pictures=self._pictures,
+                kept=kept,
+            )
+            document = build_report(rows, window, evaluation, model=model, version=version, at=at, montage=montage)
             self._store.write(document, model=model, version=version, slice_=slice_, window=window_name, at=at)
         except Exception:  # a report is evidence, not the alarm: its failure must not silence anything
             self._failed[key] = at

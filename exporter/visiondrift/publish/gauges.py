@@ -7,6 +7,7 @@ from importlib.metadata import version as installed_version
 
 from visiondrift import __version__
 from visiondrift.drift.calibration.nulls import MIN_HELD_BLOCKS, MIN_WINDOW_BLOCKS
+from visiondrift.drift.explain.shift import SliceShift, Spread
 from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.judge import Judgement, PropertyMove, WindowEvaluation
 from visiondrift.drift.selftest import SelfTest
@@ -37,16 +38,16 @@ def _windows(snapshot: Snapshot) -> Iterator[tuple[ModelState, Evaluation, Windo
                 yield model, evaluation, window, scope
 
 
-def _judgements(snapshot: Snapshot, signal: str) -> Iterator[tuple[ModelState, Judgement, tuple[str, ...]]]:
+def _judgements(snapshot: Snapshot, signal: str) -> Iterator[tuple[ModelState, Judgement, tuple[str, ...], bool]]:
     for model, _, window, scope in _windows(snapshot):
         for judgement in window.judgements:
             if judgement.signal == signal:
-                yield model, judgement, scope
+                yield model, judgement, scope, window.one_cause
 
 
 def _score(signal: str) -> Callable[[Snapshot], Iterator[Row]]:
     def rows(snapshot: Snapshot) -> Iterator[Row]:
-        for _, judgement, scope in _judgements(snapshot, signal):
+        for _, judgement, scope, _ in _judgements(snapshot, signal):
             if judgement.score is not None:
                 yield scope, judgement.score
 
@@ -79,11 +80,13 @@ def _property_threshold(snapshot: Snapshot) -> Iterator[Row]:
 
 def _threshold(signal: str) -> Callable[[Snapshot], Iterator[Row]]:
     def rows(snapshot: Snapshot) -> Iterator[Row]:
-        for model, judgement, scope in _judgements(snapshot, signal):
+        for model, judgement, scope, one_cause in _judgements(snapshot, signal):
+            # An empty label is none to Prometheus: of alerts that are about one slice nothing changes.
+            spread = "common" if one_cause else ""
             for severity in SEVERITIES:
                 level = judgement.threshold.level(severity)
                 if level is not None:
-                    yield (*scope, severity, model.owner), level
+                    yield (*scope, severity, model.owner, spread), level
 
     return rows
 
@@ -134,6 +137,38 @@ def _surprises(snapshot: Snapshot) -> Iterator[Row]:
         if window.embedding:
             for statistic, surprise in window.embedding.surprises.items():
                 yield (*scope, statistic), surprise
+
+
+def _outlier_bounds(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        outliers = window.embedding.outliers if window.embedding else None
+        if outliers:
+            yield (*scope, "low"), outliers.low
+            yield (*scope, "high"), outliers.high
+
+
+def _of_slices(value: Callable[[SliceShift], float | None]) -> Callable[[Snapshot], Iterator[Row]]:
+    """A number of each slice of a window of all slices, with the slice's own labels."""
+
+    def rows(snapshot: Snapshot) -> Iterator[Row]:
+        for _, _, window, (model, version, _, name) in _windows(snapshot):
+            for one in window.spread.slices if window.spread and window.spread.moved else ():
+                number = value(one)
+                if number is not None:
+                    yield (model, version, one.slice, name), number
+
+    return rows
+
+
+def _spread_slices(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        if window.spread:
+            yield (*scope, "judged"), window.spread.judged
+            yield (*scope, "moved"), len(window.spread.moved)
+
+
+def _of_spread(value: Callable[[Spread], float | None]) -> Callable[[Snapshot], Iterator[Row]]:
+    return _of_window(lambda window: value(window.spread) if window.spread else None)
 
 
 def _opinions(snapshot: Snapshot) -> Iterator[Row]:
@@ -244,6 +279,12 @@ def _report_times(snapshot: Snapshot) -> Iterator[Row]:
             yield (model.name, *scope), time
 
 
+def _montage_times(snapshot: Snapshot) -> Iterator[Row]:
+    for model in snapshot.models:
+        for scope, time in model.montages.items():
+            yield (model.name, *scope), time
+
+
 def _single(value: Callable[[Snapshot], float]) -> Callable[[Snapshot], Iterator[Row]]:
     def rows(snapshot: Snapshot) -> Iterator[Row]:
         yield (), value(snapshot)
@@ -284,7 +325,7 @@ def _signal_gauges() -> Iterator[SnapshotGauge]:
         yield SnapshotGauge(
             f"{signal.name}_threshold",
             f"{signal.title}: the level at which a severity begins ({signal.bad_when} is bad)",
-            (*_SCOPE, "severity", "model_owner"),
+            (*_SCOPE, "severity", "model_owner", "spread"),
             _threshold(signal.name),
         )
 
@@ -399,10 +440,64 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
         _of_window(lambda w: w.embedding.effect.new_share if w.embedding else None),
     ),
     SnapshotGauge(
+        "outlier_ratio",
+        "Share of the window's images farther from the reference than 98 in 100 normal images",
+        _SCOPE,
+        _of_window(lambda w: w.embedding.outliers.ratio if w.embedding and w.embedding.outliers else None),
+    ),
+    SnapshotGauge(
+        "outlier_expected_ratio",
+        "Ends of the interval in which that share lies without drift, in 95 % of windows of so many independent blocks",
+        (*_SCOPE, "bound"),
+        _outlier_bounds,
+    ),
+    SnapshotGauge(
         "embedding_low_variance_share",
         "Part of the move along axes where content hardly varies: near 1 means imaging or preprocessing",
         _SCOPE,
         _of_window(lambda w: w.embedding.effect.low_variance_share if w.embedding else None),
+    ),
+    SnapshotGauge(
+        "slice_shift_share",
+        "Part of the mean squared shift of all images that is the slice's, where any slice has moved",
+        _SCOPE,
+        _of_slices(lambda one: one.share),
+    ),
+    SnapshotGauge(
+        "slice_shift_cosine",
+        "Cosine of the slice's shift and that of the others that moved the same way: 1 is the very same",
+        _SCOPE,
+        _of_slices(lambda one: one.cosine),
+    ),
+    SnapshotGauge(
+        "spread_slices",
+        "Slices of a window of all slices by state: judged by themselves, and of these moved",
+        (*_SCOPE, "state"),
+        _spread_slices,
+    ),
+    SnapshotGauge(
+        "common_cause_slices",
+        "Slices that moved the same way, which most of those that moved did: one cause; 0 where there is none",
+        _SCOPE,
+        _of_spread(lambda spread: float(len(spread.common))),
+    ),
+    SnapshotGauge(
+        "mix_explained",
+        "Part of the plain mean shift, 0-1, that is the mix of slices and hours and no drift",
+        _SCOPE,
+        _of_spread(lambda spread: spread.mix_explained),
+    ),
+    SnapshotGauge(
+        "unknown_slice_ratio",
+        "Share of the window's events in slices that the reference does not know",
+        _SCOPE,
+        _of_spread(lambda spread: float(sum(spread.new.values()))),
+    ),
+    SnapshotGauge(
+        "silent_slice_ratio",
+        "Share of the reference in slices without an event in the window",
+        _SCOPE,
+        _of_spread(lambda spread: float(sum(spread.silent.values()))),
     ),
     SnapshotGauge(
         "discovery",
@@ -590,6 +685,12 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
         _threshold_missing,
     ),
     SnapshotGauge("report_last_timestamp_seconds", "When the newest report was written", _SCOPE, _report_times),
+    SnapshotGauge(
+        "montage_last_timestamp_seconds",
+        "When the newest report was written, where it shows the images behind the drift",
+        _SCOPE,
+        _montage_times,
+    ),
     SnapshotGauge("log_events", "Events in the prediction log", (), _single(lambda s: s.log_events)),
     SnapshotGauge("log_size_bytes", "Size of the prediction log on disk", (), _single(lambda s: s.log_size_bytes)),
     SnapshotGauge("ingest_queue_events", "Events that wait for the log", (), _single(lambda s: s.queue_events)),

@@ -20,13 +20,14 @@ from visiondrift.drift.columns.categories import OTHER, class_counts
 from visiondrift.drift.judge import WindowEvaluation
 from visiondrift.prediction import PROPERTIES, Sample
 from visiondrift.publish.document import window_document
+from visiondrift.publish.montage import Montage
 from visiondrift.publish.report_header import with_header
-from visiondrift.publish.report_store import ReportDocument, ReportStore, StoredReport
+from visiondrift.publish.report_store import Kind, ReportDocument, ReportStore, StoredReport
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ReportDocument", "ReportStore", "StoredReport", "build_report"]
+__all__ = ["Kind", "ReportDocument", "ReportStore", "StoredReport", "build_report"]
 
 MAX_CLASSES_SHOWN = 20
 """Classes with a column of their own, and values of the predicted class, in one report."""
@@ -54,13 +55,21 @@ class _Columns:
 
 
 def build_report(
-    reference: Sample, window: Sample, evaluation: WindowEvaluation, *, model: str, version: str, at: float
+    reference: Sample,
+    window: Sample,
+    evaluation: WindowEvaluation,
+    *,
+    model: str,
+    version: str,
+    at: float,
+    montage: Montage | None = None,
 ) -> ReportDocument:
     """The report on one evaluated window: ``reference`` holds the events that ``window`` was compared with.
 
-    ``at`` is the time of the evaluation in seconds since the epoch. The samples are not changed, nor is NumPy's global
-    randomness. A column that one side has no values of, or that is the same number everywhere, is left out and named.
-    Importing Evidently, once in a process, takes seconds of CPU; then a report takes about one.
+    ``at`` is the time of the evaluation in seconds since the epoch; ``montage`` stands in it. The samples are not
+    changed, nor is NumPy's global randomness. A column that one side has no values of, or that is the same number
+    everywhere, is left out and named. Importing Evidently, once in a process, takes seconds of CPU; then a report takes
+    about one.
     """
     window = align_classes(window, reference.classes)
     shown = _columns(reference, window, evaluation)
@@ -78,11 +87,13 @@ def build_report(
                 thresholds=thresholds,
             )
             html, table, scores = made.html, made.data, dict(made.scores)
+    picture = montage.file if montage else None
     data = about | {
+        "montage": montage.data if montage else None,
         "columns": {"shown": shown.names, "left_out": list(shown.left_out), "scores": scores},
         "evidently": {"version": EVIDENTLY_VERSION} | table,
     }
-    return ReportDocument(with_header(html, evaluation, data), data)
+    return ReportDocument(with_header(html, evaluation, data, picture), data, picture)
 
 
 def _columns(reference: Sample, window: Sample, evaluation: WindowEvaluation) -> _Columns:

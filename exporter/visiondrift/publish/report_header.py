@@ -1,5 +1,6 @@
 """What stands above Evidently's page: what was compared, what came out, and how to read what follows."""
 
+import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
@@ -20,6 +21,7 @@ _STYLE = """<style>
 .vd table { border-collapse: collapse; width: 100%; margin: 12px 0; }
 .vd th { text-align: left; font-size: 12px; font-weight: 600; color: #5a6675; }
 .vd th, .vd td { padding: 6px 12px 6px 0; border-bottom: 1px solid #e3e7ec; vertical-align: top; }
+.vd img { max-width: 100%; }
 .vd .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .vd .meaning { color: #5a6675; font-size: 13px; }
 .vd .verdict { display: inline-block; border-radius: 4px; padding: 0 8px; font-weight: 600; white-space: nowrap; }
@@ -33,16 +35,19 @@ _STYLE = """<style>
 _LOWER_IS_WORSE = "bad when low"
 
 
-def with_header(page: str, evaluation: WindowEvaluation, data: Mapping[str, Any]) -> str:
-    """``page``, an HTML document, with a title and our header before its content. ``data`` is the report's JSON."""
+def with_header(page: str, evaluation: WindowEvaluation, data: Mapping[str, Any], picture: bytes | None = None) -> str:
+    """``page``, an HTML document, with a title and our header before its content.
+
+    ``data`` is the report's JSON, ``picture`` the montage as a JPEG file.
+    """
     title = f"{data['model']} {data['version']} · {_slice(evaluation.slice)} · {evaluation.window}"
     head = f"<title>{escape(title)} · VisionDrift</title>\n{_STYLE}\n</head>"
-    body = f"<body>\n{_header(title, evaluation, data)}"
+    body = f"<body>\n{_header(title, evaluation, data, _images(data, picture))}"
     before, _, after = page.partition("</head>")
     return before + head + after.replace("<body>", body, 1)
 
 
-def _header(title: str, evaluation: WindowEvaluation, data: Mapping[str, Any]) -> str:
+def _header(title: str, evaluation: WindowEvaluation, data: Mapping[str, Any], images: str) -> str:
     rows = "\n".join(_row(judgement) for judgement in evaluation.judgements)
     verdict = evaluation.verdict
     return f"""<div class="vd">
@@ -54,9 +59,20 @@ def _header(title: str, evaluation: WindowEvaluation, data: Mapping[str, Any]) -
 <tbody>
 {rows}
 </tbody></table></div>
-{_reading(data)}
+{images}{_reading(data)}
 </div>
 """
+
+
+def _images(data: Mapping[str, Any], picture: bytes | None) -> str:
+    """The images behind the drift, in the page itself; or why there are none."""
+    montage = data.get("montage")
+    if not montage:
+        return ""
+    if picture is None:
+        return f"<p>No images to show. {escape(montage['why'])}</p>\n"
+    file = base64.b64encode(picture).decode()
+    return f'<p><img src="data:image/jpeg;base64,{file}" alt="the images behind the drift"></p>\n'
 
 
 def _facts(evaluation: WindowEvaluation, data: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""Where reports are kept: two files each in one folder, the last N, found again after a restart.
+"""Where reports are kept: two or three files each in one folder, the last N, found again after a restart.
 
-A report's JSON says what it is about, so the folder is its own index. The HTML is written first and the JSON last,
-each by renaming a finished file: a report that is listed is whole.
+A report's JSON says what it is about, so the folder is its own index. The HTML and the montage are written first and
+the JSON last, each by renaming a finished file: a report that is listed is whole.
 """
 
 import contextlib
@@ -22,13 +22,17 @@ _OURS = re.compile(r"\d{8}T\d{6}_.+_[0-9a-f]{8}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+")
 _PART_LENGTH = 40
 
+Kind = Literal["html", "json", "jpg"]
+"""The page, what it says, and the montage."""
+
 
 @dataclass(frozen=True)
 class ReportDocument:
-    """A report: a self-contained page, and what it says as JSON-ready values."""
+    """A report: a self-contained page, what it says as JSON-ready values, and a montage as a JPEG file (None: none)."""
 
     html: str
     data: dict[str, Any]
+    montage: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class StoredReport:
     window: str
     at: float
     verdict: str
+    has_montage: bool = False
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -72,15 +77,16 @@ class ReportStore:
         about = {"model": model, "version": version, "slice": slice_, "window": window, "at": at}
         text = json.dumps(document.data | about, ensure_ascii=False, allow_nan=False, default=_plain)
         with self._lock:
-            html = self._path(name, "html")
-            _write_whole(html, document.html)
             try:
-                _write_whole(self._path(name, "json"), text)
+                _write_whole(self._path(name, "html"), document.html.encode())
+                if document.montage is not None:
+                    _write_whole(self._path(name, "jpg"), document.montage)
+                _write_whole(self._path(name, "json"), text.encode())
             except OSError:
-                html.unlink(missing_ok=True)
+                self._remove(name)
                 raise
-            verdict = str(document.data.get("verdict", ""))
-            self._reports[name] = StoredReport(name, model, version, slice_, window, at, verdict)
+            verdict, has_montage = str(document.data.get("verdict", "")), document.montage is not None
+            self._reports[name] = StoredReport(name, model, version, slice_, window, at, verdict, has_montage)
             self._prune()
         return name
 
@@ -98,7 +104,12 @@ class ReportStore:
                 return report
         return None
 
-    def path(self, name: str, kind: Literal["html", "json"]) -> Path | None:
+    def named(self, name: str) -> StoredReport | None:
+        """The kept report of that name; None where there is none."""
+        with self._lock:
+            return self._reports.get(name)
+
+    def path(self, name: str, kind: Kind) -> Path | None:
         """The file of a kept report; None for any name that is not one, so that no name can lead elsewhere."""
         with self._lock:
             path = self._path(name, kind) if name in self._reports else None
@@ -116,15 +127,18 @@ class ReportStore:
             (older if report.key in seen else newest).append(report)
             seen.add(report.key)
         for report in (newest + older)[self._keep :]:
-            # The JSON goes first: a page without it is not listed.
-            for kind in ("json", "html"):
-                self._path(report.name, kind).unlink(missing_ok=True)
+            self._remove(report.name)
             del self._reports[report.name]
+
+    def _remove(self, name: str) -> None:
+        # The JSON goes first: what is without it is not listed.
+        for kind in ("json", "html", "jpg"):
+            self._path(name, kind).unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Remove what an interrupted write or prune left behind, and nothing that is not ours."""
         for path in self._directory.iterdir():
-            orphan = path.suffix == ".html" and _OURS.fullmatch(path.stem) and path.stem not in self._reports
+            orphan = path.suffix in {".html", ".jpg"} and _OURS.fullmatch(path.stem) and path.stem not in self._reports
             if path.suffix == _TEMPORARY or orphan:
                 path.unlink(missing_ok=True)
 
@@ -141,7 +155,9 @@ def _found(directory: Path) -> list[StoredReport]:
             model, version, slice_, window = (str(data[key]) for key in ("model", "version", "slice", "window"))
             if _OURS.fullmatch(path.stem) and path.with_suffix(".html").is_file():
                 verdict = str(data.get("verdict", ""))
-                found.append(StoredReport(path.stem, model, version, slice_, window, float(data["at"]), verdict))
+                has_montage = path.with_suffix(".jpg").is_file()
+                at = float(data["at"])
+                found.append(StoredReport(path.stem, model, version, slice_, window, at, verdict, has_montage))
     return found
 
 
@@ -153,11 +169,11 @@ def _name(model: str, version: str, slice_: str, window: str, at: float) -> str:
     return f"{stamp}_{readable}_{exact}"
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_whole(path: Path, content: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=_TEMPORARY)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except OSError:

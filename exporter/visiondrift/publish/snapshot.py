@@ -62,7 +62,8 @@ class ModelState:
 
     ``evaluated`` maps a version -> time of its last successful evaluation, which outlives the evaluation itself: its
     age is what tells that evaluations have stopped. ``newest`` maps (version, slice) -> newest event time; ``reports``
-    maps (version, slice, window) -> time of the newest report; ``history`` maps a signal to its last scores, oldest
+    maps (version, slice, window) -> time of the newest report, ``montages`` likewise of those that show images;
+    ``history`` maps a signal to its last scores, oldest
     first, None where it could not speak; at most ``max_classes`` classes are shown each by itself; ``problem`` is the
     last evaluation's error ("" after a success).
     """
@@ -76,6 +77,7 @@ class ModelState:
     evaluated: Mapping[str, float] = field(default_factory=dict)
     newest: Mapping[tuple[str, str], float] = field(default_factory=dict)
     reports: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    montages: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     history: Mapping[HistoryKey, tuple[float | None, ...]] = field(default_factory=dict)
     max_classes: int = 50
     problem: str = ""

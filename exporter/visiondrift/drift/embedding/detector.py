@@ -31,6 +31,7 @@ from visiondrift.drift.embedding.fit import (
     Effect,
     EmbeddingFamily,
     EmbeddingReference,
+    Novelty,
     WindowRows,
     effect_of,
     fit_embedding,
@@ -38,6 +39,7 @@ from visiondrift.drift.embedding.fit import (
     window_deviation,
 )
 from visiondrift.drift.embedding.moments import Moments
+from visiondrift.drift.embedding.novelty import OutlierShare
 from visiondrift.signals import ALL_SLICES
 
 MOMENTS = "moments"
@@ -68,7 +70,8 @@ class EmbeddingEvidence:
     """What a window's embeddings say. ``p`` is the calibrated chance of all of it together where nothing has drifted.
 
     ``scores`` explain it; ``worth`` is how many blocks of the reference the window is worth; ``ratios`` (2, m) are
-    positions of rows and how much nearer each is to its like in the window than to the reference.
+    positions of rows and how much nearer each is to its like in the window than to the reference. ``outliers`` is None
+    where the rows were not looked at.
     """
 
     p: float
@@ -76,6 +79,7 @@ class EmbeddingEvidence:
     effect: Effect
     worth: float
     ratios: NDArray[np.float64]
+    outliers: OutlierShare | None = None
 
     @property
     def surprise(self) -> float:
@@ -114,20 +118,21 @@ class Detector:
             return None
         values = bank(self.reference.basis, window)[0]
         names: tuple[str, ...] = STATISTICS
-        ratios, new = np.zeros((2, 0)), 0.0
+        found_rows = Novelty(0.0, 0.0, None, np.zeros((2, 0)))
         enough = MIN_WINDOW_BLOCKS * (1 + 2 * self.reference.reach)
         if rows is not None and NOVELTY in calibration.nulls and worth >= enough - 1e-9:
-            novelty, new, ratios = measure_rows(self.reference, rows, round(worth))
-            values, names = np.append(values, novelty), SCORES
+            found_rows = measure_rows(self.reference, rows, round(worth))
+            values, names = np.append(values, found_rows.score), SCORES
         name = EMBEDDING if len(names) == len(SCORES) else MOMENTS
         together = float(combined_score(values[None, :], [calibration.nulls[n] for n in names], worth)[0])
         scores = {n: Scored(float(v), calibration.p(n, float(v), worth)) for n, v in zip(names, values, strict=True)}
         return EmbeddingEvidence(
             p=calibration.p(name, together, worth),
             scores=scores,
-            effect=effect_of(self.reference, window, worth, calibration.held, new),
+            effect=effect_of(self.reference, window, worth, calibration.held, found_rows.new_share),
             worth=worth,
-            ratios=ratios,
+            ratios=found_rows.ratios,
+            outliers=found_rows.outliers,
         )
 
     @cached_property

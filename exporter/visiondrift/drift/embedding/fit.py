@@ -22,10 +22,12 @@ from visiondrift.drift.embedding.moments import BlockMoments, Moments, block_mom
 from visiondrift.drift.embedding.novelty import (
     WINDOW_ROWS,
     Coreset,
+    OutlierShare,
     build_coreset,
     evenly,
     knn_ratio,
     new_share,
+    outlier_share,
     squared_distances,
     to_reference,
 )
@@ -161,10 +163,21 @@ def window_deviation(
     return WindowDeviation(total, blocks, blocks * rows_a_block, plain.evenness)
 
 
-def measure_rows(
-    reference: EmbeddingReference, rows: WindowRows, blocks: int
-) -> tuple[float, float, NDArray[np.float64]]:
-    """The novelty score, the share that is new at least, and every looked-at row's ratio with its position (2, m).
+@dataclass(frozen=True, eq=False)
+class Novelty:
+    """What a window's rows say: the score, the share that is new at least, the outliers.
+
+    ``ratios`` (2, m) are positions of the rows looked at, and their ratios.
+    """
+
+    score: float
+    new_share: float
+    outliers: OutlierShare | None
+    ratios: NDArray[np.float64]
+
+
+def measure_rows(reference: EmbeddingReference, rows: WindowRows, blocks: int) -> Novelty:
+    """Look at some rows of a window.
 
     At most ``blocks`` blocks are looked at, evenly spread: the more images, the nearer the siblings, and the null was
     drawn with so many.
@@ -175,7 +188,12 @@ def measure_rows(
     coordinates, of_row = rows.coordinates[places, : reference.coreset.rows.shape[1]], rows.of_row[places]
     distances = to_reference(reference.coreset.rows, coordinates)
     score, ratios = knn_ratio(distances, squared_distances(coordinates, coordinates), of_row, reach=reference.reach)
-    return score, new_share(reference.coreset, distances, of_row), np.stack([places.astype(np.float64), ratios])
+    return Novelty(
+        score,
+        new_share(reference.coreset, distances, of_row),
+        outlier_share(reference.coreset, distances, of_row),
+        np.stack([places.astype(np.float64), ratios]),
+    )
 
 
 def effect_of(reference: EmbeddingReference, window: Deviations, worth: float, held: int, new: float) -> Effect:

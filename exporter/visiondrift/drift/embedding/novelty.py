@@ -5,7 +5,7 @@ window. A new kind of image has siblings in the window and none in the reference
 count: every scene resembles itself. What the user is told is another number, a share with a guarantee.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,11 @@ _REFERENCE_NEIGHBOUR = 10
 _SIBLING = 3
 _CONFIDENCE = 0.05
 _FAR = (0.9, 0.98, 0.998)
+_OUTLIER = 1
+"""Which of these distances makes an image an outlier."""
+
+NORMAL_ROWS = 4_000
+"""Distances of normal images that are kept at most: p values go down to one over their number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +36,26 @@ class Coreset:
     """``rows`` (c, a) float32 of the reference's fitted part; ``far`` (3,) distances that few others of it pass.
 
     ``shares`` (3,) upper bounds, valid together at 97.5 %, of the share of normal images beyond each distance.
+    ``normal`` (q,) ascending, distances of images that the fit has not seen; none in a coreset of an older kind.
     """
 
     rows: NDArray[np.float32]
     far: NDArray[np.float64]
     shares: NDArray[np.float64]
+    normal: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+
+
+@dataclass(frozen=True)
+class OutlierShare:
+    """``ratio`` of a window's images farther from the reference than all but the share ``expected`` of normal ones.
+
+    Without drift it lies between ``low`` and ``high`` in 95 % of windows of so many blocks at least.
+    """
+
+    ratio: float
+    expected: float
+    low: float
+    high: float
 
 
 def build_coreset(
@@ -58,7 +78,8 @@ def build_coreset(
     far = np.quantile(distance[choosing], _FAR)
     share = (distance[~choosing, None] > far).mean(axis=0)
     bound = np.array([share_above(s, _witnesses(of_row[~choosing]), _CONFIDENCE / 6) for s in share])
-    return Coreset(rows, far, bound)
+    few = distance if len(distance) <= NORMAL_ROWS else rng.choice(distance, NORMAL_ROWS, replace=False)
+    return Coreset(rows, far, bound, np.sort(few).astype(np.float32))
 
 
 def to_reference(coreset: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -107,6 +128,36 @@ def new_share(coreset: Coreset, distances: NDArray[np.float64], of_row: NDArray[
     return float(max(0.0, np.max((least - coreset.shares) / np.maximum(1 - coreset.shares, 1e-9))))
 
 
+def outlier_share(coreset: Coreset, distances: NDArray[np.float64], of_row: NDArray[np.intp]) -> OutlierShare | None:
+    """How many of a window's ``distances`` (m,) are those of outliers; ``of_row`` (m,) are its blocks. None of none.
+
+    The interval is Hoeffding's for the window's blocks, of a share of normal outliers that is itself bounded.
+    """
+    if not len(distances):
+        return None
+    limit = np.log(2 / _CONFIDENCE) / _witnesses(of_row)
+    expected = 1 - _FAR[_OUTLIER]
+    most = max(expected, float(coreset.shares[_OUTLIER]))
+    return OutlierShare(
+        ratio=float((distances > coreset.far[_OUTLIER]).mean()),
+        expected=expected,
+        low=_reach(expected, limit, 0.0),
+        high=_reach(most, limit, 1.0),
+    )
+
+
+def outlier_chances(coreset: Coreset, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(m,) the conformal p of each distance to the reference (Vovk, Gammerman and Shafer 2005); NaN where unknown.
+
+    Of an image like those of the reference it is at most a with a chance of at most a, whatever their distribution.
+    """
+    normal = coreset.normal
+    if not len(normal):
+        return np.full(len(distances), np.nan)
+    beyond = len(normal) - np.searchsorted(normal, distances.astype(np.float32), side="left")
+    return np.asarray((1 + beyond) / (1 + len(normal)))
+
+
 def share_below(share: float, witnesses: float, level: float) -> float:
     """A lower bound at confidence 1 - ``level`` of a share observed as the mean of bounded independent witnesses.
 
@@ -140,6 +191,15 @@ def _entropy_bound(share: float, witnesses: float, level: float, outer: float) -
     for _ in range(60):
         middle = (inner + outer) / 2
         inner, outer = (inner, middle) if _relative_entropy(share, middle) > limit else (middle, outer)
+    return float(outer)
+
+
+def _reach(p: float, limit: float, outer: float) -> float:
+    """The observed share between ``p`` and ``outer`` that is as far from ``p`` as ``limit`` allows (Hoeffding 1963)."""
+    inner = p
+    for _ in range(60):
+        middle = (inner + outer) / 2
+        inner, outer = (inner, middle) if _relative_entropy(middle, p) > limit else (middle, outer)
     return float(outer)
 
 

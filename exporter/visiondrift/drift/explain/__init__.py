@@ -1,0 +1,1 @@
+"""Why a window differs, and which of its parts do."""
