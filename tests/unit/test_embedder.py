@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from intake_parts import DIGITS_CLIP
+from visiondrift.demo.digits import frames
 from visiondrift.errors import EmbedderUnavailable
 from visiondrift.intake.embedder import Embedder
 
@@ -80,6 +81,33 @@ def test_the_embedding_is_what_open_clip_says(digits: Embedder) -> None:
     with torch.inference_mode():
         expected = model.encode_image(torch.stack([preprocess(image) for image in images(3)]), normalize=True)
     np.testing.assert_allclose(digits.embed(images(3)), expected.numpy(), atol=1e-6)
+
+
+def test_words_become_float32_rows_of_unit_length(digits: Embedder) -> None:
+    found = digits.embed_text(["a dark photo", "a photo", "a blurry photo", "a photo of the digit one", "a hat"])
+    assert (found.shape, found.dtype) == ((5, digits.dimension), np.float32)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+
+
+def test_words_are_where_the_images_are_that_they_tell_of(digits: Embedder) -> None:
+    rng = np.random.default_rng(0)
+    clear, dark = (
+        [Image.fromarray(frame) for frame, _ in frames(np.arange(40), "left", condition, rng=rng)]
+        for condition in ("clear", "dark")
+    )
+    said = digits.embed_text(["a dark photo", "a clear photo"])
+    darker = (digits.embed([*clear, *dark]) @ said.T) @ np.array([1, -1])
+    assert darker[:40].max() < darker[40:].min()
+
+
+def test_no_words_are_no_rows(digits: Embedder) -> None:
+    assert digits.embed_text([]).shape == (0, digits.dimension)
+
+
+def test_a_vocabulary_that_is_not_the_models_is_refused(random_clip: Path) -> None:
+    embedder = Embedder(f"local-dir:{random_clip}")
+    with pytest.raises(EmbedderUnavailable, match=r"larger vocabulary.*bpe_vocab\.txt\.gz"):
+        embedder.embed_text(["a dark photo"])
 
 
 def test_no_images_are_no_rows(digits: Embedder) -> None:
@@ -191,6 +219,7 @@ def test_an_unknown_tag_says_what_to_do_offline() -> None:
 @pytest.mark.slow
 def test_a_tag_that_cannot_be_fetched_says_what_to_do_offline(tmp_path: Path) -> None:
     code = """
+from visiondrift.demo.digits import frames
 from visiondrift.errors import EmbedderUnavailable
 from visiondrift.intake.embedder import Embedder
 try:

@@ -1,4 +1,4 @@
-"""Decides how images become CLIP embeddings: one open_clip model, loaded on first use, run by one worker thread.
+"""Decides how images and words become CLIP embeddings: one open_clip model, loaded on first use, run by one thread.
 
 torch and open_clip take seconds and hundreds of megabytes to import, so nothing here imports them before an image is
 embedded; a model's name and width are read from files.
@@ -7,13 +7,14 @@ embedded; a model's name and width are read from files.
 import hashlib
 import json
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -30,6 +31,9 @@ LOCAL = "local-dir:"
 HUB = "hf-hub:"
 _CONFIG = "open_clip_config.json"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.pth")
+_MERGES = "bpe_vocab.txt.gz"
+"""The merge table of a model whose vocabulary is not CLIP's own, in its directory."""
+
 _TRY_AGAIN_AFTER = 30.0
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -41,10 +45,11 @@ class _Loaded:
 
     run: Callable[[list[Any]], NDArray[np.float32]]
     preprocess: Callable[[Image.Image], Any]
+    read: Callable[[list[str]], NDArray[np.float32]]
 
 
 class Embedder:
-    """Images to unit-length CLIP embeddings. Safe to call from several threads.
+    """Images and words to unit-length CLIP embeddings of one space. Safe to call from several threads.
 
     ``model`` is an open_clip name, ``hf-hub:ORG/REPO``, or ``local-dir:PATH``; ``pretrained`` is a tag or the path of
     a checkpoint file, and is None for the last two. Relative paths are the caller's to resolve.
@@ -105,6 +110,16 @@ class Embedder:
         ]
         return np.concatenate(parts) if parts else np.zeros((0, self.dimension), dtype=np.float32)
 
+    def embed_text(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """(k, d) float32 of unit rows, in order, in the space of ``embed``: a cosine with an image says how it fits.
+
+        Words beyond the model's context (77 tokens in most) are not read. Raises EmbedderUnavailable where the model
+        cannot be loaded, reads no words, or fails.
+        """
+        read = self._ready().read
+        parts = [self._on_worker(read, batch) for batch in _batches(iter(prompts), self._batch_size)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.dimension), dtype=np.float32)
+
     def close(self) -> None:
         """Stop the worker thread. Calling it twice is harmless."""
         self._worker.shutdown()
@@ -156,19 +171,56 @@ class Embedder:
         model.eval()
 
         def run(batch: list[Any]) -> NDArray[np.float32]:
-            try:
-                with torch.inference_mode():
-                    embeddings = model.encode_image(torch.stack(batch).to(device), normalize=True)
-                found = np.asarray(embeddings.float().cpu().numpy(), dtype=np.float32)
-            except (RuntimeError, ValueError, MemoryError) as error:
-                message = f"embedder {self.identity} failed on {len(batch)} images: {error}"
-                raise EmbedderUnavailable(message) from error
-            if not np.isfinite(found).all():
-                message = f"embedder {self.identity} answered with numbers that are not finite"
-                raise EmbedderUnavailable(message)
-            return found
+            with torch.inference_mode():
+                return self._checked(
+                    lambda: model.encode_image(torch.stack(batch).to(device), normalize=True), f"{len(batch)} images"
+                )
 
-        return _Loaded(run, preprocess)
+        @cache
+        def tokenizer() -> Any:  # a file of its own, which may have to be fetched: nobody waits for it who has no words
+            return self._tokenizer(model)
+
+        def read(prompts: list[str]) -> NDArray[np.float32]:
+            with torch.inference_mode():
+                return self._checked(
+                    lambda: model.encode_text(tokenizer()(prompts).to(device), normalize=True), f"{len(prompts)} texts"
+                )
+
+        return _Loaded(run, preprocess, read)
+
+    def _checked(self, encode: Callable[[], Any], what: str) -> NDArray[np.float32]:
+        """What the model answers, as finite numbers. Raises EmbedderUnavailable."""
+        try:
+            found = np.asarray(encode().float().cpu().numpy(), dtype=np.float32)
+        except (RuntimeError, ValueError, IndexError, MemoryError) as error:
+            message = f"embedder {self.identity} failed on {what}: {error}"
+            raise EmbedderUnavailable(message) from error
+        if not np.isfinite(found).all():
+            message = f"embedder {self.identity} answered with numbers that are not finite"
+            raise EmbedderUnavailable(message)
+        return found
+
+    def _tokenizer(self, model: Any) -> Callable[[list[str]], Any]:
+        """open_clip's tokenizer of the model. Raises EmbedderUnavailable where it has none that fits."""
+        if not hasattr(model, "encode_text"):
+            raise EmbedderUnavailable(f"embedder {self.identity} reads no words; accepted is a CLIP with a text tower")
+        import open_clip  # noqa: PLC0415 - loaded already
+
+        merges = Path(self._model.removeprefix(LOCAL)) / _MERGES
+        # open_clip would look for a table that the configuration names in the working directory.
+        own = {"bpe_path": str(merges)} if self._model.startswith(LOCAL) and merges.is_file() else {}
+        try:
+            found = open_clip.get_tokenizer(self._model, **own)
+        except Exception as error:  # hub, disk, network and the tokenizers each have their own
+            message = f"the tokenizer of embedder {self.identity} cannot be loaded, so it reads no words: {error}"
+            raise EmbedderUnavailable(message) from error
+        read: Callable[[list[str]], Any] = found
+        if read([""]).max() >= (getattr(model, "vocab_size", 0) or math.inf):
+            raise EmbedderUnavailable(
+                f"the tokenizer of embedder {self.identity} has a larger vocabulary than its text tower, so it reads "
+                f"no words; accepted is its merge table as {_MERGES} beside {_CONFIG}"
+            )
+        return read
 
     def _check_names(self) -> None:
         if self._model.startswith(LOCAL):
@@ -235,8 +287,8 @@ def embedder_of(config: Config) -> Embedder:
     )
 
 
-def _batches(tensors: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    while batch := list(islice(tensors, size)):
+def _batches(items: Iterator[_T], size: int) -> Iterator[list[_T]]:
+    while batch := list(islice(items, size)):
         yield batch
 
 
