@@ -58,7 +58,7 @@ def _brighter(pixels: Pixels, strength: int, _: int, __: np.random.Generator) ->
 
 def _less_contrast(pixels: Pixels, strength: int, _: int, __: np.random.Generator) -> Pixels:
     share = np.float32((0.8, 0.65, 0.5, 0.35, 0.2)[strength])
-    return pixels * share + pixels.mean(dtype=np.float32) * (1 - share)
+    return np.asarray(pixels * share + pixels.mean(dtype=np.float32) * (1 - share))
 
 
 def _blurred(pixels: Pixels, strength: int, _: int, __: np.random.Generator) -> Pixels:
@@ -89,7 +89,7 @@ def _foggy(pixels: Pixels, strength: int, _: int, __: np.random.Generator) -> Pi
     height = pixels.shape[0]
     veil = (density * np.linspace(1.0, 0.7, height, dtype=np.float32))[:, None, None]
     spread = _filtered(pixels, ImageFilter.GaussianBlur(_side(pixels) * 0.012 * float(density)))
-    return spread * (1 - veil) + np.float32(0.78) * veil
+    return np.asarray(spread * (1 - veil) + np.float32(0.78) * veil)
 
 
 def _rainy(pixels: Pixels, strength: int, _: int, rng: np.random.Generator) -> Pixels:
@@ -102,7 +102,7 @@ def _rainy(pixels: Pixels, strength: int, _: int, rng: np.random.Generator) -> P
         streaks = np.maximum(streaks, np.roll(drops, (step, step // 5), axis=(0, 1)))
     gloom = np.float32((0.95, 0.9, 0.85, 0.8, 0.75)[strength])
     veil = streaks[:, :, None] * np.float32(0.45)
-    return pixels * gloom * (1 - veil) + np.float32(0.85) * veil
+    return np.asarray(pixels * gloom * (1 - veil) + np.float32(0.85) * veil)
 
 
 def _snowy(pixels: Pixels, strength: int, _: int, rng: np.random.Generator) -> Pixels:
@@ -129,7 +129,7 @@ def _covered(pixels: Pixels, strength: int, way: int, _: np.random.Generator) ->
     )[:, None] * np.float32(down)
     edge = np.float32(1 - 2 * (0.1, 0.2, 0.35, 0.5, 0.7)[strength])
     cover = np.clip((place - edge) / np.float32(0.08) + np.float32(0.5), 0, 1)[:, :, None]
-    return pixels * (1 - cover) + np.float32(0.08) * cover
+    return np.asarray(pixels * (1 - cover) + np.float32(0.08) * cover)
 
 
 def _shifted(pixels: Pixels, strength: int, way: int, _: np.random.Generator) -> Pixels:
@@ -139,7 +139,7 @@ def _shifted(pixels: Pixels, strength: int, way: int, _: np.random.Generator) ->
     height, width, _channels = pixels.shape
     rows = np.clip(np.arange(height) - round(down * share * height), 0, height - 1)
     columns = np.clip(np.arange(width) - round(across * share * width), 0, width - 1)
-    return pixels[rows][:, columns]
+    return np.asarray(pixels[rows][:, columns])
 
 
 def _rotated(pixels: Pixels, strength: int, way: int, _: np.random.Generator) -> Pixels:
@@ -199,7 +199,7 @@ CORRUPTIONS: Final[Mapping[str, Corruption]] = MappingProxyType(
 
 
 def _side(pixels: Pixels) -> int:
-    return min(pixels.shape[:2])
+    return int(min(pixels.shape[:2]))
 
 
 def _image(pixels: Pixels) -> Image.Image:

@@ -15,7 +15,7 @@ from visiondrift.drift.calibration.nulls import MIN_HELD_BLOCKS, MIN_WINDOW_BLOC
 from visiondrift.drift.calibration.tails import Tail
 from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, Silent
 from visiondrift.drift.embedding.fit import WindowRows
-from visiondrift.drift.embedding.moments import Moments, moments_of
+from visiondrift.drift.embedding.moments import Moments, moments_by_slice
 from visiondrift.drift.embedding.sensitivity import Move, Sensitivity
 from visiondrift.drift.performance.model import PerformanceModel
 from visiondrift.prediction import Sample
@@ -80,13 +80,8 @@ class Calibration:
         coordinates = self.detector.reference.coordinates(
             window.embeddings[rows], times=window.times[rows], slices=blocks.slices[rows]
         )
-        own, slices = blocks.of_row[rows], blocks.slices[rows]
-        found = {}
-        for value in np.unique(slices):
-            chosen = slices == value
-            sizes = np.unique(own[chosen], return_counts=True)[1]
-            found[str(value)] = moments_of(coordinates[chosen], sizes)
-        return found, WindowRows(coordinates, own.astype(np.intp))
+        own = blocks.of_row[rows]
+        return moments_by_slice(coordinates, own, blocks.slices[rows]), WindowRows(coordinates, own.astype(np.intp))
 
     def why_silent(self, target: str) -> str:
         """Why nothing can be said of a target whatever the window; empty where something can."""
