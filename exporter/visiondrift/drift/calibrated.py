@@ -17,6 +17,7 @@ from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, Si
 from visiondrift.drift.embedding.fit import WindowRows
 from visiondrift.drift.embedding.moments import Moments, moments_by_slice
 from visiondrift.drift.embedding.sensitivity import Move, Sensitivity
+from visiondrift.drift.explain.explainer import Explainer
 from visiondrift.drift.performance.model import PerformanceModel
 from visiondrift.prediction import Sample
 from visiondrift.signals import ALL_SLICES
@@ -48,7 +49,8 @@ class Calibration:
 
     ``detector`` is None where the reference has too few embeddings. ``scores`` holds the nulls of the other signals by
     target (a value, or all), of which those that are bad when low are of the negated score. ``spans`` is the time that
-    the reference covers, in seconds, by target, as far as its times say.
+    the reference covers, in seconds, by target, as far as its times say. ``explainer`` is None where the reference has
+    neither properties nor witnesses.
     """
 
     label: str
@@ -57,6 +59,7 @@ class Calibration:
     detector: Detector | None
     scores: Mapping[str, SliceCalibration]
     sensitivities: Mapping[Move, Mapping[str, Sensitivity]] = field(default_factory=dict)
+    explainer: Explainer | None = None
 
     def target(self, slice_: str) -> str:
         """What a slice by its name (``all`` or ``label=value``) is called here."""

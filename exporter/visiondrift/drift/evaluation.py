@@ -16,7 +16,7 @@ from visiondrift.config import SliceThresholds
 from visiondrift.drift.baseline import PreparedReference, Settings, align_classes
 from visiondrift.drift.columns.categories import class_shares
 from visiondrift.drift.judge import ScoreOrReason, WindowEvaluation, judge
-from visiondrift.drift.weighing import Scale, Weighed, block_count, by_null, findings, held_against, weigh
+from visiondrift.drift.weighing import Scale, Weighed, block_count, by_null, cause_of, findings, held_against, weigh
 from visiondrift.drift.window_scores import Question, confidence_scores, embedding_scores, prediction_score
 from visiondrift.prediction import Sample
 from visiondrift.signals import ALL_SLICES, SIGNALS
@@ -92,6 +92,7 @@ def evaluate_window(
         block_count=block_count(weighed),
         embedding=findings(weighed, scale),
         performance=weighed.performance,
+        cause=cause_of(weighed, sample, judgements),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from visiondrift.drift.calibration.budget import discoveries
 from visiondrift.drift.embedding.fit import Effect
+from visiondrift.drift.explain.causes import Cause
 from visiondrift.drift.performance.estimate import PerformanceEstimate
 from visiondrift.signals import ALL_SLICES, BY_NAME, VERDICTS, Severity, VerdictName
 
@@ -90,7 +91,8 @@ class WindowEvaluation:
     compared with. Either side amounts to so many independent samples, which is fewer where frames repeat each other.
 
     ``block_count`` and ``embedding`` are None without a calibration, ``performance`` without labels; ``discovery`` says
-    whether the slice is among those to show as drifted, of several looked at together, None where it has no evidence.
+    whether the slice is among those to show as drifted, of several looked at together, None where it has no evidence;
+    ``cause`` is why, None where the reference knows of no witnesses.
     """
 
     slice: str
@@ -116,6 +118,7 @@ class WindowEvaluation:
     embedding: EmbeddingFindings | None = None
     performance: PerformanceEstimate | None = None
     discovery: bool | None = None
+    cause: Cause | None = None
 
     @property
     def verdict(self) -> VerdictName:

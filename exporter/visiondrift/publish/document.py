@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from visiondrift.drift.explain.causes import Cause
 from visiondrift.drift.judge import Judgement, WindowEvaluation
 from visiondrift.drift.performance.estimate import to_plain
 from visiondrift.publish.snapshot import Evaluation, ModelState, Snapshot
@@ -47,6 +48,23 @@ def window_document(window: WindowEvaluation) -> dict[str, Any]:
         "embedding": _embedding_document(window),
         "discovery": window.discovery,
         "performance": to_plain(window.performance) if window.performance else None,
+        "cause": cause_document(window.cause) if window.cause else None,
+    }
+
+
+def cause_document(cause: Cause) -> dict[str, Any]:
+    """Why a window has drifted: the word (null where it is unknown, or nothing has drifted), and what it rests on."""
+    z: dict[str, dict[str, float]] = {}
+    for (witness, name), value in cause.readings.items():
+        z.setdefault(witness, {})[name] = value
+    return {
+        "drifted": cause.drifted,
+        "word": cause.word,
+        "why": cause.why,
+        "text": cause.text,
+        "agreed": list(cause.agreed),
+        "evidence": [asdict(one) | {"text": one.text} for one in cause.evidence],
+        "z": z,
     }
 
 

@@ -31,6 +31,9 @@ LEAST_MATCH: Mapping[str, float] = {PATTERN: 0.7, SIGNATURE: 0.5}
 ALONE_MATCH, ALONE_ALPHA = 0.95, 1e-4
 """The match and the chance that are asked where the properties are the only witness."""
 
+UNKNOWN = "unknown"
+"""What a cause is called that cannot be named."""
+
 _NEARLY_PROBE = 0.7
 _SHOWN = 3
 
@@ -76,9 +79,11 @@ class Evidence:
 class Cause:
     """Why a window drifted: the ``word``, or None where it is unknown; ``why`` says how it was found, or what lacks.
 
-    ``agreed`` are the witnesses that it rests on. ``readings`` maps witness and name to z, for the record.
+    Where the window has not ``drifted``, no word is spoken whatever the witnesses saw. ``agreed`` are the witnesses
+    that the word rests on. ``readings`` maps witness and name to z, for the record.
     """
 
+    drifted: bool
     word: str | None
     why: str
     evidence: tuple[Evidence, ...] = ()
@@ -87,12 +92,12 @@ class Cause:
 
     @property
     def text(self) -> str:
-        """The whole of it in a line."""
-        return "; ".join([self.word or "unknown", *(one.text for one in self.evidence)])
+        """The whole of it in a line; empty where nothing has drifted."""
+        return "; ".join([self.word or UNKNOWN, *(one.text for one in self.evidence)]) if self.drifted else ""
 
 
 @dataclass(frozen=True)
-class Testimony:
+class Statement:
     """What one witness says: the faults that it cannot tell apart, the likeliest first."""
 
     witness: Witness
@@ -109,7 +114,7 @@ def by_cause(reading: Reading, causes: Sequence[str]) -> dict[str, float]:
     return dict(sorted(best.items(), key=lambda item: -item[1]))
 
 
-def testimony_of_traces(reading: Reading, causes: Sequence[str]) -> Testimony | None:
+def statement_of_traces(reading: Reading, causes: Sequence[str]) -> Statement | None:
     """What properties together or embeddings testify; None where they see nothing or nothing that is known."""
     matches = by_cause(reading, causes)
     best = next(iter(matches.values()))
@@ -117,21 +122,21 @@ def testimony_of_traces(reading: Reading, causes: Sequence[str]) -> Testimony | 
         return None
     near = tuple(cause for cause, match in matches.items() if match >= best - NEARLY[reading.panel.name])
     witness: Witness = PROPERTY if reading.panel.name == PATTERN else SIGNATURE
-    return Testimony(witness, near, best, float(reading.p.min()))
+    return Statement(witness, near, best, float(reading.p.min()))
 
 
-def testimony_of_probes(reading: Reading, probes: Sequence[Probe]) -> Testimony | None:
+def statement_of_probes(reading: Reading, probes: Sequence[Probe]) -> Statement | None:
     """What the words testify: the meanings of those that are beyond chance and nearly as far out as the farthest."""
     far = np.abs(reading.z)
     order = np.argsort(-far)
     near = [i for i in order if reading.p[i] <= ALPHA and far[i] >= _NEARLY_PROBE * far[order[0]]]
     meant = dict.fromkeys(cause for i in near for cause in probes[i].meaning(reading.z[i]))
-    return Testimony(PROBE, tuple(meant)) if meant else None
+    return Statement(PROBE, tuple(meant)) if meant else None
 
 
-def verdict(testimonies: Iterable[Testimony]) -> tuple[str | None, tuple[Witness, ...], str]:
-    """The word, the witnesses that it rests on, and why; of the three witnesses' testimonies, where they gave any."""
-    given = list(testimonies)
+def verdict(statements: Iterable[Statement]) -> tuple[str | None, tuple[Witness, ...], str]:
+    """The word, the witnesses that it rests on, and why; of the three witnesses' statements, where they made any."""
+    given = list(statements)
     if not given:
         return None, (), "what moved is like no known fault, or too little to tell"
     if len(given) == 1:
@@ -154,7 +159,7 @@ def verdict(testimonies: Iterable[Testimony]) -> tuple[str | None, tuple[Witness
     return word, tuple(one.witness for one in given), ""
 
 
-def _in_common(given: Sequence[Testimony]) -> tuple[str, ...]:
+def _in_common(given: Sequence[Statement]) -> tuple[str, ...]:
     return tuple(cause for cause in given[0].causes if all(cause in other.causes for other in given[1:]))
 
 
@@ -193,8 +198,8 @@ def _one_word(causes: Sequence[str]) -> str | None:
     return next((word for word, alike in ALIKE.items() if causes and alike.issuperset(causes)), None)
 
 
-def _said(testimony: Testimony) -> str:
-    return f"{testimony.witness} says {' or '.join(testimony.causes)}"
+def _said(statement: Statement) -> str:
+    return f"{statement.witness} says {' or '.join(statement.causes)}"
 
 
 def _short(p: float) -> str:

@@ -5,7 +5,7 @@ and its probes are read. What is asked of a slice is its own mean against its ow
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,11 @@ from visiondrift.drift.calibration.blocks import Blocks
 from visiondrift.drift.embedding.moments import Moments, moments_by_slice
 from visiondrift.drift.explain.causes import (
     Cause,
-    Testimony,
+    Statement,
     Witness,
     evidence_of,
-    testimony_of_probes,
-    testimony_of_traces,
+    statement_of_probes,
+    statement_of_traces,
     verdict,
 )
 from visiondrift.drift.explain.contrasts import Reading, Space, build_space
@@ -59,7 +59,7 @@ class Explainer:
     scale: PropertyScale | None = None
     properties: Space | None = None
     embeddings: Space | None = None
-    usual: Mapping[str, Usual] | None = None
+    usual: Mapping[str, Usual] = field(default_factory=dict)
 
     def explain(
         self,
@@ -68,30 +68,35 @@ class Explainer:
         *,
         of_row: NDArray[np.int64],
         slices: NDArray[np.str_],
+        drifted: bool,
         moments: Mapping[str, Moments] | None = None,
     ) -> Cause:
-        """Why ``window`` is off, whose rows are in blocks ``of_row`` (n,) of ``slices`` (n,).
+        """Why ``window`` has ``drifted``, if it has, whose rows are in blocks ``of_row`` (n,) of ``slices`` (n,).
 
         ``moments`` by slice are those of all its embeddings, where the window is a part of them.
         """
         readings = self._read_properties(target, window, of_row, slices)
         if self.embeddings is not None:
             readings |= self.embeddings.read(target, moments or self._moments(window, of_row, slices))
-        word, agreed, why = verdict(self._testimonies(readings))
-        usual = (self.usual or {}).get(target)
+        record = dict(self._record(readings))
+        if not drifted:
+            return Cause(drifted=False, word=None, why="nothing has drifted", readings=record)
+        word, agreed, why = verdict(self._statements(readings))
+        usual = self.usual.get(target)
         measured = window.properties[window.has_properties] if window.properties is not None else None
         return Cause(
-            word,
-            why or f"{' and '.join(agreed)} {'agree' if len(agreed) > 1 else 'leaves no doubt'}",
-            evidence_of(
+            drifted=True,
+            word=word,
+            why=why or f"{' and '.join(agreed)} {'agree' if len(agreed) > 1 else 'leaves no doubt'}",
+            evidence=evidence_of(
                 readings,
                 self.causes,
                 before=usual.mean if usual else None,
                 spread=usual.sd if usual else None,
                 after=measured.mean(axis=0, dtype=np.float64) if measured is not None and len(measured) else None,
             ),
-            agreed,
-            dict(self._record(readings)),
+            agreed=agreed,
+            readings=record,
         )
 
     def _read_properties(
@@ -114,10 +119,10 @@ class Explainer:
         )
         return moments_by_slice(coordinates, of_row[rows], slices[rows])
 
-    def _testimonies(self, readings: Mapping[str, Reading]) -> list[Testimony]:
-        given = [testimony_of_traces(readings[name], self.causes) for name in (PATTERN, SIGNATURE) if name in readings]
+    def _statements(self, readings: Mapping[str, Reading]) -> list[Statement]:
+        given = [statement_of_traces(readings[name], self.causes) for name in (PATTERN, SIGNATURE) if name in readings]
         if PROBE in readings:
-            given.append(testimony_of_probes(readings[PROBE], self.probes))
+            given.append(statement_of_probes(readings[PROBE], self.probes))
         return [one for one in given if one is not None]
 
     def _record(self, readings: Mapping[str, Reading]) -> "list[tuple[tuple[Witness, str], float]]":
@@ -162,7 +167,7 @@ def build_explainer(
         scale=scale,
         properties=properties,
         embeddings=embeddings,
-        usual=_usual(sample, blocks) if properties else None,
+        usual=_usual(sample, blocks) if properties else {},
     )
 
 
@@ -185,7 +190,8 @@ def _embedding_space(
 ) -> Space | None:
     rows = np.flatnonzero(sample.has_embedding)
     part = _enough(rows, blocks)
-    panels = tuple(witnesses.embedding_panels()) if witnesses else ()
+    fits = witnesses is not None and witnesses.dimension == sample.dimension
+    panels = tuple(witnesses.embedding_panels()) if witnesses and fits else ()
     if part is None or not panels:
         return None
     times = sample.times[rows] if timed else None

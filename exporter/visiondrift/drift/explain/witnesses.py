@@ -95,6 +95,11 @@ class Witnesses:
     directions: NDArray[np.float32]
 
     @property
+    def dimension(self) -> int:
+        """Columns of the embeddings, d; 0 where there are none."""
+        return max(int(self.moves.shape[1]), int(self.directions.shape[1]))
+
+    @property
     def causes(self) -> tuple[str, ...]:
         """The faults that were learnt, each once."""
         return tuple(dict.fromkeys(trace.cause for trace in self.traces))
@@ -102,16 +107,16 @@ class Witnesses:
     def property_panels(self, scale: "PropertyScale") -> tuple[Panel, ...]:
         """Of the standardised properties."""
         panels = [Panel(PROPERTY, PROPERTIES, np.eye(len(PROPERTIES), dtype=np.float32), least=_LEAST_SCALE)]
-        if len(self.after):
+        if self.after.size:
             moves = (scale.standard(self.after) - scale.standard(self.before)[None]).mean(axis=1)
             panels.append(Panel(PATTERN, self._labels, moves.astype(np.float32), matched=True))
         return tuple(panels)
 
     def embedding_panels(self) -> Iterator[Panel]:
         """Of the embeddings."""
-        if len(self.moves):
+        if self.moves.size:
             yield Panel(SIGNATURE, self._labels, self.moves, matched=True)
-        if len(self.directions):
+        if self.directions.size:
             yield Panel(PROBE, tuple(probe.name for probe in self.probes), self.directions)
 
     @cached_property
