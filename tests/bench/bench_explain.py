@@ -35,7 +35,7 @@ from visiondrift.intake.image_stats import measure
 from visiondrift.intake.trials import ReadWords, chosen, learn, with_probes
 from visiondrift.prediction import Sample
 
-SEED = 71
+SEED = 83
 NONE, NEW = "none", "new content"
 MOST_WRONG = 0.05
 Pictures = Sequence[Picture]
@@ -62,13 +62,13 @@ class Material:
 
 def materials(*, quick: bool) -> Iterator[Material]:
     """What there is, made when asked for; what is missing is printed."""
-    yield _digits(100 if quick else 300, 30 if quick else 60)
+    yield _digits(100 if quick else 300, 20 if quick else 40)
     if not (DATA / "mobilenet-imagenet").is_dir():
         print("Skipped for want of mobilenet-imagenet in ../shared/data: photographs and cameras.\n")
         return
-    yield _photographs(120 if quick else 300, 30 if quick else 60)
+    yield _photographs(120 if quick else 300, 20 if quick else 40)
     if (DATA / "videos").is_dir():
-        yield _cameras(36 if quick else 72)
+        yield _cameras(30 if quick else 48)
     else:
         print("Skipped for want of videos in ../shared/data: cameras.\n")
 
@@ -85,7 +85,7 @@ def _digits(references: int, windows: int) -> Material:
         return embedder.embed([Image.fromarray(picture) for picture in pictures])
 
     views = len(digits.CAMERAS)
-    reference, window = split.reference[-references:], split.stream[-windows:]
+    reference, window = split.reference[:references], split.stream[100 : 100 + windows]
     ones = split.stream[digits.digits()[1][split.stream] == 1]
     return Material(
         "digits, the demo's CLIP",

@@ -50,6 +50,7 @@ PARTS = {
     "cameras": Part("bench_cameras.py"),
     "real": Part("bench_real.py"),
     "accuracy": Part("bench_accuracy.py"),
+    "explain": Part("bench_explain.py"),
 }
 
 

@@ -172,7 +172,8 @@ def test_new_content_is_no_fault():
 def test_embeddings_of_one_fault_and_properties_of_another_are_unknown():
     fault, other = window(106, "darker", 1.2), window(106, "noisy", 1.2)
     found = ask(replace(fault, properties=other.properties))
-    assert found.word is None or found.agreed == ("signature", "probe")
+    assert found.word is None
+    assert "do not agree" in found.why
 
 
 def test_no_word_is_spoken_of_a_window_that_has_not_drifted():
@@ -251,6 +252,17 @@ def test_a_third_witness_that_disagrees_outvotes_no_two_that_agree():
         [Statement("property", ("noisy",)), Statement("signature", ("noisy",)), Statement("probe", ("darker",))]
     )
     assert (word, agreed) == ("noisy", ("property", "signature"))
+
+
+def test_what_two_see_in_one_embedding_does_not_outvote_the_pixels():
+    word, _, _ = verdict(
+        [Statement("property", ("noisy",)), Statement("signature", ("darker",)), Statement("probe", ("darker",))]
+    )
+    assert word is None
+
+
+def test_properties_alone_name_nothing_that_has_moved():
+    assert verdict([Statement("property", ("shifted",), match=1.0, p=1e-9)])[0] is None
 
 
 def test_a_witness_that_agrees_half_with_one_and_half_with_another_settles_nothing():

@@ -37,9 +37,12 @@ UNKNOWN = "unknown"
 _NEARLY_PROBE = 0.7
 _SHOWN = 3
 
+MOVED = frozenset({"shifted", "rotated", "zoomed"})
+"""Of these, properties see what resampling does to the finest detail, and not where anything is: never alone."""
+
 ALIKE: Mapping[str, frozenset[str]] = {
     "less sharp": frozenset({"blurred", "motion blurred", "coarser"}),
-    "moved": frozenset({"shifted", "rotated", "zoomed"}),
+    "moved": MOVED,
     "hazy": frozenset({"foggy", "less contrast"}),
 }
 """What to call faults that cannot be told apart, where all that remain are of one kind."""
@@ -134,26 +137,37 @@ def statement_of_probes(reading: Reading, probes: Sequence[Probe]) -> Statement 
     return Statement(PROBE, tuple(meant)) if meant else None
 
 
+def recognises(answers: NDArray[np.float64], place: int, *, sign: int) -> bool:
+    """Whether the probe at ``place`` moves to its side (``sign``) in one of a fault's ways, nearly as far as any.
+
+    ``answers`` (W, Q) are the moves of all probes in each way of the fault, in their own standard deviations.
+    """
+    own, farthest = sign * answers[:, place], np.abs(answers).max(axis=1)
+    return bool((own >= _NEARLY_PROBE * farthest).any() and (own > 0).any())
+
+
 def verdict(statements: Iterable[Statement]) -> tuple[str | None, tuple[Witness, ...], str]:
-    """The word, the witnesses that it rests on, and why; of the three witnesses' statements, where they made any."""
+    """The word, the witnesses that it rests on, and why; of the witnesses' statements, the properties' first."""
     given = list(statements)
     if not given:
         return None, (), "what moved is like no known fault, or too little to tell"
+    heard = "; ".join(map(_said, given))
     if len(given) == 1:
         only = given[0]
         if only.witness != PROPERTY or only.match < ALONE_MATCH or only.p > ALONE_ALPHA:
-            return None, (), f"only one witness speaks: {_said(only)}"
-        word = _one_word(only.causes)
-        return word, ((only.witness,) if word else ()), "" if word else f"it cannot be told which: {_said(only)}"
-    heard = "; ".join(map(_said, given))
-    both = _in_common(given)
-    if not both:
-        # Two that agree suffice, the third may not know this fault; but not one half with this one, one with that.
+            return None, (), f"only one witness speaks: {heard}"
+        word = None if MOVED & set(only.causes) else _one_word(only.causes)
+        return word, ((only.witness,) if word else ()), "" if word else f"it cannot be told which: {heard}"
+    if not _in_common(given):
+        # Two that agree suffice, the third may not know this fault; but not half with one and half with another, and
+        # not against the pixels: signature and probe look at the same embedding and err together.
         pairs = [pair for pair in combinations(given, 2) if _in_common(pair)]
+        measured = any(one.witness == PROPERTY for one in given)
+        pairs = [pair for pair in pairs if not measured or pair[0].witness == PROPERTY]
         if len(pairs) != 1:
             return None, (), f"the witnesses do not agree: {heard}"
-        given, both = list(pairs[0]), _in_common(pairs[0])
-    word = _one_word(both)
+        given = list(pairs[0])
+    word = _one_word(_in_common(given))
     if word is None:
         return None, (), f"the witnesses leave it open: {heard}"
     return word, tuple(one.witness for one in given), ""

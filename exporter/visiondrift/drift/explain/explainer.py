@@ -5,7 +5,7 @@ and its probes are read. What is asked of a slice is its own mean against its ow
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from visiondrift.drift.explain.causes import (
     Statement,
     Witness,
     evidence_of,
+    recognises,
     statement_of_probes,
     statement_of_traces,
     verdict,
@@ -163,7 +164,7 @@ def build_explainer(
         return None
     return Explainer(
         causes=tuple(trace.cause for trace in witnesses.traces) if witnesses else (),
-        probes=witnesses.probes if witnesses else (),
+        probes=_heard(witnesses, embeddings) if witnesses else (),
         scale=scale,
         properties=properties,
         embeddings=embeddings,
@@ -196,6 +197,34 @@ def _embedding_space(
         return None
     times = sample.times[rows] if timed else None
     return build_space(sample.embeddings[rows], part, panels, times=times, sizes=sizes, seed=seed)
+
+
+def _heard(witnesses: Witnesses, embeddings: Space | None) -> tuple[Probe, ...]:
+    """The probes, each with those meanings alone that it recognises.
+
+    An embedder need not know a word. What faults do to the reference's own images is known, so a probe that says
+    something else of an image in the rain than that it rains is not asked about rain. Faults that were not tried are
+    left to the words.
+    """
+    if embeddings is None or not witnesses.moves.size or not witnesses.directions.size:
+        return witnesses.probes
+    begin = sum(len(panel.names) for panel in embeddings.panels if panel.name != PROBE)
+    answers = witnesses.moves @ witnesses.directions.T / embeddings.scales[ALL_SLICES][begin:]
+    plain = {trace.cause: 0 for trace in witnesses.traces}
+    for trace in witnesses.traces:
+        plain[trace.cause] = max(plain[trace.cause], trace.severity)
+    rows = {
+        cause: answers[[i for i, t in enumerate(witnesses.traces) if (t.cause, t.severity) == (cause, severity)]]
+        for cause, severity in plain.items()
+    }
+    return tuple(
+        replace(
+            probe,
+            toward=tuple(c for c in probe.toward if c not in rows or recognises(rows[c], place, sign=1)),
+            away=tuple(c for c in probe.away if c not in rows or recognises(rows[c], place, sign=-1)),
+        )
+        for place, probe in enumerate(witnesses.probes)
+    )
 
 
 def _enough(rows: NDArray[np.intp], blocks: Blocks) -> Blocks | None:
