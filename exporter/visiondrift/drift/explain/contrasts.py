@@ -32,7 +32,7 @@ from visiondrift.drift.calibration.nulls import (
 )
 from visiondrift.drift.embedding.bank import Deviations
 from visiondrift.drift.embedding.basis import Basis
-from visiondrift.drift.embedding.fit import EmbeddingReference, held_deviations, window_deviation
+from visiondrift.drift.embedding.fit import EmbeddingReference, held_deviations, traffic_shares, window_deviation
 from visiondrift.drift.embedding.moments import Moments
 from visiondrift.signals import ALL_SLICES
 
@@ -147,12 +147,7 @@ class Space:
 
     @cached_property
     def _shares(self) -> Mapping[str, float] | None:
-        rows = {name: one.blocks * one.rows for name, one in self.slices.items() if name in self.reference.centres}
-        whole = self.slices[ALL_SLICES].blocks * self.slices[ALL_SLICES].rows
-        if not rows:
-            return None
-        unnamed = max(0.0, whole - sum(rows.values())) if "" in self.reference.centres else 0.0
-        return {name: count / whole for name, count in rows.items()} | ({"": unnamed / whole} if unnamed else {})
+        return traffic_shares(self.slices, self.reference.centres)
 
 
 def build_space(
