@@ -47,6 +47,9 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter, generated files
 bench: $(VENV)/.dev ## measure all of it and write docs/benchmarks.md: an hour (QUICK=--quick: minutes, elsewhere)
 	$(VENV)/bin/python tests/bench/tables.py $(QUICK)
 
+bench-explain: $(VENV)/.dev ## whether causes of drift are named rightly: ten minutes, into docs/benchmarks.md (QUICK=--quick)
+	$(VENV)/bin/python tests/bench/tables.py $(QUICK) --only explain
+
 dashboards: $(VENV)/.dev ## regenerate grafana/dashboards from grafana/source
 	$(VENV)/bin/python grafana/source/build.py
 
@@ -56,4 +59,4 @@ docs: $(VENV)/.dev ## write the README's tables anew from the code
 lock: ## pin and hash the requirements anew (needs uv)
 	exporter/lock.sh
 
-.PHONY: help setup dev demo test test-stack lint bench dashboards docs lock _package
+.PHONY: help setup dev demo test test-stack lint bench bench-explain dashboards docs lock _package

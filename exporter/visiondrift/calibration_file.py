@@ -28,6 +28,9 @@ from visiondrift.drift.embedding.fit import EmbeddingReference
 from visiondrift.drift.embedding.hours import DayCurves
 from visiondrift.drift.embedding.novelty import Coreset
 from visiondrift.drift.embedding.sensitivity import Sensitivity
+from visiondrift.drift.explain.contrasts import Panel, Space
+from visiondrift.drift.explain.explainer import Explainer, Usual
+from visiondrift.drift.explain.witnesses import Probe, PropertyScale
 from visiondrift.drift.performance.model import PerformanceModel, evidence_of
 from visiondrift.prediction import Sample
 
@@ -50,6 +53,8 @@ def save_calibration(directory: Path, calibrated: CalibratedReference, plan: Cal
     for place, calibration in enumerate(calibrated.labels.values()):
         if calibration.detector:
             arrays |= {f"{place}/{name}": array for name, array in _arrays(calibration.detector.reference)}
+        if calibration.explainer:
+            arrays |= {f"{place}/{name}": array for name, array in _explainer_arrays(calibration.explainer)}
         labels.append(_numbers(calibration))
     document = {
         "key": calibrated.key,
@@ -130,6 +135,7 @@ def _numbers(calibration: Calibration) -> dict[str, Any]:
             move: {target: one.to_dict() for target, one in by_target.items()}
             for move, by_target in calibration.sensitivities.items()
         },
+        "explainer": _explainer_numbers(calibration.explainer) if calibration.explainer else None,
     }
 
 
@@ -148,6 +154,75 @@ def _calibration(numbers: Mapping[str, Any], arrays: Arrays) -> Calibration:
             move: {target: Sensitivity.from_dict(one) for target, one in by_target.items()}
             for move, by_target in numbers["sensitivities"].items()
         },
+        explainer=_explainer(numbers["explainer"], arrays, detector) if numbers.get("explainer") else None,
+    )
+
+
+def _explainer_numbers(explainer: Explainer) -> dict[str, Any]:
+    spaces = {"properties": explainer.properties, "embeddings": explainer.embeddings}
+    return {
+        "causes": list(explainer.causes),
+        "probes": [asdict(probe) for probe in explainer.probes],
+        "spaces": {name: _space_numbers(space) for name, space in spaces.items() if space},
+    }
+
+
+def _space_numbers(space: Space) -> dict[str, Any]:
+    return {
+        "panels": [asdict(panel) | {"directions": None} for panel in space.panels],
+        "slices": {target: one.to_dict() for target, one in space.slices.items()},
+        "noise": dict(space.noise),
+        "targets": list(space.scales),
+        "adjoining": space.reference.adjoining,
+    }
+
+
+def _explainer_arrays(explainer: Explainer) -> Iterator[tuple[str, NDArray[Any]]]:
+    for name, space in (("properties", explainer.properties), ("embeddings", explainer.embeddings)):
+        if space:
+            yield f"{name}/scales", np.stack(list(space.scales.values()))
+            yield f"{name}/directions", np.vstack([panel.directions for panel in space.panels])
+    if explainer.properties and explainer.scale:
+        # The embeddings' own axes are the detector's, and are kept there.
+        yield from ((f"properties/{name}", array) for name, array in _arrays(explainer.properties.reference))
+        yield "properties/scale", np.stack([explainer.scale.centre, explainer.scale.spread])
+        yield "properties/usual_of", np.array(list(explainer.usual), dtype=np.str_)
+        yield "properties/usual", np.stack([np.stack([one.mean, one.sd]) for one in explainer.usual.values()])
+
+
+def _explainer(numbers: Mapping[str, Any], arrays: Arrays, detector: Detector | None) -> Explainer:
+    spaces = {}
+    for name, own in numbers["spaces"].items():
+        part = {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}
+        reference = detector.reference if name == "embeddings" and detector else None
+        spaces[name] = _space(own, part, reference or _embedding(part, adjoining=bool(own["adjoining"])))
+    usual = {}
+    if "properties" in spaces:
+        names = [str(name) for name in arrays["properties/usual_of"]]
+        usual = {name: Usual(*both) for name, both in zip(names, arrays["properties/usual"], strict=True)}
+    return Explainer(
+        causes=tuple(numbers["causes"]),
+        probes=tuple(Probe(**p | {side: tuple(p[side]) for side in ("toward", "away")}) for p in numbers["probes"]),
+        scale=PropertyScale(*arrays["properties/scale"]) if "properties" in spaces else None,
+        properties=spaces.get("properties"),
+        embeddings=spaces.get("embeddings"),
+        usual=usual,
+    )
+
+
+def _space(numbers: Mapping[str, Any], arrays: Arrays, reference: EmbeddingReference) -> Space:
+    panels, begin = [], 0
+    for given in numbers["panels"]:
+        end = begin + len(given["names"])
+        directions = arrays["directions"][begin:end]
+        panels.append(Panel(**given | {"names": tuple(given["names"]), "directions": directions}))
+        begin = end
+    return Space(
+        reference=reference,
+        panels=tuple(panels),
+        slices={target: SliceCalibration.from_dict(one) for target, one in numbers["slices"].items()},
+        scales=dict(zip(numbers["targets"], arrays["scales"], strict=True)),
+        noise=numbers["noise"],
     )
 
 

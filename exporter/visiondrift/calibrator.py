@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from visiondrift.calibration_file import load_calibration, save_calibration
 from visiondrift.drift.calibrate import BlockRule, CalibrationPlan, calibrate_reference, replay_reference
 from visiondrift.drift.calibrated import CalibratedReference
+from visiondrift.drift.explain.witnesses import Witnesses
 from visiondrift.drift.selftest import SelfTest
 from visiondrift.prediction import Sample
 
@@ -46,6 +47,7 @@ class Request:
     content_hash: str
     sample: Sample
     plan: CalibrationPlan
+    witnesses: Witnesses | None = None
 
     @property
     def key(self) -> str:
@@ -108,7 +110,11 @@ class ImmediateCalibrations:
         try:
             with one_thread():
                 made = calibrate_reference(
-                    request.sample, request.plan, content_hash=request.content_hash, progress=self._progress
+                    request.sample,
+                    request.plan,
+                    content_hash=request.content_hash,
+                    witnesses=request.witnesses,
+                    progress=self._progress,
                 )
         except ValueError as error:
             return Answer(None, str(error))
@@ -216,7 +222,7 @@ class BackgroundCalibrations:
         problem = request.plan.rule.problem(request.sample)
         if problem:
             return Answer(None, problem)
-        made = self._apart(calibrate, request.sample, request.plan, request.content_hash)
+        made = self._apart(calibrate, request.sample, request.plan, (request.content_hash, request.witnesses))
         self._counters.count("calibrations", model=request.model)
         self._counters.observe("calibration_duration_seconds", self._stopwatch() - begun, model=request.model)
         try:
@@ -264,9 +270,10 @@ class BackgroundCalibrations:
         self._made()
 
 
-def calibrate(sample: Sample, plan: CalibrationPlan, content_hash: str) -> CalibratedReference:
-    """What a calibrating process makes."""
-    return calibrate_reference(sample, plan, content_hash=content_hash)
+def calibrate(sample: Sample, plan: CalibrationPlan, of: tuple[str, Witnesses | None]) -> CalibratedReference:
+    """What a calibrating process makes ``of`` rows with a hash, and of what was learnt of faults."""
+    content_hash, witnesses = of
+    return calibrate_reference(sample, plan, content_hash=content_hash, witnesses=witnesses)
 
 
 def replay(sample: Sample, plan: CalibrationPlan, seed: int) -> SelfTest | None:

@@ -1,7 +1,7 @@
 """Keeps each model's reference ready for use with its calibration, and notices when the one on disk is another."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from visiondrift.calibrator import Answer, Calibrations, Request, block_rule
@@ -12,6 +12,7 @@ from visiondrift.drift.calibrate import CalibrationPlan
 from visiondrift.drift.evaluation import PreparedReference, Settings
 from visiondrift.publish.snapshot import ReferenceState
 from visiondrift.reference import MANIFEST_FILE, Manifest, load_reference
+from visiondrift.witness_file import WITNESS_FILE, KeptWitnesses, load_witnesses
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,7 @@ class Shelved:
     origin: tuple[object, ...]
     manifest: Manifest
     directory: Path
+    kept: KeptWitnesses | None = None
 
 
 class Shelf:
@@ -40,7 +42,8 @@ class Shelf:
         """
         directory = config.path(config.monitoring.reference_data) / model.reference
         embedder = self._embedder_of(model)
-        origin = (directory, embedder, model.embedding, model.classes, model.slices, _stamp(directory / MANIFEST_FILE))
+        stamps = (_stamp(directory / MANIFEST_FILE), _stamp(directory / WITNESS_FILE))
+        origin = (directory, embedder, model.embedding, model.classes, model.slices, stamps)
         kept = self._kept.get(model.name)
         if kept is None or kept.origin != origin:
             # The old one goes first: two at a time may be more than the memory has room for.
@@ -80,7 +83,8 @@ def _request(shelved: Shelved, model: WatchedModel) -> Request:
         directory=shelved.directory,
         content_hash=shelved.manifest.content_hash,
         sample=shelved.prepared.sample,
-        plan=plan_of(model, shelved.manifest),
+        plan=replace(plan_of(model, shelved.manifest), witnesses=shelved.kept.identity if shelved.kept else ""),
+        witnesses=shelved.kept.witnesses if shelved.kept else None,
     )
 
 
@@ -111,7 +115,14 @@ def _load(directory: Path, model: WatchedModel, embedder: str | None, origin: tu
         origin,
         manifest,
         directory,
+        witnesses_of(directory, manifest),
     )
+
+
+def witnesses_of(directory: Path, manifest: Manifest) -> KeptWitnesses | None:
+    """What was learnt of faults for the reference in ``directory``; with another embedder's it cannot be asked."""
+    kept = load_witnesses(directory)
+    return kept if kept and kept.embedder in {"", manifest.embedder} else None
 
 
 def _stamp(manifest: Path) -> tuple[int, int, int] | None:

@@ -157,20 +157,13 @@ def _digits(count: int) -> Material:
 
 def _photographs(references: int, windows: int) -> Material:
     rng = np.random.default_rng(52)
-    photographs = list(load_sample_images().images)
-    name = "photographs (scikit-learn's two), MobileNet"
-    try:
-        from skimage import data
-    except ModuleNotFoundError:
-        print("scikit-image is not installed: its photographs are skipped, scikit-learn's two are used.\n")
-    else:
-        photographs += [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
-        name = "photographs (scikit-learn's and scikit-image's), MobileNet"
+    photographs, whose = sample_photographs()
+    name = f"photographs ({whose}), MobileNet"
 
     def patches(count: int, of: list[Picture]) -> list[Picture]:
-        return [_patch(of[rng.integers(len(of))], rng) for _ in range(count)]
+        return [patch(of[rng.integers(len(of))], rng) for _ in range(count)]
 
-    see = _mobilenet()
+    see = mobilenet()
     first, second = (_pools(patches(windows, photographs), see, rng), see(patches(references, photographs)))
     return Material(
         name,
@@ -181,9 +174,21 @@ def _photographs(references: int, windows: int) -> Material:
         np.arange(windows),
         np.full(windows, ""),
         # Something that none of the photographs show: the demo's digits.
-        see([np.asarray(Image.fromarray(f).resize((224, 224))) for f in _some_digits(40, rng)]),
+        see([np.asarray(Image.fromarray(f).resize((224, 224))) for f in some_digits(40, rng)]),
         (20,) if windows < 100 else (50, 100),
     )
+
+
+def sample_photographs() -> tuple[list[Picture], str]:
+    """Those that are installed, and whose they are."""
+    photographs = list(load_sample_images().images)
+    try:
+        from skimage import data
+    except ModuleNotFoundError:
+        print("scikit-image is not installed: its photographs are skipped, scikit-learn's two are used.\n")
+        return photographs, "scikit-learn's two"
+    more = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
+    return photographs + more, "scikit-learn's and scikit-image's"
 
 
 def _cameras(quick: bool) -> Material:
@@ -191,7 +196,7 @@ def _cameras(quick: bool) -> Material:
     from real_video_material import CLIPS, decoded
 
     rng = np.random.default_rng(53)
-    see = _mobilenet()
+    see = mobilenet()
     pictures, cameras, seconds = [], [], []
     for camera, (clip, every) in CLIPS.items():
         for time, pixels in decoded(DATA / "videos" / clip, every * (3 if quick else 1)):
@@ -210,16 +215,16 @@ def _cameras(quick: bool) -> Material:
         _pools(window, see, rng),
         blocks[kept].reshape(-1),
         names[kept],
-        see([np.asarray(Image.fromarray(f).resize((224, 224))) for f in _some_digits(200, rng)]),
+        see([np.asarray(Image.fromarray(f).resize((224, 224))) for f in some_digits(200, rng)]),
         (10, 20),
     )
 
 
-def _some_digits(count: int, rng: np.random.Generator) -> list[Picture]:
+def some_digits(count: int, rng: np.random.Generator) -> list[Picture]:
     return [frame for frame, _ in digits.frames(digits.split().stream[:count], digits.CAMERAS[0], rng=rng)]
 
 
-def _mobilenet() -> See:
+def mobilenet() -> See:
     sys.path.append(str(ROOT / "tests" / "contract"))
     from real_video_material import EXTRACTOR, Network
 
@@ -227,7 +232,7 @@ def _mobilenet() -> See:
     return lambda pictures: np.array([network.run(np.ascontiguousarray(p)) for p in pictures], dtype=np.float32)
 
 
-def _patch(photograph: Picture, rng: np.random.Generator) -> Picture:
+def patch(photograph: Picture, rng: np.random.Generator) -> Picture:
     side = int(rng.integers(80, 200))
     top, left = (int(rng.integers(0, length - side)) for length in photograph.shape[:2])
     return np.asarray(Image.fromarray(photograph[top : top + side, left : left + side]).resize((224, 224)))

@@ -51,6 +51,7 @@ PARTS = {
     "real": Part("bench_real.py"),
     "accuracy": Part("bench_accuracy.py"),
     "health": Part("bench_health.py"),
+    "explain": Part("bench_explain.py"),
 }
 
 

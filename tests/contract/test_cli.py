@@ -31,6 +31,7 @@ from visiondrift import __version__
 from visiondrift.calibration_file import save_calibration
 from visiondrift.cli import main
 from visiondrift.config import load_config
+from visiondrift.corruptions import CORRUPTIONS
 from visiondrift.demo.play import _free_port
 from visiondrift.drift.calibrate import CalibrationPlan, calibrate_reference
 from visiondrift.drift.evaluation import PreparedReference, Settings
@@ -39,6 +40,7 @@ from visiondrift.log.sqlite import SqliteLog
 from visiondrift.parquet import read_sample, write_sample
 from visiondrift.prediction import Sample
 from visiondrift.reference import load_reference, read_manifest, save_reference
+from visiondrift.witness_file import load_witnesses
 
 VISIONDRIFT = [sys.executable, "-m", "visiondrift"]
 GOLDENS = ROOT / "tests" / "goldens" / "config"
@@ -463,12 +465,59 @@ def test_a_reference_from_images_has_the_folders_as_slices(say: Say, tmp_path: P
     said = say(
         "reference", "build", "lobby", "--config", config, "--images", gallery(tmp_path / "g"), "--slice", "camera"
     )
-    assert (said.status, said.err) == (0, "")
+    assert said.status == 0
     assert "7 rows of 64 columns, made with digits-clip@" in said.out
+    assert "16 faults learnt from 7 images, 13 probes" in said.err
     manifest = read_manifest(tmp_path / "references" / "lobby")
     assert manifest.slices == {"camera": ("left", "right")}, "an image outside of the folders is of no camera"
     assert manifest.source == "images in g"
     assert manifest.times == "file"
+
+
+def test_what_faults_look_like_is_learnt_beside_the_reference(say: Say, tmp_path: Path) -> None:
+    config = configured(tmp_path / "config", model(embedding=None) | {"classes": []})
+    images = gallery(tmp_path / "g")
+    say("reference", "build", "lobby", "--config", config, "--images", images, "--no-witnesses", "--no-calibrate")
+    assert load_witnesses(tmp_path / "references" / "lobby") is None
+    said = say("reference", "witnesses", "lobby", "--config", config, "--images", images)
+    assert said.status == 0
+    kept = load_witnesses(tmp_path / "references" / "lobby")
+    assert kept is not None
+    assert kept.embedder == read_manifest(tmp_path / "references" / "lobby").embedder
+    assert set(kept.witnesses.causes) == set(CORRUPTIONS)
+
+
+def test_a_probe_of_ones_own_is_read_without_images_and_faults_stay_learnt(say: Say, tmp_path: Path) -> None:
+    config = configured(tmp_path / "config", model(embedding=None) | {"classes": []})
+    say("reference", "build", "lobby", "--config", config, "--images", gallery(tmp_path / "g"), "--no-calibrate")
+    file = config / "monitoring.yml"
+    own = [{"name": "wet", "positive": "a wet road", "negative": "a dry road"}]
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text(encoding="utf-8")) | {"probes": own}))
+    assert say("reference", "witnesses", "lobby", "--config", config).status == 0
+    kept = load_witnesses(tmp_path / "references" / "lobby")
+    assert kept is not None
+    assert kept.witnesses.probes[-1].positive == "a wet road"
+    assert len(kept.witnesses.before) == 7
+
+
+def test_faults_are_learnt_by_properties_where_the_client_embeds(say: Say, config: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "references" / "pets"
+    save_reference(directory, sliced(rows(60, seed=1), "left"), embedder=CLIP, source="a test", now=NOON)
+    said = say("reference", "witnesses", "pets", "--config", config, "--images", gallery(tmp_path / "g"))
+    assert said.status == 0
+    assert "faults are learnt by image properties alone" in said.err
+    kept = load_witnesses(directory)
+    assert kept is not None
+    assert (kept.embedder, kept.witnesses.moves.size, len(kept.witnesses.probes)) == ("", 0, 0)
+
+
+def test_without_images_there_is_nothing_to_learn_for_a_client_s_own_embeddings(
+    say: Say, config: Path, tmp_path: Path
+) -> None:
+    save_reference(tmp_path / "references" / "pets", rows(60, seed=1), embedder=CLIP, source="a test", now=NOON)
+    said = say("reference", "witnesses", "pets", "--config", config)
+    assert said.status == 3
+    assert "accepted is --images FOLDER" in said.err
 
 
 def test_images_cannot_stand_in_for_a_client_s_own_embeddings(say: Say, config: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from visiondrift.prediction import Sample, slice_name
 from visiondrift.publish.document import models_document
 from visiondrift.publish.snapshot import Evaluation, ModelState, ReferenceState
 from visiondrift.reference import Manifest, open_reference
-from visiondrift.shelf import plan_of
+from visiondrift.shelf import plan_of, witnesses_of
 from visiondrift.signals import ALL_SLICES, BY_NAME
 
 OK, DRIFT, CANNOT_TELL = 0, 1, 2
@@ -108,9 +108,18 @@ def _compared(reference: Path, window: Path, config: Path | None, model: str | N
     found = open_reference(reference, embedder=embedder, classes=(watched.classes or None) if watched else None)
     classes = watched.classes if watched and watched.classes else found.manifest.classes
     sample = read_sample(window, classes=classes or None).of_unit_length()
+    kept_witnesses = witnesses_of(reference, found.manifest)
     plan = _plan(watched, reference, found.manifest, classes, tuple(sorted(sample.slices)))
+    plan = replace(plan, witnesses=kept_witnesses.identity if kept_witnesses else "")
     prepared = PreparedReference.from_sample(found.sample.of_unit_length(), plan.settings)
-    request = Request(watched.name if watched else "", reference, found.manifest.content_hash, prepared.sample, plan)
+    request = Request(
+        watched.name if watched else "",
+        reference,
+        found.manifest.content_hash,
+        prepared.sample,
+        plan,
+        kept_witnesses.witnesses if kept_witnesses else None,
+    )
     wanted = thresholds.defaults.signals if watched is None else thresholds.resolve(watched.name, ALL_SLICES)
     is_auto = any(AUTO in (level.warning, level.critical) for level in wanted.values())
     # Where no level hangs on it, a calibration that is there is shown, and none is made.

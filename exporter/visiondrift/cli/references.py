@@ -1,4 +1,4 @@
-"""``reference build | list | show``: what normal looked like, made from images, a file, or the log."""
+"""``reference build | calibrate | witnesses | list | show``: what normal looked like, and what faults look like."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -48,6 +48,10 @@ def build(
     calibrate: Annotated[
         bool, typer.Option("--calibrate/--no-calibrate", help="Learn its levels now, and not when the service starts.")
     ] = True,
+    witnesses_: Annotated[
+        bool,
+        typer.Option("--witnesses/--no-witnesses", help="With --images: learn what faults look like in them."),
+    ] = True,
 ) -> None:
     """Build a reference from exactly one of --images, --parquet and --from-log, and calibrate it."""
     if sum((images is not None, parquet is not None, log)) != 1:
@@ -84,8 +88,40 @@ def build(
     if pictures:
         save_pictures(directory, pictures)
         typer.echo(f"pictures of {len(pictures):,} of them kept, to set beside those of a drift")
+    if images is not None and witnesses_:
+        _prepare_witnesses(loaded, directory, images)
     if calibrate:
         _calibrate(directory, _user_of(loaded, name, None))
+
+
+@app.command("witnesses")
+def witnesses(
+    name: Annotated[str, typer.Argument(help="The reference's name.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="A folder of healthy images to learn faults from; else the probes are read anew."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="For which model, where several use the reference.")] = None,
+) -> None:
+    """Learn what can name the cause of a drift: known faults on images of yours, and the words of the probes."""
+    loaded = load_config(config)
+    directory = loaded.path(loaded.monitoring.reference_data) / name
+    _prepare_witnesses(loaded, directory, images)
+    _calibrate(directory, _user_of(loaded, name, model))
+
+
+def _prepare_witnesses(config: Config, directory: Path, images: Path | None) -> None:
+    from visiondrift.cli.witnessing import prepare_witnesses
+
+    files = _image_files(images) if images else []
+    prepare_witnesses(
+        config,
+        directory,
+        files,
+        load=lambda chosen, bounds: list(_decoded(chosen, bounds)),
+        tell=lambda text: typer.echo(text, err=True),
+    )
 
 
 @app.command("calibrate")
@@ -204,11 +240,7 @@ def _from_images(config: Config, folder: Path, label: str | None) -> tuple[Sampl
     """The sample, and row -> picture of some of its rows where pictures are wanted."""
     from visiondrift.intake.embedder import embedder_of
 
-    if not folder.is_dir():
-        raise BadInput(f"{folder}: it is no folder; accepted is a folder of images")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    if not files:
-        raise BadInput(f"{folder}: no image found; accepted are files that end in {', '.join(_SUFFIXES)}")
+    files = _image_files(folder)
     embedder = embedder_of(config)
     pictures: dict[int, bytes] = {}
     try:
@@ -259,6 +291,16 @@ def _measured(images: Iterable[Image.Image], stats: list[ImageStats]) -> Iterato
     for image in images:
         stats.append(measure(image))
         yield image
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """Every image under ``folder``, by name. Raises BadInput where there is none."""
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: it is no folder; accepted is a folder of images")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    if not files:
+        raise BadInput(f"{folder}: no image found; accepted are files that end in {', '.join(_SUFFIXES)}")
+    return files
 
 
 def _decoded(files: Iterable[Path], bounds: IntakeConfig) -> Iterator[Image.Image]:

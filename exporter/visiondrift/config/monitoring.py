@@ -195,6 +195,14 @@ class CalibrationConfig(Strict):
     )
 
 
+class ProbeConfig(Strict):
+    """Two sentences whose difference is looked for in the images, such as `a wet road` and `a dry road`."""
+
+    name: Name = Field(description="What the probe is called in messages and dashboards.")
+    positive: Text = Field(max_length=300, description="What an image is to be more like.")
+    negative: Text = Field(max_length=300, description="What it is to be less like: the same but for one thing.")
+
+
 class WindowConfig(Strict):
     """How many samples a window needs before it may speak, and how many it reads at most."""
 
@@ -356,6 +364,11 @@ class MonitoringConfig(Strict):
     thumbnails: ThumbnailsConfig = Field(default=ThumbnailsConfig(), description="Small pictures of a few frames.")
     calibration: CalibrationConfig = Field(default=CalibrationConfig(), description="Calibrations of references.")
     collect: CollectConfig = Field(default=CollectConfig(), description="Cameras and folders of `collect`.")
+    probes: tuple[ProbeConfig, ...] = Field(
+        default=(),
+        max_length=50,
+        description="Words to look for beside the default ones; read at `reference build` and `reference witnesses`.",
+    )
     reference_data: Path = Field(default=Path("../../reference_data"), description="The folder of the references.")
     defaults: MonitorDefaults = Field(
         default=MonitorDefaults(), description="What a model inherits where it says nothing."

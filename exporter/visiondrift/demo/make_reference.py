@@ -19,8 +19,10 @@ from visiondrift.demo import classifier, digits
 from visiondrift.demo.stream import FRAMES_PER_SECOND, MODEL, VERSION
 from visiondrift.intake.embedder import Embedder, embedder_of
 from visiondrift.intake.image_stats import measure
+from visiondrift.intake.trials import MOST_IMAGES, learn, with_probes
 from visiondrift.prediction import PredictionEvent, Sample, sample_of
 from visiondrift.reference import save_reference
+from visiondrift.witness_file import save_witnesses
 
 ROUNDS = 2
 _BEGIN = datetime(2026, 11, 2, 8, 0, tzinfo=UTC).timestamp()
@@ -39,7 +41,26 @@ def main(config_directory: Path = Path("exporter/config")) -> None:
         now=time.time(),
         overwrite=True,
     )
+    witnesses = with_probes(learn(_healthy(), embedder.embed), embedder.embed_text)
+    save_witnesses(directory, witnesses, embedder=embedder.identity)
     print(f"{directory}: {manifest.rows} rows of {manifest.dimension} columns, made with {manifest.embedder}")
+
+
+def _healthy() -> list[Image.Image]:
+    """Frames that known faults are tried on: as many of each camera, of digits of the reference quarter."""
+    rng = np.random.default_rng(2)
+    each = MOST_IMAGES // len(digits.CAMERAS)
+    frames = [frame for camera in digits.CAMERAS for frame, _ in digits.frames(_some(each, rng), camera, rng=rng)]
+    return [_through_jpeg(frame) for frame in frames]
+
+
+def _some(count: int, rng: np.random.Generator) -> digits.Indices:
+    return rng.choice(digits.split().reference, count, replace=False)
+
+
+def _through_jpeg(frame: digits.Frame) -> Image.Image:
+    """As the stream's frames go: the traces of JPEG are part of what normal looks like."""
+    return Image.open(io.BytesIO(digits.encode(frame))).convert("RGB")
 
 
 def _sample(embedder: Embedder) -> Sample:
@@ -59,8 +80,7 @@ def _seen_by(
     """(event, true digit) of each frame of one camera, in the order of time."""
     indices = np.concatenate([rng.permutation(digits.split().reference) for _ in range(ROUNDS)])
     frames, true = zip(*digits.frames(indices, camera, rng=rng), strict=True)
-    # Through JPEG, as the stream's frames go: its traces are part of what normal looks like.
-    images = [Image.open(io.BytesIO(digits.encode(frame))).convert("RGB") for frame in frames]
+    images = [_through_jpeg(frame) for frame in frames]
     rows = zip(images, embedder.embed(images), model.predict_proba(frames), true, strict=True)
     for number, (image, embedding, confidences, digit) in enumerate(rows):
         event = PredictionEvent(

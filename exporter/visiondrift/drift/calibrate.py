@@ -20,6 +20,8 @@ from visiondrift.drift.calibration.nulls import Plan, SliceCalibration, calibrat
 from visiondrift.drift.calibration.row_scores import RowFamily, Rows, Score
 from visiondrift.drift.embedding.detector import build_detector
 from visiondrift.drift.embedding.sensitivity import MOVES, sensitivity
+from visiondrift.drift.explain.explainer import build_explainer
+from visiondrift.drift.explain.witnesses import Witnesses
 from visiondrift.drift.image_properties import property_day
 from visiondrift.drift.independence import correlation_rows
 from visiondrift.drift.performance.model import evidence_of, fit_performance, why_unlearnable
@@ -66,16 +68,23 @@ class BlockRule:
 
 @dataclass(frozen=True)
 class CalibrationPlan:
-    """Everything that a calibration hangs on beside the rows; ``windows`` are the lengths in use, in seconds."""
+    """Everything that a calibration hangs on beside the rows; ``windows`` are the lengths in use, in seconds.
+
+    ``witnesses`` tells what was learnt of faults from any other; "" where nothing was.
+    """
 
     settings: Settings
     rule: BlockRule = BlockRule()
     windows: tuple[float, ...] = ()
     seed: int = 0
+    witnesses: str = ""
 
     def key(self, content_hash: str) -> str:
         """What tells this calibration of those rows from any other."""
-        text = json.dumps([FORMAT, content_hash, asdict(self)], sort_keys=True, default=list)
+        own = asdict(self)
+        if not self.witnesses:  # what hangs on none is the same as before there were any
+            del own["witnesses"]
+        text = json.dumps([FORMAT, content_hash, own], sort_keys=True, default=list)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -83,9 +92,16 @@ Progress = Callable[[str], None]
 
 
 def calibrate_reference(
-    sample: Sample, plan: CalibrationPlan, *, content_hash: str, progress: Progress = lambda _: None
+    sample: Sample,
+    plan: CalibrationPlan,
+    *,
+    content_hash: str,
+    witnesses: Witnesses | None = None,
+    progress: Progress = lambda _: None,
 ) -> CalibratedReference:
     """Everything that can be learnt of ``sample``, whose classes are in the order of the settings.
+
+    ``witnesses`` are those that the plan names.
 
     Raises ValueError with the sentence of ``BlockRule.problem``. Equal arguments give equal answers.
     """
@@ -96,7 +112,7 @@ def calibrate_reference(
     found = {}
     for label in labels:
         progress(f"calibrating {label or 'all events'}")
-        found[label] = _calibrate_label(sample, plan, label)
+        found[label] = _calibrate_label(sample, plan, label, witnesses)
     progress("learning from the labels")
     first = found[labels[0]]
     evidence = evidence_of(sample, blocks=first.blocks_of(sample).of_row)
@@ -122,7 +138,7 @@ def replay_reference(sample: Sample, plan: CalibrationPlan, *, seed: int) -> Sel
     return self_test(sample.embeddings[embedded], blocks, times=times, seed=seed)
 
 
-def _calibrate_label(sample: Sample, plan: CalibrationPlan, label: str) -> Calibration:
+def _calibrate_label(sample: Sample, plan: CalibrationPlan, label: str, witnesses: Witnesses | None) -> Calibration:
     values = slice_values(sample, label)
     seconds = _lengths(sample, values, plan.rule)
     embedded = np.flatnonzero(sample.has_embedding)
@@ -144,6 +160,7 @@ def _calibrate_label(sample: Sample, plan: CalibrationPlan, label: str) -> Calib
         detector=detector,
         scores=_scores(sample, blocks, plan, sizes, label=label),
         sensitivities=sensitivities,
+        explainer=build_explainer(sample, blocks, witnesses, timed=plan.rule.timed, sizes=sizes, seed=plan.seed),
     )
 
 

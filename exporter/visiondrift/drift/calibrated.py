@@ -15,8 +15,9 @@ from visiondrift.drift.calibration.nulls import MIN_HELD_BLOCKS, MIN_WINDOW_BLOC
 from visiondrift.drift.calibration.tails import Tail
 from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, Silent
 from visiondrift.drift.embedding.fit import WindowRows
-from visiondrift.drift.embedding.moments import Moments, moments_of
+from visiondrift.drift.embedding.moments import Moments, moments_by_slice
 from visiondrift.drift.embedding.sensitivity import Move, Sensitivity
+from visiondrift.drift.explain.explainer import Explainer
 from visiondrift.drift.performance.model import PerformanceModel
 from visiondrift.prediction import Sample, slice_values
 from visiondrift.signals import ALL_SLICES
@@ -48,7 +49,8 @@ class Calibration:
 
     ``detector`` is None where the reference has too few embeddings. ``scores`` holds the nulls of the other signals by
     target (a value, or all), of which those that are bad when low are of the negated score. ``spans`` is the time that
-    the reference covers, in seconds, by target, as far as its times say.
+    the reference covers, in seconds, by target, as far as its times say. ``explainer`` is None where the reference has
+    neither properties nor witnesses.
     """
 
     label: str
@@ -57,6 +59,7 @@ class Calibration:
     detector: Detector | None
     scores: Mapping[str, SliceCalibration]
     sensitivities: Mapping[Move, Mapping[str, Sensitivity]] = field(default_factory=dict)
+    explainer: Explainer | None = None
 
     def target(self, slice_: str) -> str:
         """What a slice by its name (``all`` or ``label=value``) is called here."""
@@ -80,13 +83,8 @@ class Calibration:
         coordinates = self.detector.reference.coordinates(
             window.embeddings[rows], times=window.times[rows], slices=blocks.slices[rows]
         )
-        own, slices = blocks.of_row[rows], blocks.slices[rows]
-        found = {}
-        for value in np.unique(slices):
-            chosen = slices == value
-            sizes = np.unique(own[chosen], return_counts=True)[1]
-            found[str(value)] = moments_of(coordinates[chosen], sizes)
-        return found, WindowRows(coordinates, own.astype(np.intp))
+        own = blocks.of_row[rows]
+        return moments_by_slice(coordinates, own, blocks.slices[rows]), WindowRows(coordinates, own.astype(np.intp))
 
     def why_silent(self, target: str) -> str:
         """Why nothing can be said of a target whatever the window; empty where something can."""

@@ -18,7 +18,17 @@ from visiondrift.drift.columns.categories import class_shares
 from visiondrift.drift.explain.influence import Influence, chosen, influence_of, plain_influence, shown_images
 from visiondrift.drift.explain.shift import Spread, spread_of
 from visiondrift.drift.judge import PropertyMove, ScoreOrReason, WindowEvaluation, judge, worst
-from visiondrift.drift.weighing import Scale, Weighed, block_count, by_null, findings, held_against, held_moves, weigh
+from visiondrift.drift.weighing import (
+    Scale,
+    Weighed,
+    block_count,
+    by_null,
+    cause_of,
+    findings,
+    held_against,
+    held_moves,
+    weigh,
+)
 from visiondrift.drift.window_scores import (
     Question,
     confidence_scores,
@@ -109,6 +119,7 @@ def evaluate_window(
         influence=influence,
         spread=_spread(question, reference, weighed) if slice_ == ALL_SLICES else None,
         images=shown_images(sample, influence, chosen(influence, sample.embeddings)) if influence else (),
+        cause=cause_of(weighed, sample, judgements),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from visiondrift.drift.calibration.budget import discoveries
 from visiondrift.drift.embedding.fit import Effect
 from visiondrift.drift.embedding.novelty import OutlierShare
+from visiondrift.drift.explain.causes import Cause
 from visiondrift.drift.explain.influence import Influence, ShownImage
 from visiondrift.drift.explain.shift import Spread
 from visiondrift.drift.performance.estimate import PerformanceEstimate
@@ -114,7 +115,8 @@ class WindowEvaluation:
     whether the slice is among those to show as drifted, of several looked at together, None where it has no evidence.
 
     ``spread`` is how a drift is spread over the slices, for all slices together, None where they are not known apart;
-    ``one_cause`` whether this slice, or all slices together, moved the same way as most that moved.
+    ``one_cause`` whether this slice, or all slices together, moved the same way as most that moved; ``cause`` is why,
+    None where the reference knows of no witnesses.
 
     ``influence`` is what each image has to do with a drift, None where there is none, or no embeddings; ``images`` are
     those to look at first.
@@ -148,6 +150,7 @@ class WindowEvaluation:
     images: tuple[ShownImage, ...] = ()
     spread: Spread | None = None
     one_cause: bool = False
+    cause: Cause | None = None
 
     @property
     def verdict(self) -> VerdictName:

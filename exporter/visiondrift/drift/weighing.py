@@ -4,7 +4,7 @@ It adds the scores that only a calibrated reference has (evidence of drift, the 
 every score how surely it is no chance.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,13 +19,15 @@ from visiondrift.drift.embedding.detector import EmbeddingEvidence
 from visiondrift.drift.embedding.fit import WindowRows
 from visiondrift.drift.embedding.memory import Memory, accumulated
 from visiondrift.drift.embedding.moments import Moments
-from visiondrift.drift.judge import BlockCount, EmbeddingFindings, Levels, PropertyMove, ScoreOrReason, Worth
+from visiondrift.drift.explain.causes import Cause
+from visiondrift.drift.judge import BlockCount, EmbeddingFindings, Judgement, Levels, PropertyMove, ScoreOrReason, Worth
 from visiondrift.drift.levels import EVIDENCE, Standard, standard_of
 from visiondrift.drift.performance.cbpe import Z
 from visiondrift.drift.performance.estimate import PerformanceEstimate, estimate_performance
 from visiondrift.drift.performance.model import evidence_of
 from visiondrift.drift.window_scores import Question
-from visiondrift.signals import ALL_SLICES, SEVERITIES, Severity
+from visiondrift.prediction import Sample
+from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES, Severity
 
 LARGE_MOVE = 1.0
 """Of the cloud's size: a mean embedding that has moved so far is a large change whatever the estimate says."""
@@ -53,7 +55,7 @@ class Scale:
 @dataclass(frozen=True, eq=False)
 class Weighed:
     """What the calibration says of one window. ``evidence`` is None where it says nothing of the embeddings; ``rows``
-    are those that it was found in.
+    are those that it was found in, and ``moments`` by slice are kept for whoever asks more of them.
     """
 
     scores: Mapping[str, ScoreOrReason] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class Weighed:
     target: str = ALL_SLICES
     blocks: int = 0
     worth: float = 0.0
+    moments: Mapping[str, Moments] | None = None
 
 
 def weigh(
@@ -94,9 +97,9 @@ def weigh(
         why = "" if tail else silent or _too_short(blocks)
         standards[name] = standard_of(name, thresholds, tail, why)
     added: dict[str, ScoreOrReason] = {}
-    evidence = rows = None
+    evidence, rows, moments = None, None, None
     if embedded:
-        evidence, rows, found = _evidence(question, calibration, target, blocks, scale)
+        evidence, rows, moments, found = _evidence(question, calibration, target, blocks, scale)
         added |= found
         standards |= {name: standard_of(name, thresholds, None, given.why) for name, given in found.items()}
     performance = None
@@ -112,6 +115,7 @@ def weigh(
         target=target,
         blocks=blocks.count,
         worth=worth,
+        moments=moments,
     )
 
 
@@ -121,19 +125,20 @@ def _too_short(blocks: WindowBlocks) -> str:
 
 def _evidence(
     question: Question, calibration: Calibration, target: str, blocks: WindowBlocks, scale: Scale
-) -> tuple[EmbeddingEvidence | None, WindowRows | None, dict[str, ScoreOrReason]]:
-    """What the window's embeddings say, and the rows looked at; what the memories say where these are asked."""
+) -> tuple[EmbeddingEvidence | None, WindowRows | None, Mapping[str, Moments] | None, dict[str, ScoreOrReason]]:
+    """What the window's embeddings say, the rows looked at, their moments, and what the memories say where asked."""
     window = question.window
     samples = int(window.has_embedding.sum())
     found: dict[str, ScoreOrReason] = {}
     why = question.may_speak(samples, "embedding")
     rows = None
     look: EmbeddingEvidence | str = why
+    moments: Mapping[str, Moments] = {}
     if not why:
-        moments: Mapping[str, Moments] = {}
         if calibration.detector:
             moments, rows = calibration.moments_of(window, blocks)
-        look = calibration.look(target, scale.moments or moments, rows)
+        moments = scale.moments or moments
+        look = calibration.look(target, moments, rows)
     if isinstance(look, str):
         found["drift_evidence"] = ScoreOrReason(None, samples, look)
     else:
@@ -141,7 +146,7 @@ def _evidence(
     # Other labels' slices have axes and values of their own, which the memories know nothing of.
     if scale.memory is not None and scale.calibrated and calibration is scale.calibrated.of_slice(ALL_SLICES):
         found["accumulated_evidence"] = _remembered(calibration, target, scale.memory, samples)
-    return (None if isinstance(look, str) else look), rows, found
+    return (None if isinstance(look, str) else look), rows, moments or None, found
 
 
 def _remembered(calibration: Calibration, target: str, memory: Memory, samples: int) -> ScoreOrReason:
@@ -290,6 +295,22 @@ def block_count(weighed: Weighed) -> BlockCount | None:
     needed = 2 * max(MIN_HELD_BLOCKS, int(np.ceil(HELD_PER_WINDOW * weighed.blocks)))
     worth = weighed.evidence.worth if weighed.evidence else weighed.worth
     return BlockCount(window=worth, reference=calibration.blocks if calibration else 0, needed=needed)
+
+
+def cause_of(weighed: Weighed, window: Sample, judgements: Iterable[Judgement]) -> Cause | None:
+    """Why a window has drifted where one of its drift signals is past a level; None where no witness was prepared."""
+    calibration = weighed.calibration
+    if calibration is None or calibration.explainer is None:
+        return None
+    blocks = calibration.blocks_of(window)
+    return calibration.explainer.explain(
+        weighed.target,
+        window,
+        of_row=blocks.of_row,
+        slices=blocks.slices,
+        drifted=any(BY_NAME[j.signal].calibrated and j.verdict in SEVERITIES for j in judgements),
+        moments=weighed.moments,
+    )
 
 
 def findings(weighed: Weighed, scale: Scale | None) -> EmbeddingFindings | None:

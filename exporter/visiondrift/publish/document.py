@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from visiondrift.drift.explain.causes import Cause
 from visiondrift.drift.explain.shift import Spread
 from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.judge import Judgement, PropertyMove, WindowEvaluation
@@ -60,6 +61,23 @@ def window_document(window: WindowEvaluation) -> dict[str, Any]:
         "images": _images_document(window),
         "spread": _spread_document(window.spread) if window.spread else None,
         "one_cause": window.one_cause,
+        "cause": cause_document(window.cause) if window.cause else None,
+    }
+
+
+def cause_document(cause: Cause) -> dict[str, Any]:
+    """Why a window has drifted: the word (null where it is unknown, or nothing has drifted), and what it rests on."""
+    z: dict[str, dict[str, float]] = {}
+    for (witness, name), value in cause.readings.items():
+        z.setdefault(witness, {})[name] = value
+    return {
+        "drifted": cause.drifted,
+        "word": cause.word,
+        "why": cause.why,
+        "text": cause.text,
+        "agreed": list(cause.agreed),
+        "evidence": [asdict(one) | {"text": one.text} for one in cause.evidence],
+        "z": z,
     }
 
 

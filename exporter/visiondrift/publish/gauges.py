@@ -7,6 +7,7 @@ from importlib.metadata import version as installed_version
 
 from visiondrift import __version__
 from visiondrift.drift.calibration.nulls import MIN_HELD_BLOCKS, MIN_WINDOW_BLOCKS
+from visiondrift.drift.explain.causes import UNKNOWN
 from visiondrift.drift.explain.shift import SliceShift, Spread
 from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.judge import Judgement, PropertyMove, WindowEvaluation
@@ -169,6 +170,18 @@ def _spread_slices(snapshot: Snapshot) -> Iterator[Row]:
 
 def _of_spread(value: Callable[[Spread], float | None]) -> Callable[[Snapshot], Iterator[Row]]:
     return _of_window(lambda window: value(window.spread) if window.spread else None)
+
+
+def _causes(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        if window.cause and window.cause.drifted:
+            yield (*scope, window.cause.word or UNKNOWN), 1.0
+
+
+def _witnesses(snapshot: Snapshot) -> Iterator[Row]:
+    for _, _, window, scope in _windows(snapshot):
+        for (witness, name), z in window.cause.readings.items() if window.cause else ():
+            yield (*scope, witness, name), z
 
 
 def _opinions(snapshot: Snapshot) -> Iterator[Row]:
@@ -414,6 +427,19 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
         "Smallest share of new images that four in five such windows would show as a warning",
         _SCOPE,
         _of_window(lambda w: w.embedding.new_share_detectable if w.embedding else None),
+    ),
+    SnapshotGauge(
+        "drift_cause",
+        "1 for the cause of a window that has drifted, as far as witnesses agree; else the cause is unknown",
+        (*_SCOPE, "cause"),
+        _causes,
+    ),
+    SnapshotGauge(
+        "witness_z",
+        "Move of an image property, of a fault's signature or of a probe's words, in its standard deviations in "
+        "windows without drift",
+        (*_SCOPE, "witness", "name"),
+        _witnesses,
     ),
     SnapshotGauge(
         "embedding_statistic_surprise",

@@ -36,6 +36,7 @@ from visiondrift.drift.embedding.fit import (
     effect_of,
     fit_embedding,
     measure_rows,
+    traffic_shares,
     window_deviation,
 )
 from visiondrift.drift.embedding.moments import Moments
@@ -138,12 +139,7 @@ class Detector:
     @cached_property
     def _shares(self) -> Mapping[str, float] | None:
         """Each slice's share of the reference's rows; None where it has no slices."""
-        rows = {name: one.blocks * one.rows for name, one in self.slices.items() if name in self.reference.centres}
-        whole = self.slices[ALL_SLICES].blocks * self.slices[ALL_SLICES].rows
-        if not rows:
-            return None
-        unnamed = max(0.0, whole - sum(rows.values())) if "" in self.reference.centres else 0.0
-        return {name: count / whole for name, count in rows.items()} | ({"": unnamed / whole} if unnamed else {})
+        return traffic_shares(self.slices, self.reference.centres)
 
 
 def build_detector(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.drift.calibration.blocks import Blocks
-from visiondrift.drift.calibration.nulls import UPPER, Draw, Split, luck, member_matrix, stretch
+from visiondrift.drift.calibration.nulls import UPPER, Draw, SliceCalibration, Split, luck, member_matrix, stretch
 from visiondrift.drift.embedding.bank import STATISTICS, Centre, Deviations, bank, centre_of, deviation, deviations
 from visiondrift.drift.embedding.basis import Basis, fit_basis
 from visiondrift.drift.embedding.hours import DayCurves, fit_day
@@ -31,6 +31,7 @@ from visiondrift.drift.embedding.novelty import (
     squared_distances,
     to_reference,
 )
+from visiondrift.signals import ALL_SLICES
 
 NOVELTY = "knn_ratio"
 SCORES = (*STATISTICS, NOVELTY)
@@ -161,6 +162,16 @@ def window_deviation(
     )
     rows_a_block = plain.count / plain.blocks if plain.blocks else 0.0
     return WindowDeviation(total, blocks, blocks * rows_a_block, plain.evenness)
+
+
+def traffic_shares(slices: Mapping[str, SliceCalibration], centres: Mapping[str, Centre]) -> Mapping[str, float] | None:
+    """Each slice's share of a reference's rows, "" for those of none; None where it has no slices."""
+    rows = {name: one.blocks * one.rows for name, one in slices.items() if name in centres}
+    whole = slices[ALL_SLICES].blocks * slices[ALL_SLICES].rows
+    if not rows:
+        return None
+    unnamed = max(0.0, whole - sum(rows.values())) if "" in centres else 0.0
+    return {name: count / whole for name, count in rows.items()} | ({"": unnamed / whole} if unnamed else {})
 
 
 @dataclass(frozen=True, eq=False)

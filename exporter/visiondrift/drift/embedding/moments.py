@@ -79,6 +79,17 @@ def moments_of(rows: NDArray[np.floating], sizes: NDArray[np.integer] | None = N
     return Moments(float(len(values)), values.sum(axis=0), squares, blocks, blocks, crowding)
 
 
+def moments_by_slice(
+    rows: NDArray[np.floating], of_row: NDArray[np.integer], slices: NDArray[np.str_]
+) -> dict[str, Moments]:
+    """Of ``rows`` (n, k) in blocks ``of_row`` (n,), for each of the ``slices`` (n,) that there are."""
+    found = {}
+    for value in np.unique(slices):
+        own = slices == value
+        found[str(value)] = moments_of(rows[own], np.unique(of_row[own], return_counts=True)[1])
+    return found
+
+
 def faded(memory: Moments, new: Moments, rate: float) -> Moments:
     """An exponentially fading memory after one more tick: (1 - rate) of what was, ``rate`` of what is new.
 

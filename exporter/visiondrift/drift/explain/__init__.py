@@ -1,1 +1,1 @@
-"""Why a window differs, and which of its parts do."""
+"""Why a window has drifted: along which known directions, by which slices and images, and when a cause may be named."""

@@ -1,0 +1,223 @@
+"""When a cause may be named: what each witness testifies, and that two of them must agree.
+
+A witness testifies only where its panel is beyond chance and some known fault accounts for most of the move; and it
+testifies to every fault that accounts for it nearly as well, as traces of blur and of fewer pixels hardly differ. The
+word is what all of them leave over. Properties are measured on the pixels and may speak alone where they leave no
+doubt; anything else is unknown, with the evidence: a wrong word is worse than none.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visiondrift.drift.explain.contrasts import Reading
+from visiondrift.drift.explain.witnesses import PATTERN, PROBE, PROPERTY, SIGNATURE, Probe
+
+Witness = Literal["property", "signature", "probe"]
+
+ALPHA = 0.01
+"""The chance at which a witness that sees nothing testifies all the same."""
+
+NEARLY: Mapping[str, float] = {PATTERN: 0.03, SIGNATURE: 0.05}
+"""Faults whose match is within this of the best are as good as the best."""
+
+LEAST_MATCH: Mapping[str, float] = {PATTERN: 0.7, SIGNATURE: 0.5}
+"""Cosine of the move with a fault's trace below which that fault does not account for it."""
+
+ALONE_MATCH, ALONE_ALPHA = 0.95, 1e-4
+"""The match and the chance that are asked where the properties are the only witness."""
+
+UNKNOWN = "unknown"
+"""What a cause is called that cannot be named."""
+
+_NEARLY_PROBE = 0.7
+_SHOWN = 3
+
+MOVED = frozenset({"shifted", "rotated", "zoomed"})
+"""Of these, properties see what resampling does to the finest detail, and not where anything is: never alone."""
+
+ALIKE: Mapping[str, frozenset[str]] = {
+    "less sharp": frozenset({"blurred", "motion blurred", "coarser"}),
+    "moved": MOVED,
+    "hazy": frozenset({"foggy", "less contrast"}),
+}
+"""What to call faults that cannot be told apart, where all that remain are of one kind."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One thing that was seen beyond chance. ``z`` in standard deviations of such windows without drift; ``p`` the
+    chance that anything this witness looks at is as far out; ``match`` how much of the move a signature accounts for,
+    -1 to 1; ``before`` and ``after`` the means of a property, ``moved`` by so many standard deviations of one image.
+    """
+
+    witness: Witness
+    name: str
+    z: float
+    p: float
+    match: float | None = None
+    before: float | None = None
+    after: float | None = None
+    moved: float | None = None
+
+    @property
+    def text(self) -> str:
+        """As a message says it."""
+        if self.before is not None and self.after is not None and self.moved is not None:
+            return (
+                f"{self.name} {self.before:.3g} -> {self.after:.3g} "
+                f"({abs(self.moved):.1f} reference sd, p {_short(self.p)})"
+            )
+        if self.match is not None:
+            source = "properties like" if self.witness == PROPERTY else "signature"
+            return f"{source} {self.name} {self.match:.2f} (p {_short(self.p)})"
+        return f"{self.witness} '{self.name}' {self.z:+.1f} (p {_short(self.p)})"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a window drifted: the ``word``, or None where it is unknown; ``why`` says how it was found, or what lacks.
+
+    Where the window has not ``drifted``, no word is spoken whatever the witnesses saw. ``agreed`` are the witnesses
+    that the word rests on. ``readings`` maps witness and name to z, for the record.
+    """
+
+    drifted: bool
+    word: str | None
+    why: str
+    evidence: tuple[Evidence, ...] = ()
+    agreed: tuple[Witness, ...] = ()
+    readings: Mapping[tuple[Witness, str], float] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The whole of it in a line; empty where nothing has drifted."""
+        return "; ".join([self.word or UNKNOWN, *(one.text for one in self.evidence)]) if self.drifted else ""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What one witness says: the faults that it cannot tell apart, the likeliest first."""
+
+    witness: Witness
+    causes: tuple[str, ...]
+    match: float = 0.0
+    p: float = 1.0
+
+
+def by_cause(reading: Reading, causes: Sequence[str]) -> dict[str, float]:
+    """The best match of each fault; ``causes`` (C,) is whose trace each direction of the panel is. Likeliest first."""
+    best: dict[str, float] = {}
+    for cause, match in zip(causes, reading.match, strict=True):
+        best[cause] = max(float(match), best.get(cause, -1.0))
+    return dict(sorted(best.items(), key=lambda item: -item[1]))
+
+
+def statement_of_traces(reading: Reading, causes: Sequence[str]) -> Statement | None:
+    """What properties together or embeddings testify; None where they see nothing or nothing that is known."""
+    matches = by_cause(reading, causes)
+    best = next(iter(matches.values()))
+    if float(reading.p.min()) > ALPHA or best < LEAST_MATCH[reading.panel.name]:
+        return None
+    near = tuple(cause for cause, match in matches.items() if match >= best - NEARLY[reading.panel.name])
+    witness: Witness = PROPERTY if reading.panel.name == PATTERN else SIGNATURE
+    return Statement(witness, near, best, float(reading.p.min()))
+
+
+def statement_of_probes(reading: Reading, probes: Sequence[Probe]) -> Statement | None:
+    """What the words testify: the meanings of those that are beyond chance and nearly as far out as the farthest."""
+    far = np.abs(reading.z)
+    order = np.argsort(-far)
+    near = [i for i in order if reading.p[i] <= ALPHA and far[i] >= _NEARLY_PROBE * far[order[0]]]
+    meant = dict.fromkeys(cause for i in near for cause in probes[i].meaning(reading.z[i]))
+    return Statement(PROBE, tuple(meant)) if meant else None
+
+
+def recognises(answers: NDArray[np.float64], place: int, *, sign: int) -> bool:
+    """Whether the probe at ``place`` moves to its side (``sign``) in one of a fault's ways, nearly as far as any.
+
+    ``answers`` (W, Q) are the moves of all probes in each way of the fault, in their own standard deviations.
+    """
+    own, farthest = sign * answers[:, place], np.abs(answers).max(axis=1)
+    return bool((own >= _NEARLY_PROBE * farthest).any() and (own > 0).any())
+
+
+def verdict(statements: Iterable[Statement]) -> tuple[str | None, tuple[Witness, ...], str]:
+    """The word, the witnesses that it rests on, and why; of the witnesses' statements, the properties' first."""
+    given = list(statements)
+    if not given:
+        return None, (), "what moved is like no known fault, or too little to tell"
+    heard = "; ".join(map(_said, given))
+    if len(given) == 1:
+        only = given[0]
+        if only.witness != PROPERTY or only.match < ALONE_MATCH or only.p > ALONE_ALPHA:
+            return None, (), f"only one witness speaks: {heard}"
+        word = None if MOVED & set(only.causes) else _one_word(only.causes)
+        return word, ((only.witness,) if word else ()), "" if word else f"it cannot be told which: {heard}"
+    if not _in_common(given):
+        # Two that agree suffice, the third may not know this fault; but not half with one and half with another, and
+        # not against the pixels: signature and probe look at the same embedding and err together.
+        pairs = [pair for pair in combinations(given, 2) if _in_common(pair)]
+        measured = any(one.witness == PROPERTY for one in given)
+        pairs = [pair for pair in pairs if not measured or pair[0].witness == PROPERTY]
+        if len(pairs) != 1:
+            return None, (), f"the witnesses do not agree: {heard}"
+        given = list(pairs[0])
+    word = _one_word(_in_common(given))
+    if word is None:
+        return None, (), f"the witnesses leave it open: {heard}"
+    return word, tuple(one.witness for one in given), ""
+
+
+def _in_common(given: Sequence[Statement]) -> tuple[str, ...]:
+    return tuple(cause for cause in given[0].causes if all(cause in other.causes for other in given[1:]))
+
+
+def evidence_of(
+    readings: Mapping[str, Reading],
+    causes: Sequence[str],
+    *,
+    before: NDArray[np.float64] | None = None,
+    spread: NDArray[np.float64] | None = None,
+    after: NDArray[np.float64] | None = None,
+) -> tuple[Evidence, ...]:
+    """What is beyond chance, of each panel the most telling; properties (P,) with their means and spreads."""
+    found: list[Evidence] = []
+    for name, reading in readings.items():
+        if name in {PATTERN, SIGNATURE}:
+            first = int(np.argmax(reading.match))
+            witness: Witness = PROPERTY if name == PATTERN else SIGNATURE
+            p = float(reading.p.min())
+            if p <= ALPHA and reading.match[first] >= LEAST_MATCH[name]:
+                found.append(Evidence(witness, causes[first], float(reading.z[first]), p, float(reading.match[first])))
+            continue
+        order = np.argsort(-np.abs(reading.z))[:_SHOWN]
+        for i in (i for i in order if reading.p[i] <= ALPHA):
+            means: dict[str, float] = {}
+            if name == PROPERTY and before is not None and spread is not None and after is not None:
+                move = float((after[i] - before[i]) / spread[i])
+                means = {"before": float(before[i]), "after": float(after[i]), "moved": move}
+            own: Witness = PROPERTY if name == PROPERTY else PROBE
+            found.append(Evidence(own, reading.panel.names[i], float(reading.z[i]), float(reading.p[i]), **means))
+    return tuple(found)
+
+
+def _one_word(causes: Sequence[str]) -> str | None:
+    if len(causes) == 1:
+        return causes[0]
+    return next((word for word, alike in ALIKE.items() if causes and alike.issuperset(causes)), None)
+
+
+def _said(statement: Statement) -> str:
+    return f"{statement.witness} says {' or '.join(statement.causes)}"
+
+
+def _short(p: float) -> str:
+    return f"{p:.0e}".replace("e-0", "e-") if p < _PLAIN_P else f"{p:.2g}"
+
+
+_PLAIN_P = 1e-3

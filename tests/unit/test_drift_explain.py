@@ -1,0 +1,343 @@
+"""Three witnesses: quiet where nothing has drifted, agreed where a known fault did it, unknown in every other case."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visiondrift.drift.calibration.blocks import labelled_blocks
+from visiondrift.drift.embedding.moments import moments_by_slice
+from visiondrift.drift.explain.causes import (
+    ALIKE,
+    ALONE_ALPHA,
+    ALONE_MATCH,
+    Cause,
+    Evidence,
+    Statement,
+    statement_of_probes,
+    verdict,
+)
+from visiondrift.drift.explain.contrasts import Panel, Reading, build_space
+from visiondrift.drift.explain.explainer import Explainer, build_explainer
+from visiondrift.drift.explain.witnesses import LIMIT, PROBES, Probe, Trace, Witnesses, property_scale
+from visiondrift.prediction import PROPERTIES, Sample
+
+DIMENSION = 16
+ROWS, A_BLOCK = 600, 3
+CAUSES = ("darker", "noisy", "foggy")
+WINDOW_BLOCKS = 30
+
+
+def moved(cause: str, size: float) -> tuple[np.ndarray, np.ndarray]:
+    """What a fault does to the embedding and to the properties of any image."""
+    place = CAUSES.index(cause)
+    embedding, properties = np.zeros(DIMENSION), np.zeros(len(PROPERTIES))
+    embedding[3 * place : 3 * place + 3] = size * np.array([1.0, -0.5, 0.4])
+    properties[2 * place : 2 * place + 2] = 0.1 * size * np.array([-1.0, 0.6])
+    return embedding, properties
+
+
+def sample(seed: int, rows: int = ROWS, cause: str | None = None, size: float = 1.0, cameras: int = 1) -> Sample:
+    """Rows in blocks of three that are alike, of cameras that look at different things."""
+    rng = np.random.default_rng(seed)
+    blocks = rows // A_BLOCK
+    camera = np.arange(blocks) % cameras
+
+    def alike(columns: int, apart: float) -> np.ndarray:
+        scene = np.repeat(rng.normal(size=(blocks, columns)), A_BLOCK, axis=0)
+        view = np.random.default_rng(5).normal(size=(cameras, columns))[camera] * apart
+        return 0.7 * scene + 0.7 * rng.normal(size=(rows, columns)) + np.repeat(view, A_BLOCK, axis=0)
+
+    embeddings, properties = alike(DIMENSION, 2.0), 0.5 + 0.1 * alike(len(PROPERTIES), 1.0)
+    if cause:
+        by, properties_by = moved(cause, size)
+        embeddings, properties = embeddings + by, properties + properties_by
+    return Sample(
+        times=np.arange(rows, dtype=np.float64),
+        ids=np.array([str(row) for row in range(rows)], dtype=object),
+        slices={"camera": np.repeat(np.array([f"c{c}" for c in camera], dtype=object), A_BLOCK)},
+        classes=(),
+        embeddings=embeddings.astype(np.float32),
+        confidences=np.zeros((rows, 0), dtype=np.float32),
+        predicted=np.full(rows, -1, dtype=np.int32),
+        latency_ms=np.full(rows, np.nan),
+        properties=properties.astype(np.float32),
+    )
+
+
+def witnesses() -> Witnesses:
+    """As they are learnt from twenty images, two severities a fault; a probe looks along the first fault's way."""
+    before = sample(9, 60).properties[:20]
+    traces = tuple(Trace(cause, severity) for cause in CAUSES for severity in (2, 4))
+    each = [moved(trace.cause, trace.severity / 3) for trace in traces]
+    direction = moved("darker", 1.0)[0]
+    return Witnesses(
+        traces,
+        before,
+        np.stack([before + properties for _, properties in each]).astype(np.float32),
+        np.stack([embedding for embedding, _ in each]).astype(np.float32),
+        (Probe("light", "a dark photo", "a bright photo", ("darker",), ("brighter",)),),
+        (direction / np.linalg.norm(direction))[None].astype(np.float32),
+    )
+
+
+@cache
+def explainer(cameras: int = 1) -> Explainer:
+    reference = sample(1, cameras=cameras)
+    blocks = labelled_blocks(np.arange(ROWS) // A_BLOCK, reference.slices["camera"])
+    found = build_explainer(reference, blocks, witnesses(), timed=False)
+    assert found is not None
+    return found
+
+
+def ask(window: Sample, by: Explainer | None = None, *, drifted: bool = True) -> Cause:
+    of_row = np.arange(len(window)) // A_BLOCK
+    slices = window.slices["camera"].astype(str)
+    return (by or explainer()).explain("all", window, of_row=of_row, slices=slices, drifted=drifted)
+
+
+def window(seed: int, cause: str | None = None, size: float = 1.0, cameras: int = 1) -> Sample:
+    return sample(seed, WINDOW_BLOCKS * A_BLOCK, cause, size, cameras)
+
+
+# Named where it is known
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+@pytest.mark.parametrize("size", [0.7, 1.0, 1.5])
+def test_a_known_fault_is_named_and_two_witnesses_agree(cause, size):
+    found = ask(window(100, cause, size))
+    assert found.word == cause
+    assert {"property", "signature"} <= set(found.agreed)
+
+
+def test_a_fault_of_every_camera_is_named_though_cameras_look_at_different_things():
+    found = ask(window(101, "noisy", cameras=3), explainer(cameras=3))
+    assert found.word == "noisy"
+
+
+def test_properties_alone_name_a_fault_that_leaves_no_doubt():
+    found = ask(window(102, "darker", 2.5), replace(explainer(), embeddings=None))
+    assert (found.word, found.agreed) == ("darker", ("property",))
+
+
+def test_the_evidence_says_what_a_property_was_and_is():
+    found = ask(window(103, "darker", 1.5))
+    brightness = next(one for one in found.evidence if one.name == PROPERTIES[0])
+    assert brightness.before == pytest.approx(float(sample(1).properties[:, 0].mean()))
+    assert brightness.after == pytest.approx(brightness.before - 0.15, abs=0.05)
+    assert brightness.moved == pytest.approx(-1.5, abs=0.4)
+
+
+def test_a_probe_testifies_for_the_fault_that_its_words_mean():
+    assert "probe" in ask(window(104, "darker", 1.5)).agreed
+
+
+# Quiet where it is not
+
+
+def test_words_are_spoken_of_few_windows_in_which_nothing_has_drifted():
+    spoken = [ask(window(seed)).word for seed in range(200, 400)]
+    assert np.mean([word is not None for word in spoken]) <= 0.05
+
+
+@pytest.mark.parametrize("panel", ["property", "signature", "probe"])
+def test_a_panel_is_beyond_chance_as_often_as_it_says(panel):
+    """At one in ten; the allowance for an unlucky reference makes it fewer, and 200 windows are unsure by 0.02."""
+    by = explainer()
+    space = by.properties if panel == "property" else by.embeddings
+    assert space is not None
+    beyond = 0
+    for seed in range(400, 600):
+        one = window(seed)
+        rows = by.scale.standard(one.properties) if panel == "property" else one.embeddings
+        slices = np.full(len(one), "c0")
+        moments = moments_by_slice(space.reference.coordinates(rows), np.arange(len(one)) // A_BLOCK, slices)
+        beyond += bool(space.read("all", moments)[panel].p.min() <= 0.1)
+    assert 0.005 <= beyond / 200 <= 0.16
+
+
+def test_new_content_is_no_fault():
+    """As strong as a fault, and along none of them."""
+    one = window(105)
+    strange = np.zeros(DIMENSION)
+    strange[10:] = 1.0
+    found = ask(replace(one, embeddings=one.embeddings + strange.astype(np.float32)))
+    assert found.word is None
+
+
+def test_embeddings_of_one_fault_and_properties_of_another_are_unknown():
+    fault, other = window(106, "darker", 1.2), window(106, "noisy", 1.2)
+    found = ask(replace(fault, properties=other.properties))
+    assert found.word is None
+    assert "do not agree" in found.why
+
+
+def test_no_word_is_spoken_of_a_window_that_has_not_drifted():
+    found = ask(window(107, "darker", 1.5), drifted=False)
+    assert (found.word, found.evidence, found.text) == (None, (), "")
+
+
+def test_every_witness_is_on_record_whether_or_not_anything_has_drifted():
+    names = set(ask(window(108), drifted=False).readings)
+    assert {("property", name) for name in PROPERTIES} <= names
+    assert {("signature", cause) for cause in CAUSES} | {("probe", "light")} <= names
+
+
+# What a reference lacks
+
+
+def test_without_witnesses_properties_that_moved_are_told_and_nothing_is_named():
+    reference = sample(1)
+    bare = build_explainer(reference, labelled_blocks(np.arange(ROWS) // A_BLOCK), None, timed=False)
+    assert bare is not None
+    found = ask(replace(window(109, "darker", 1.5), slices={"camera": np.full(90, "", dtype=object)}), bare)
+    assert found.word is None
+    assert {one.name for one in found.evidence} >= set(PROPERTIES[:2])
+
+
+def test_a_reference_without_properties_still_hears_signatures_and_probes():
+    reference = replace(sample(1), properties=None)
+    by = build_explainer(reference, labelled_blocks(np.arange(ROWS) // A_BLOCK), witnesses(), timed=False)
+    found = ask(replace(window(110, "darker", 1.5), slices={"camera": np.full(90, "", dtype=object)}), by)
+    assert (found.word, found.agreed) == ("darker", ("signature", "probe"))
+
+
+def test_witnesses_of_another_embedder_are_not_asked():
+    reference = replace(sample(1), embeddings=np.ones((ROWS, 8), dtype=np.float32))
+    by = build_explainer(reference, labelled_blocks(np.arange(ROWS) // A_BLOCK), witnesses(), timed=False)
+    assert by is not None
+    assert by.embeddings is None
+
+
+def test_a_reference_of_few_rows_has_no_explainer():
+    few = sample(1, 30)
+    assert build_explainer(few, labelled_blocks(np.arange(30)), witnesses(), timed=False) is None
+
+
+def test_a_window_without_images_says_nothing():
+    nothing = replace(window(111), properties=None, embeddings=np.full((90, DIMENSION), np.nan, dtype=np.float32))
+    found = ask(nothing)
+    assert (found.word, found.evidence, dict(found.readings)) == (None, (), {})
+
+
+# The verdict
+
+causes = st.lists(st.sampled_from(("darker", "blurred", "motion blurred", "coarser", "foggy")), min_size=1, unique=True)
+
+
+@given(first=causes, second=causes)
+def test_two_witnesses_name_a_fault_only_where_both_testify_to_it(first, second):
+    word, agreed, _ = verdict([Statement("property", tuple(first)), Statement("signature", tuple(second))])
+    both = set(first) & set(second)
+    if word is None:
+        assert len(both) != 1
+    else:
+        assert agreed == ("property", "signature")
+        assert both == {word} or both <= ALIKE[word]
+
+
+@given(first=causes, match=st.floats(0, 1), p=st.floats(0, 1))
+def test_one_witness_alone_names_nothing_but_properties_without_doubt(first, match, p):
+    assert verdict([Statement("signature", tuple(first), match, p)])[0] is None
+    word = verdict([Statement("property", tuple(first), match, p)])[0]
+    assert word is None or (match >= ALONE_MATCH and p <= ALONE_ALPHA)
+
+
+def test_a_third_witness_that_disagrees_outvotes_no_two_that_agree():
+    word, agreed, _ = verdict(
+        [Statement("property", ("noisy",)), Statement("signature", ("noisy",)), Statement("probe", ("darker",))]
+    )
+    assert (word, agreed) == ("noisy", ("property", "signature"))
+
+
+def test_what_two_see_in_one_embedding_does_not_outvote_the_pixels():
+    word, _, _ = verdict(
+        [Statement("property", ("noisy",)), Statement("signature", ("darker",)), Statement("probe", ("darker",))]
+    )
+    assert word is None
+
+
+def test_properties_alone_name_nothing_that_has_moved():
+    assert verdict([Statement("property", ("shifted",), match=1.0, p=1e-9)])[0] is None
+
+
+def test_a_witness_that_agrees_half_with_one_and_half_with_another_settles_nothing():
+    given_ = [
+        Statement("property", ("noisy",)),
+        Statement("signature", ("noisy", "darker")),
+        Statement("probe", ("darker",)),
+    ]
+    word, _, why = verdict(given_)
+    assert word is None
+    assert "do not agree" in why
+
+
+def test_faults_that_cannot_be_told_apart_are_named_by_their_kind():
+    blurs = ("blurred", "coarser")
+    assert verdict([Statement("property", blurs), Statement("signature", blurs)])[0] == "less sharp"
+
+
+def reading(z: list[float], panel: Panel) -> Reading:
+    values = np.array(z)
+    return Reading(panel, values, 10.0 ** -np.abs(values), np.zeros(len(z)))
+
+
+def test_the_side_to_which_a_probe_moves_decides_what_it_means():
+    light = (Probe("light", "a dark photo", "a bright photo", ("darker",), ("brighter",)),)
+    panel = Panel("probe", ("light",), np.ones((1, 4), dtype=np.float32))
+    found = [statement_of_probes(reading([z], panel), light) for z in (5.0, -5.0, 0.5)]
+    assert [one.causes if one else None for one in found] == [("darker",), ("brighter",), None]
+
+
+def test_probes_of_a_users_own_are_heard_and_name_nothing():
+    own = (Probe("train", "a train", "a bus"),)
+    panel = Panel("probe", ("train",), np.ones((1, 4), dtype=np.float32))
+    assert statement_of_probes(reading([9.0], panel), own) is None
+
+
+def test_the_words_of_probes_are_faults_that_exist():
+    from visiondrift.corruptions import CORRUPTIONS
+
+    meant = {cause for probe in PROBES for cause in (*probe.toward, *probe.away)}
+    assert meant | {cause for kind in ALIKE.values() for cause in kind} <= set(CORRUPTIONS)
+
+
+def test_a_message_gives_numbers_a_person_can_check():
+    property_ = Evidence("property", "brightness", -40.0, 1e-6, before=0.41, after=0.18, moved=-7.2)
+    signature = Evidence("signature", "darker", 30.0, 1e-5, match=0.93)
+    probe = Evidence("probe", "light", 5.1, 0.002)
+    found = Cause(drifted=True, word="darker", why="", evidence=(property_, signature, probe))
+    assert found.text == (
+        "darker; brightness 0.41 -> 0.18 (7.2 reference sd, p 1e-6); signature darker 0.93 (p 1e-5); "
+        "probe 'light' +5.1 (p 0.002)"
+    )
+
+
+# The parts
+
+
+@given(far=st.floats(1e3, 1e9), rows=st.integers(1, 5))
+def test_no_image_counts_for_more_than_a_property_may_say(far, rows):
+    values = np.random.default_rng(1).normal(size=(50, len(PROPERTIES)))
+    scale = property_scale(values)
+    assert np.abs(scale.standard(np.full((rows, len(PROPERTIES)), far))).max() == LIMIT
+
+
+def test_a_property_in_which_the_reference_is_all_alike_still_has_a_scale():
+    scale = property_scale(np.full((50, len(PROPERTIES)), 0.3))
+    assert np.isfinite(scale.standard(np.full((1, len(PROPERTIES)), 0.31))).all()
+
+
+def test_slices_of_a_space_have_nulls_of_their_own():
+    rows = np.random.default_rng(3).normal(size=(400, 4)) * np.repeat([1.0, 5.0], 200)[:, None]
+    blocks = labelled_blocks(np.arange(400), np.repeat(["still", "lively"], 200))
+    space = build_space(rows, blocks, [Panel("probe", ("a", "b"), np.eye(2, 4, dtype=np.float32))])
+    assert space.scales["lively"][0] > 3 * space.scales["still"][0]
+    moments = moments_by_slice(
+        space.reference.coordinates(rows[:20] + np.array([1.5, 0, 0, 0])), np.arange(20), np.full(20, "still")
+    )
+    assert space.read("still", moments)["probe"].p[0] < 1e-2
