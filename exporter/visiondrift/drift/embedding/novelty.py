@@ -70,8 +70,11 @@ def to_reference(coreset: NDArray[np.float32], rows: NDArray[np.float32]) -> NDA
 
 def squared_distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n, m) squared Euclidean distances of the rows of ``a`` (n, k) and ``b`` (m, k), at least 0."""
-    squared = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None, :] - 2 * (a @ b.T)
-    return np.asarray(np.maximum(squared, 0), dtype=np.float32)
+    squared = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None, :]
+    products = a @ b.T
+    products *= 2
+    squared -= products
+    return np.asarray(np.maximum(squared, 0, out=squared), dtype=np.float32)
 
 
 def knn_ratio(
