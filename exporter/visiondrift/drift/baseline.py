@@ -245,7 +245,7 @@ def _prepare(
     rows: NDArray[np.intp],
     parts: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]],
 ) -> Baseline:
-    """Of the ``rows`` of ``sample``; ``parts`` are those for embeddings, confidences and classes, where they have them."""
+    """Of the ``rows`` of ``sample``; ``parts`` are those for embeddings, confidences and classes, if they have them."""
     embedded, confident, predicted = parts
     embeddings = sample.embeddings[embedded[sample.has_embedding[embedded]]]
     confident = confident[sample.has_confidences[confident]]
