@@ -162,10 +162,12 @@ class Plan:
     """How to calibrate. ``sizes`` are window sizes in blocks that must be among those drawn.
 
     ``splits`` times the reference is parted anew, each time with ``draws`` windows a size. ``combined`` names scores
-    that are combined, by the name of the combination.
+    that are combined, by the name of the combination. Where a score looks at ``most_rows`` of a window at most, windows
+    of that many rows are drawn too: between two sizes nulls are interpolated, and there this one has a corner.
     """
 
     sizes: tuple[int, ...] = ()
+    most_rows: int | None = None
     splits: int = 4
     draws: int = 250
     combined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -207,11 +209,13 @@ def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[st
     """
     rng = np.random.default_rng(plan.seed)
     splits = [split_of(blocks, plan.seed), *(split_blocks(blocks, rng) for _ in range(plan.splits - 1))]
+    rows = {target: float(blocks.sizes[own].mean()) if len(own) else 0.0 for target, own in targets(blocks)}
     drawn: dict[tuple[str, int], list[NDArray[np.float64]]] = {}
     for split in splits:
         measures = [family.fit(split) for family in families]
         for target, own in targets(split.blocks):
-            for size in window_sizes(len(own), plan.sizes):
+            corner = (round(plan.most_rows / rows[target]),) if plan.most_rows and rows[target] else ()
+            for size in window_sizes(len(own), (*plan.sizes, *corner)):
                 draw = draw_windows(target, own, size, blocks=split.blocks, draws=plan.draws, rng=rng)
                 scores = np.hstack([measure(draw) for measure in measures])
                 drawn.setdefault((target, size), []).append(scores)
@@ -221,7 +225,7 @@ def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[st
         target: SliceCalibration(
             blocks=len(own),
             held=held[target],
-            rows=float(blocks.sizes[own].mean()) if len(own) else 0.0,
+            rows=rows[target],
             nulls=_nulls({size: np.vstack(m) for (of, size), m in drawn.items() if of == target}, names, plan),
             evenness=evenness(blocks.sizes[own]),
         )
