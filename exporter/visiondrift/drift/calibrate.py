@@ -26,7 +26,7 @@ from visiondrift.drift.window_scores import CONFIDENCE_SIGNALS, EMBEDDING_SIGNAL
 from visiondrift.prediction import Sample
 from visiondrift.signals import ALL_SLICES, BY_NAME
 
-FORMAT = 1
+FORMAT = 2
 
 _PROJECTED = 16
 """Random projections of the embeddings whose autocorrelation sets the block length."""

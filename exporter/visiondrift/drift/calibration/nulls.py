@@ -33,6 +33,9 @@ MIN_HELD_BLOCKS = 20
 HELD_PER_WINDOW = 2
 """Held blocks for each block of a window: beyond, the reference's own chance would be most of the null."""
 
+CALM = 0.9
+"""The largest p that a score brings to a combination: to be calmer than usual is no evidence against the others."""
+
 _GRID_RATIO = 1.6
 _ENOUGH_ROWS = 300
 _CHOICE = 3
@@ -302,10 +305,14 @@ def member_matrix(windows: NDArray[np.intp], blocks: int) -> NDArray[np.float64]
 
 
 def combined_score(scores: NDArray[np.float64], nulls: Sequence[Null], blocks: float) -> NDArray[np.float64]:
-    """(W,) -log10 of the Cauchy combination of each window's p; ``scores`` (W, S), a window of so many blocks."""
+    """(W,) -log10 of the Cauchy combination of each window's p; ``scores`` (W, S), a window of so many blocks.
+
+    Truncated (Fang et al. 2023): a p of 0.999 would cancel one of 0.001, and whatever keeps one statistic calm, such as
+    a camera that never moves, would hide what the others see.
+    """
     tails = [null.at(blocks) for null in nulls]
     p = upper_tail(scores, [t.mean for t in tails], [t.sd for t in tails], [t.skew for t in tails])
-    return np.asarray(-np.log10(cauchy_combination(p)))
+    return np.asarray(-np.log10(cauchy_combination(np.minimum(p, CALM))))
 
 
 def _nulls(drawn: Mapping[int, NDArray[np.float64]], names: tuple[str, ...], plan: Plan) -> dict[str, Null]:
