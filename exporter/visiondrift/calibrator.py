@@ -1,8 +1,9 @@
 """Who makes the calibrations: read from disk where they fit, else made, once, beside the work and not in its way.
 
 A calibration of a hundred cameras takes minutes, and neither evaluations nor intake may wait for it: the service makes
-it in a process of its own, which gives way to everything else, and until then says that it is being made. The command
-line waits. The nightly self-test of each reference runs in the same way.
+it in a process of its own, which gives way to everything else, and until then says that it is being made. One that
+fails is tried again, ever less often: memory or space that lacked may be there an hour later. The command line waits.
+The nightly self-test of each reference runs in the same way.
 """
 
 import logging
@@ -10,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -33,6 +35,12 @@ Made = TypeVar("Made")
 TEST_EVERY_SECONDS = 86_400.0
 FIRST_TEST_AFTER = 60.0
 """Seconds from a calibration's first use to its first self-test: a start has enough to do."""
+
+FIRST_RETRY_AFTER = 600.0
+"""Seconds from a calibration that failed to the next try; twice as many after each further failure."""
+
+LAST_RETRY_AFTER = 86_400.0
+"""Seconds between tries at most."""
 
 _NICENESS = 10
 BEING_MADE = "the reference is being calibrated; that takes from seconds to minutes, once"
@@ -71,6 +79,15 @@ class Calibrations(Protocol):
     def of(self, request: Request) -> Answer:
         """The calibration, or why there is none yet or at all."""
         ...
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """The calibration ``key`` has failed so many ``times``, and is due again at ``again_at``."""
+
+    key: str
+    times: int
+    again_at: float
 
 
 class _Stopping(Exception):
@@ -144,6 +161,7 @@ class BackgroundCalibrations:
         self._changed = Condition()
         self._requests: dict[str, Request] = {}
         self._answers: dict[str, tuple[str, Answer]] = {}
+        self._failed: dict[str, _Failed] = {}
         self._test_at: dict[str, float] = {}
         self._stop = Event()
 
@@ -162,6 +180,7 @@ class BackgroundCalibrations:
             for model in self._requests.keys() - models:
                 del self._requests[model]
                 self._answers.pop(model, None)
+                self._failed.pop(model, None)
 
     def run(self, stop: Event) -> None:
         """Make what is asked for until ``stop`` is set. A failure is logged and told; the loop goes on."""
@@ -179,8 +198,8 @@ class BackgroundCalibrations:
             except Exception as error:  # the one place that catches all: no defect may end the thread
                 logger.exception("The reference of %s could not be calibrated or tested", request.model)
                 self._counters.count("calibration_failures", model=request.model)
-                if self._known(request) is None:  # a self-test that fails takes no calibration away
-                    self._answer(request, Answer(None, f"the calibration failed: {type(error).__name__}: {error}"))
+                if not self._is_calibrated(request):  # a self-test that fails takes no calibration away
+                    self._answer(request, Answer(None, self._put_off(request, error)))
 
     def _known(self, request: Request) -> Answer | None:
         """The answer to a request, where there is one."""
@@ -188,21 +207,41 @@ class BackgroundCalibrations:
             key, answer = self._answers.get(request.model, ("", Answer(None)))
             return answer if key == request.key else None
 
+    def _is_calibrated(self, request: Request) -> bool:
+        known = self._known(request)
+        return known is not None and known.calibrated is not None
+
+    def _put_off(self, request: Request, error: Exception) -> str:
+        """Set the time of the next try after a failure, and say so."""
+        before = self._failed.get(request.model)
+        times = before.times + 1 if before and before.key == request.key else 1
+        again_at = self._clock() + min(LAST_RETRY_AFTER, FIRST_RETRY_AFTER * 2 ** (times - 1))
+        self._failed[request.model] = _Failed(request.key, times, again_at)
+        tried = "once" if times == 1 else f"{times} times"
+        at = f"{datetime.fromtimestamp(again_at, UTC):%Y-%m-%d %H:%M} UTC"
+        return f"the calibration failed: {type(error).__name__}: {error}; tried {tried}, and again at {at}"
+
     def _next(self) -> Request | None:
-        """One without an answer before one whose self-test is due."""
+        """One without an answer before one that failed and is due again, before one whose self-test is due."""
         with self._changed:
             waiting = [request for request in self._requests.values() if self._known(request) is None]
             if waiting:
                 return waiting[0]
             now = self._clock()
+            for request in self._requests.values():
+                failed = self._failed.get(request.model)
+                if failed and failed.key == request.key and failed.again_at <= now:
+                    return request
             calibrated = [name for name in self._requests if self._answers[name][1].calibrated]
             return next((self._requests[name] for name in calibrated if self._test_at[name] <= now), None)
 
     def _work_on(self, request: Request) -> None:
         answer, now = self._known(request), self._clock()
-        if answer is None:
+        if answer is None or answer.calibrated is None:
             self._test_at[request.model] = now + FIRST_TEST_AFTER
-            self._answer(request, self._calibrate(request))
+            made = self._calibrate(request)
+            self._failed.pop(request.model, None)
+            self._answer(request, made)
             return
         # The next turn first: one that fails must not be taken again at once.
         self._test_at[request.model] = now + TEST_EVERY_SECONDS

@@ -227,6 +227,8 @@ class Sample:
 
     def take(self, rows: NDArray[Any]) -> "Sample":
         """The events at ``rows`` (indices or a boolean mask), in that order."""
+        if rows.dtype == np.bool_ and rows.all():
+            return self
         return replace(
             self,
             times=self.times[rows],
@@ -262,13 +264,15 @@ class Sample:
 
     def of_slice(self, name: str) -> "Sample":
         """The events of one slice by its name (``all`` or ``label=value``); empty where nothing carries it."""
-        if name == ALL_SLICES:
-            return self
+        return self.take(self.in_slice(name))
+
+    def in_slice(self, name: str) -> NDArray[np.bool_]:
+        """(n,) True for the events of one slice by its name."""
         label, _, value = name.partition("=")
         column = self.slices.get(label)
-        if column is None:
-            return self.take(np.zeros(len(self), dtype=bool))
-        return self.take(column == value)
+        if name == ALL_SLICES or column is None:
+            return np.full(len(self), name == ALL_SLICES)
+        return np.asarray(column == value)
 
 
 def slice_values(sample: Sample, label: str | None) -> NDArray[np.str_]:

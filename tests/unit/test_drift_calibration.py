@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from visiondrift.drift.calibration.blocks import block_seconds, labelled_blocks, timed_blocks
-from visiondrift.drift.calibration.nulls import Shortage, SliceCalibration
+from visiondrift.drift.calibration.nulls import Plan, Shortage, SliceCalibration, calibrate, combined_score
+from visiondrift.drift.calibration.row_scores import RowFamily
 from visiondrift.drift.calibration.tails import Null, Tail, cauchy_combination, fit_null, quantile_above, upper_tail
 from visiondrift.drift.embedding.bank import STATISTICS, bank, centre_of, deviation, deviations
 from visiondrift.drift.embedding.basis import fit_basis
@@ -46,6 +47,26 @@ def test_cauchy_of_equal_p_is_that_p_however_small() -> None:
     """Nine times the same p is no more than once, down to one in a trillion."""
     for p in (0.5, 1e-3, 1e-8, 1e-12):
         assert float(cauchy_combination(np.full(9, p))) == pytest.approx(p, rel=1e-3)
+
+
+def test_eight_scores_that_are_calmer_than_usual_do_not_hide_a_ninth_that_is_not() -> None:
+    """One in thirty thousand among nine is one in three thousand or so, however calm the other eight are."""
+    normal = Null((3.0,), (0.0,), (1.0,), (0.0,))
+    usual, calm = (combined_score(np.array([[4.0, *[z] * 8]]), [normal] * 9, 3.0)[0] for z in (0.0, -8.0))
+    assert usual == pytest.approx(-np.log10(9 * stats.norm.sf(4.0)), abs=0.01)
+    assert calm == pytest.approx(usual, abs=0.01)
+
+
+def test_a_null_has_a_size_of_its_own_where_a_score_looks_at_no_more_rows() -> None:
+    """Between two sizes it would lie below its corner: 190 rows are looked at here, which 19 blocks of ten have."""
+    family = RowFamily(["rows"], lambda _: lambda window: [float(min(len(window), 190))])
+    blocks = labelled_blocks(np.arange(1600) // 10)
+    found, straight = (
+        calibrate([family], blocks, Plan(most_rows=most, splits=1, draws=20))["all"].nulls["rows"]
+        for most in (190, None)
+    )
+    assert found.at(19).mean == pytest.approx(190)
+    assert straight.at(19).mean < 175
 
 
 def test_null_is_the_same_after_json() -> None:

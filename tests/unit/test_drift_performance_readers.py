@@ -43,6 +43,16 @@ def test_the_neighbour_reader_reads_as_a_vote_of_ten_does() -> None:
     np.testing.assert_allclose(distances[0], far, rtol=1e-3)
 
 
+def test_a_fold_whose_rows_all_lie_near_one_another_has_its_neighbours_among_the_others() -> None:
+    """Forty candidates near such a row are then all of one fold; who has not seen that fold must look further."""
+    fold_of = np.repeat(np.arange(FOLDS), 300)
+    rows = ROWS + (20 * np.eye(ROWS.shape[1], dtype=np.float32))[fold_of]
+    reader, _ = fit_neighbours(rows, LABELS, fold_of)
+    inside = fold_of != 0
+    far = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(rows[inside]).kneighbors(rows[:50])[0][:, -1]
+    np.testing.assert_allclose(reader.read(rows[:50])[1][0], far, rtol=1e-3)
+
+
 def test_a_row_of_the_reference_is_read_by_the_fold_that_has_not_seen_it() -> None:
     """On labels that mean nothing a reader is right by chance alone; one that had seen them would do better."""
     random = np.random.default_rng(3).integers(0, 4, 900).astype(np.int32)

@@ -87,6 +87,8 @@ class PreparedReference:
 
     def __init__(self, sample: Sample, *, mix_label: str | None, match_mix: bool = True) -> None:
         self._sample = sample
+        # To count rows and looks: copying embeddings for that would cost as much as comparing them.
+        self._light = replace(sample, embeddings=sample.embeddings[:, :0], confidences=sample.confidences[:, :0])
         label = mix_label if mix_label in sample.slices else None
         self._mix_label = label if match_mix else None
         self._fixed: dict[str, Baseline] = {}
@@ -135,21 +137,25 @@ class PreparedReference:
     def looks(self, slice_: str, window: Sample) -> Looks:
         """Independent looks in the rows that ``window`` is compared with, and in the window."""
         if slice_ == ALL_SLICES and self._mix_label:
-            return Looks(self._pace.looks(self._rows(slice_, window)[0]), self._pace.looks(window))
+            return Looks(self._pace.looks(self._light.take(self._rows(slice_, window)[0])), self._pace.looks(window))
         if slice_ not in self._fixed_looks:
-            self._fixed_looks[slice_] = self._pace.looks(self._rows(slice_, window)[0])
+            self._fixed_looks[slice_] = self._pace.looks(self._light.take(self._rows(slice_, window)[0]))
         return Looks(self._fixed_looks[slice_], self._pace.looks(window))
 
     def rows(self, slice_: str, window: Sample) -> Sample:
         """The events that ``window``, a window of ``slice_``, is compared with."""
-        return self._rows(slice_, window)[0]
+        return self._sample.take(self._rows(slice_, window)[0])
 
-    def _rows(self, slice_: str, window: Sample) -> tuple[Sample, str]:
+    def _rows(self, slice_: str, window: Sample) -> tuple[NDArray[np.intp], str]:
+        """Where they are, and the slice of the reference that they are of."""
+        own = self._light
         if slice_ == ALL_SLICES and self._mix_label:
-            return self._sample.take(self._in_mix_of(window, np.ones(len(self._sample), dtype=bool))), ALL_SLICES
-        own = self._sample.of_slice(slice_)
-        sample, name = (own, slice_) if len(own) >= MIN_SLICE_ROWS else (self._sample, ALL_SLICES)
-        return sample.take(spread(len(sample), MAX_ROWS)), name
+            every = np.ones(len(own), dtype=bool)
+            return self._in_mix_of(window, np.ones(len(window), dtype=bool), every), ALL_SLICES
+        rows, name = np.flatnonzero(own.in_slice(slice_)), slice_
+        if len(rows) < MIN_SLICE_ROWS:
+            rows, name = np.arange(len(own)), ALL_SLICES
+        return rows[spread(len(rows), MAX_ROWS)], name
 
     def baseline(self, slice_: str, window: Sample) -> Baseline:
         """The rows for ``window``, prepared. Raises ReferenceUnusable where embeddings have different lengths."""
@@ -159,8 +165,8 @@ class PreparedReference:
         if slice_ == ALL_SLICES and self._mix_label:
             return self._mixed(window)
         if slice_ not in self._fixed:
-            chosen, name = self._rows(slice_, window)
-            self._fixed[slice_] = self._prepare(len(chosen), name, (chosen,) * 4)
+            rows, name = self._rows(slice_, window)
+            self._fixed[slice_] = self._prepare(name, rows, (rows,) * 4)
         return self._fixed[slice_]
 
     def _mixed(self, window: Sample) -> Baseline:
@@ -168,31 +174,32 @@ class PreparedReference:
         embeddings changes the mix of the embeddings alone."""
         own = self._sample
         parts = [
-            own.take(self._in_mix_of(window.take(in_window), in_reference))
-            for in_reference, in_window in (
-                (own.has_embedding, window.has_embedding),
-                (own.has_confidences, window.has_confidences),
-                (own.has_properties, window.has_properties),
-                (own.predicted >= 0, predicted_or_top(window) >= 0),
+            self._in_mix_of(window, in_window, in_reference)
+            for in_window, in_reference in (
+                (window.has_embedding, own.has_embedding),
+                (window.has_confidences, own.has_confidences),
+                (window.has_properties, own.has_properties),
+                (predicted_or_top(window) >= 0, own.predicted >= 0),
             )
         ]
-        return self._prepare(len(self.rows(ALL_SLICES, window)), ALL_SLICES, parts)
+        return self._prepare(ALL_SLICES, self._rows(ALL_SLICES, window)[0], parts)
 
-    def _prepare(self, rows: int, name: str, parts: Sequence[Sample]) -> Baseline:
-        """Of the events for the embeddings, confidences, image properties and predicted classes."""
+    def _prepare(self, name: str, rows: NDArray[np.intp], parts: Sequence[NDArray[np.intp]]) -> Baseline:
+        """Of the ``rows`` of the reference; ``parts`` are those for embeddings, confidences, image properties and
+        classes, if they have them."""
+        sample = self._sample
         embedded, confident, measured, predicted = parts
-        embeddings = embedded.embeddings[embedded.has_embedding]
-        confident = confident.take(confident.has_confidences)
-        measured = measured.take(measured.has_properties)
-        counts = class_counts(predicted.predicted, len(predicted.classes))
+        embeddings = sample.embeddings[embedded[sample.has_embedding[embedded]]]
+        confident = confident[sample.has_confidences[confident]]
+        measured = measured[sample.has_properties[measured]]
+        counts = class_counts(sample.predicted[predicted], len(sample.classes))
+        day, label = self._day, self._slice_label
         return Baseline(
-            rows,
+            len(rows),
             name,
             embedding=_embedding(embeddings) if len(embeddings) >= MIN_ROWS else None,
-            confidence=_confidence(confident) if len(confident) >= MIN_ROWS else None,
-            properties=(
-                prepare_properties(measured, self._day, self._slice_label) if len(measured) >= MIN_ROWS else None
-            ),
+            confidence=_confidence(sample, confident) if len(confident) >= MIN_ROWS else None,
+            properties=prepare_properties(sample, measured, day, label) if len(measured) >= MIN_ROWS else None,
             counts=counts if counts.sum() >= MIN_ROWS else None,
             available={
                 "embedding": len(embeddings),
@@ -202,13 +209,16 @@ class PreparedReference:
             },
         )
 
-    def _in_mix_of(self, window: Sample, usable: NDArray[np.bool_]) -> NDArray[np.intp]:
+    def _in_mix_of(
+        self, window: Sample, in_window: NDArray[np.bool_], in_reference: NDArray[np.bool_]
+    ) -> NDArray[np.intp]:
+        """Positions of rows of the reference that are in it, in the mix of the rows of ``window`` that are in that."""
         assert self._mix_label is not None  # noqa: S101  the callers have asked
-        rows = np.flatnonzero(usable)
+        rows = np.flatnonzero(in_reference)
         labels = window.slices.get(self._mix_label)
-        if labels is None or not len(labels) or not len(rows):
+        if labels is None or not in_window.any() or not len(rows):
             return np.asarray(rows[spread(len(rows), MAX_ROWS)])
-        return np.asarray(rows[mixed_rows(self._sample.slices[self._mix_label][rows], labels)])
+        return np.asarray(rows[mixed_rows(self._sample.slices[self._mix_label][rows], labels[in_window])])
 
 
 def mixed_rows(reference: NDArray[np.object_], window: NDArray[np.object_]) -> NDArray[np.intp]:
@@ -281,6 +291,7 @@ def _embedding(embeddings: NDArray[Any]) -> EmbeddingBaseline:
     return EmbeddingBaseline(prepare_columns(embeddings), mean, max(0.0, variance) / max(squared, 1e-12))
 
 
-def _confidence(confident: Sample) -> ConfidenceBaseline:
-    counts = class_counts(confident.predicted, len(confident.classes))
-    return ConfidenceBaseline(prepare_columns(filled(confident.confidences)), confident.top_confidence, counts)
+def _confidence(sample: Sample, rows: NDArray[np.intp]) -> ConfidenceBaseline:
+    confidences = sample.confidences[rows]
+    counts = class_counts(sample.predicted[rows], len(sample.classes))
+    return ConfidenceBaseline(prepare_columns(filled(confidences)), np.nanmax(confidences, axis=1), counts)

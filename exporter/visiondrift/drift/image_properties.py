@@ -61,10 +61,10 @@ class PropertyBaseline:
         return wasserstein(self.columns, values) / self.scale
 
 
-def prepare_properties(sample: Sample, day: DayCurves, label: str | None) -> PropertyBaseline:
-    """Of the events of a reference, all of which have properties."""
+def prepare_properties(sample: Sample, rows: NDArray[np.intp], day: DayCurves, label: str | None) -> PropertyBaseline:
+    """Of the events at ``rows`` of a reference, all of which have properties."""
     assert sample.properties is not None  # noqa: S101  the callers have asked
-    values = day.without(sample.properties, sample.times, slice_values(sample, label))
+    values = day.without(sample.properties[rows], sample.times[rows], slice_values(sample, label)[rows])
     scale = np.maximum(values.std(axis=0, dtype=np.float64), _SCALE_FLOOR)
     return PropertyBaseline(prepare_columns(values), values.mean(axis=0, dtype=np.float64), scale, day, label)
 

@@ -129,5 +129,6 @@ def _groups(sample: Sample, label: str | None) -> dict[str, NDArray[np.intp]]:
     column = sample.slices.get(label) if label else None
     if column is None:
         return {"": np.arange(len(sample))}
-    values = column.astype(str)
-    return {str(value): np.flatnonzero(values == value) for value in np.unique(values)}
+    values, place, counts = np.unique(column.astype(str), return_inverse=True, return_counts=True)
+    rows = np.split(np.argsort(place, kind="stable"), np.cumsum(counts)[:-1])
+    return {str(value): own for value, own in zip(values, rows, strict=True)}

@@ -33,6 +33,9 @@ MIN_HELD_BLOCKS = 20
 HELD_PER_WINDOW = 2
 """Held blocks for each block of a window: beyond, the reference's own chance would be most of the null."""
 
+CALM = 0.9
+"""The largest p that a score brings to a combination: to be calmer than usual is no evidence against the others."""
+
 _GRID_RATIO = 1.6
 _ENOUGH_ROWS = 300
 _CHOICE = 3
@@ -168,10 +171,13 @@ class Plan:
 
     ``splits`` times the reference is parted anew, each time with ``draws`` windows a size. ``alike`` where scores
     change so slowly that so many blocks in a row are one witness: then windows are drawn in one piece, not from here
-    and there. ``combined`` names scores that are combined, by the name of the combination.
+    and there. ``combined`` names scores that are combined, by the name of the combination. Where a score looks at
+    ``most_rows`` of a window at most, windows of that many rows are drawn too: between two sizes nulls are
+    interpolated, and there this one has a corner.
     """
 
     sizes: tuple[int, ...] = ()
+    most_rows: int | None = None
     splits: int = 4
     draws: int = 250
     alike: float | None = None
@@ -228,11 +234,13 @@ def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[st
     """
     rng = np.random.default_rng(plan.seed)
     splits = _splits(blocks, plan, rng)
+    rows = {target: float(blocks.sizes[own].mean()) if len(own) else 0.0 for target, own in targets(blocks)}
     drawn: dict[tuple[str, int], list[NDArray[np.float64]]] = {}
     for split in splits:
         measures = [family.fit(split) for family in families]
         for target, own in targets(split.blocks):
-            for size in window_sizes(len(own), plan.sizes):
+            corner = (round(plan.most_rows / rows[target]),) if plan.most_rows and rows[target] else ()
+            for size in window_sizes(len(own), (*plan.sizes, *corner)):
                 if plan.alike is None:
                     draw = draw_windows(target, own, size, blocks=split.blocks, draws=plan.draws, rng=rng)
                 else:
@@ -247,7 +255,7 @@ def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[st
         target: SliceCalibration(
             blocks=len(own),
             held=held[target],
-            rows=float(blocks.sizes[own].mean()) if len(own) else 0.0,
+            rows=rows[target],
             nulls=_nulls({size: np.vstack(m) for (of, size), m in drawn.items() if of == target}, names, plan),
             evenness=evenness(blocks.sizes[own]),
         )
@@ -365,10 +373,14 @@ def member_matrix(windows: NDArray[np.intp], blocks: int) -> NDArray[np.float64]
 
 
 def combined_score(scores: NDArray[np.float64], nulls: Sequence[Null], blocks: float) -> NDArray[np.float64]:
-    """(W,) -log10 of the Cauchy combination of each window's p; ``scores`` (W, S), a window of so many blocks."""
+    """(W,) -log10 of the Cauchy combination of each window's p; ``scores`` (W, S), a window of so many blocks.
+
+    Truncated (Fang et al. 2023): a p of 0.999 would cancel one of 0.001, and whatever keeps one statistic calm, such as
+    a camera that never moves, would hide what the others see.
+    """
     tails = [null.at(blocks) for null in nulls]
     p = upper_tail(scores, [t.mean for t in tails], [t.sd for t in tails], [t.skew for t in tails])
-    return np.asarray(-np.log10(cauchy_combination(p)))
+    return np.asarray(-np.log10(cauchy_combination(np.minimum(p, CALM))))
 
 
 def _nulls(drawn: Mapping[int, NDArray[np.float64]], names: tuple[str, ...], plan: Plan) -> dict[str, Null]:

@@ -59,6 +59,10 @@ class Deviations:
     def __len__(self) -> int:
         return len(self.counts)
 
+    def take(self, blocks: NDArray[np.intp]) -> "Deviations":
+        """Some of the blocks."""
+        return Deviations(self.counts[blocks], self.first[blocks], self.second[blocks])
+
     def summed(self, windows: NDArray[np.float64]) -> "Deviations":
         """Windows as sums of blocks: ``windows`` (W, B) says how often each block is in each window."""
         return Deviations(windows @ self.counts, windows @ self.first, windows @ self.second)

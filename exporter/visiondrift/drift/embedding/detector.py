@@ -40,7 +40,7 @@ from visiondrift.drift.embedding.fit import (
     window_deviation,
 )
 from visiondrift.drift.embedding.moments import Moments
-from visiondrift.drift.embedding.novelty import OutlierShare
+from visiondrift.drift.embedding.novelty import WINDOW_ROWS, OutlierShare
 from visiondrift.signals import ALL_SLICES
 
 MOMENTS = "moments"
@@ -158,7 +158,8 @@ def build_detector(
     Raises ValueError where it is too small to be parted.
     """
     combined = {MOMENTS: STATISTICS} | ({EMBEDDING: SCORES} if novelty else {})
-    plan = Plan(sizes=sizes, splits=splits, draws=draws, combined=combined, seed=seed)
+    most_rows = WINDOW_ROWS if novelty else None
+    plan = Plan(sizes, most_rows, splits=splits, draws=draws, combined=combined, seed=seed)
     family = EmbeddingFamily(embeddings, times=times, novelty=novelty, seed=seed)
     slices = calibrate([family], blocks, plan)
     return Detector(fit_embedding(embeddings, split_of(blocks, seed), times=times, seed=seed), slices)

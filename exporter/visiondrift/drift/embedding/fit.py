@@ -234,14 +234,16 @@ def drawn_scores(basis: Basis, held: Deviations, draw: Draw, neighbours: NDArray
     splits take turns, and are taken at the upper end of their 80 % interval. What ``neighbours`` (P, 2) share is added:
     a new window has them side by side, a drawn one has not.
     """
-    windows = held.summed(member_matrix(draw.windows, len(held)))
+    own, places = np.unique(draw.windows, return_inverse=True)
+    blocks = held.take(own)
+    # Of its own blocks alone: of a hundred slices the others' are most.
+    windows = blocks.summed(member_matrix(places.reshape(draw.windows.shape), len(own)))
     scores = bank(basis, windows, stretch_mean=stretch(draw.share / 2), stretch_variance=stretch(draw.share))
     squared = np.where(_IS_SQUARE, scores, scores**2)
     freedom = np.clip(2 * squared.mean(axis=0) ** 2 / np.maximum(squared.var(axis=0), 1e-300), 1.0, 1e4)
     of_mean = np.array([name.startswith("t_") for name in STATISTICS])
     further = np.where(of_mean, luck(draw.share / 2, freedom), luck(draw.share, freedom))
-    own = np.unique(draw.windows)
-    alone = _size(basis, held.first[own], held.second[own])
+    alone = _size(basis, blocks.first, blocks.second)
     mean = np.maximum(alone.mean(axis=0), 1e-300)
     unsure = alone.std(axis=0) / mean / np.sqrt(2 * len(own))
     beside = 2 * _shared(basis, held, neighbours[np.isin(neighbours, own).all(axis=1)]) / mean

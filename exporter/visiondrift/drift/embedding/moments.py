@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_COLUMNS_AT_ONCE = 128
+"""Of rows that are summed up by block: what a processor's cache holds, however wide the matrix is."""
+
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
@@ -134,8 +137,10 @@ def block_moments(rows: NDArray[np.floating], of_row: NDArray[np.intp], blocks: 
     present = np.flatnonzero(counts)
     starts = np.concatenate(([0], np.cumsum(counts[present])[:-1])).astype(np.intp)
     totals, squares = np.zeros((blocks, rows.shape[1])), np.zeros((blocks, rows.shape[1]))
-    if len(present):
-        ordered = rows[order].astype(np.float64)
-        totals[present] = np.add.reduceat(ordered, starts, axis=0)
-        squares[present] = np.add.reduceat(ordered * ordered, starts, axis=0)
+    for start in range(0, rows.shape[1] if len(present) else 0, _COLUMNS_AT_ONCE):
+        some = slice(start, start + _COLUMNS_AT_ONCE)
+        ordered = rows[:, some][order].astype(np.float64)
+        totals[present, some] = np.add.reduceat(ordered, starts, axis=0)
+        ordered *= ordered
+        squares[present, some] = np.add.reduceat(ordered, starts, axis=0)
     return BlockMoments(counts, totals, squares)

@@ -111,7 +111,8 @@ def _of_slice(
     rows = []
     for size in combined.sizes:
         draw = draw_windows(place.target, place.own, int(size), blocks=place.blocks, draws=_WINDOWS, rng=rng)
-        windows = held.summed(member_matrix(draw.windows, len(held)))
+        own, places = np.unique(draw.windows, return_inverse=True)
+        windows = held.take(own).summed(member_matrix(places.reshape(draw.windows.shape), len(own)))
         away = _directions(reference, len(windows), rng)
         surprises = []
         for amount in MOVES[move]:

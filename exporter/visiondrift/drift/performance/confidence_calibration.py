@@ -8,6 +8,7 @@ is a difference from the reference's true accuracy (Guillory et al. 2021).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,24 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
+class Normalised:
+    """Confidences whose rows add up to 1, ``shares`` (n, C), ready for any number of calibrators."""
+
+    shares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, confidences: "NDArray[Any] | Normalised") -> "Normalised":
+        """Confidences (n, C) without NaN; what is normalised already stays."""
+        return confidences if isinstance(confidences, Normalised) else cls(normalised(confidences))
+
+    @cached_property
+    def logits(self) -> NDArray[np.float64]:
+        """(n, C) logarithms, the highest of each row 0."""
+        logits = np.log(np.maximum(self.shares, _FLOOR))
+        return np.asarray(logits - logits.max(axis=1, keepdims=True))
+
+
+@dataclass(frozen=True, eq=False)
 class Calibrator:
     """A fitted map from confidences to probabilities. ``curves`` holds one a class, or none: then temperature alone.
 
@@ -44,17 +63,17 @@ class Calibrator:
         """``isotonic`` or ``temperature``."""
         return "isotonic" if self.curves else "temperature"
 
-    def apply(self, confidences: NDArray[Any]) -> NDArray[np.float64]:
+    def apply(self, confidences: NDArray[Any] | Normalised) -> NDArray[np.float64]:
         """(n, C) probabilities, each row adding up to 1, from (n, C) confidences without NaN."""
         if not self.curves:
             return scaled(confidences, self.temperature)
-        given = normalised(confidences)
+        given = Normalised.of(confidences).shares
         curved = np.column_stack([np.interp(given[:, place], *curve) for place, curve in enumerate(self.curves)])
         # Where every curve says zero the model's own order is all there is.
         total = curved.sum(axis=1, keepdims=True)
         return np.where(total > _FLOOR, curved / np.maximum(total, _FLOOR), given)
 
-    def of_predicted(self, confidences: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.float64]:
+    def of_predicted(self, confidences: NDArray[Any] | Normalised, predicted: NDArray[Any]) -> NDArray[np.float64]:
         """As ``apply``, with the level added to each row's ``predicted`` (n,) class and taken from the others."""
         probabilities = self.apply(confidences)
         own = probabilities[np.arange(len(predicted)), predicted]
@@ -94,9 +113,10 @@ def normalised(confidences: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(total > 0, given / np.where(total > 0, total, 1.0), 1.0 / given.shape[1])
 
 
-def scaled(confidences: NDArray[Any], temperature: float) -> NDArray[np.float64]:
+def scaled(confidences: NDArray[Any] | Normalised, temperature: float) -> NDArray[np.float64]:
     """(n, C) softmax of the log-confidences divided by ``temperature``; 1 changes nothing."""
-    return _softmax(np.log(np.maximum(normalised(confidences), _FLOOR)) / temperature)
+    raised = np.exp(Normalised.of(confidences).logits / temperature)
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
 def fit_calibrator(
@@ -123,8 +143,7 @@ def refit(like: Calibrator, confidences: NDArray[Any], labels: NDArray[Any]) -> 
 
 def fit_temperature(confidences: NDArray[Any], labels: NDArray[Any]) -> Calibrator:
     """The temperature of the highest likelihood, within e^-3 to e^3."""
-    logits = np.log(np.maximum(normalised(confidences), _FLOOR))
-    logits -= logits.max(axis=1, keepdims=True)
+    logits = Normalised.of(confidences).logits
     true = logits[np.arange(len(labels)), labels]
 
     def loss(log_temperature: float) -> float:
@@ -159,8 +178,3 @@ def _curve(confidence: NDArray[np.float64], hit: NDArray[np.bool_]) -> Curve:
     corner = np.ones(len(x), dtype=bool)
     corner[1:-1] = (y[1:-1] != y[:-2]) | (y[1:-1] != y[2:])
     return x[corner], y[corner]
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True))

@@ -19,6 +19,7 @@ from visiondrift.drift.performance.cbpe import (
     estimate_from_confidences,
     reweighted,
 )
+from visiondrift.drift.performance.confidence_calibration import Normalised
 from visiondrift.drift.performance.folds import block_index, design_effect, mean_companions
 from visiondrift.drift.performance.label_shift import MAX_CLASSES, LabelShift
 from visiondrift.drift.performance.model import Evidence, PerformanceModel
@@ -75,11 +76,12 @@ def estimate_performance(model: PerformanceModel, window: Evidence, *, seed: int
     block_of = block_index(window.blocks, len(window))
     blocks = None if window.blocks is None else int(block_of.max()) + 1
     companionship = _companionship(model, window, block_of)
-    probabilities = model.calibrator.apply(window.confidences)
+    given = Normalised.of(window.confidences)
+    probabilities = model.calibrator.apply(given)
     shift = None
     if len(model.names) <= MAX_CLASSES:
         shift = model.mixture.estimate(probabilities, model.names, blocks=blocks, seed=seed)
-    confident = _by_confidence(model, window, shift, companionship)
+    confident = _by_confidence(model, given, window.predicted, shift, companionship)
     consultation = _consult(model, window, companionship)
     reader = consultation.cautious if consultation else None
     by_readers = reader.accuracy if reader else None
@@ -159,16 +161,18 @@ def _why_refused(consultation: Consultation | None, shift: LabelShift | None) ->
 
 
 def _by_confidence(
-    model: PerformanceModel, window: Evidence, shift: LabelShift | None, companionship: float
+    model: PerformanceModel,
+    given: Normalised,
+    predicted: NDArray[np.int32],
+    shift: LabelShift | None,
+    companionship: float,
 ) -> ConfidenceEstimate:
     """The confidences' estimate, under the window's own class shares where these moved and can be told."""
-    every = [
-        fitted.of_predicted(window.confidences, window.predicted) for fitted in (model.calibrator, *model.replicas)
-    ]
+    every = [fitted.of_predicted(given, predicted) for fitted in (model.calibrator, *model.replicas)]
     if shift and shift.valid and shift.moved:
         every = [reweighted(one, shift.ratio()) for one in every]
     effect = 1.0 + (model.design_effect - 1.0) * companionship
-    return estimate_from_confidences(every[0], window.predicted, model.names, replicas=every[1:], design_effect=effect)
+    return estimate_from_confidences(every[0], predicted, model.names, replicas=every[1:], design_effect=effect)
 
 
 def _companionship(model: PerformanceModel, window: Evidence, block_of: NDArray[np.intp]) -> float:

@@ -22,6 +22,9 @@ MAX_NEIGHBOUR_ROWS = 2000
 NOVEL_QUANTILE = 0.99
 """A row is novel if it is farther from the reference than this share of the reference's own rows is."""
 
+_CANDIDATES = 4 * NEIGHBOURS
+"""Nearest rows of all folds that are sorted: nearly always enough of them are rows that a fold's reader keeps."""
+
 _RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # in units of the mean variance of a column
 
 Singles = NDArray[np.float32]
@@ -63,7 +66,8 @@ class NeighbourReader:
     def read(self, embeddings: Singles) -> tuple[NDArray[np.intp], Doubles]:
         """(folds, m) classes as each fold's reader sees them, and (folds, m) distances to the tenth neighbour."""
         squared = _squared_distances(embeddings, self.rows)
-        both = [self._vote(squared[:, kept], self.labels[kept]) for kept in self._kept()]
+        candidates = _nearest(squared, _CANDIDATES)
+        both = [self._vote(squared, _nearest_kept(squared, candidates, kept)) for kept in self._kept()]
         return np.stack([classes for classes, _ in both]), np.stack([far for _, far in both])
 
     def novel_share(self, distances: Doubles) -> float:
@@ -73,15 +77,12 @@ class NeighbourReader:
     def _kept(self) -> list[NDArray[np.bool_]]:
         return [self.fold_of != fold for fold in range(FOLDS)]
 
-    @staticmethod
-    def _vote(squared: Singles, labels: NDArray[np.int32]) -> tuple[NDArray[np.intp], Doubles]:
-        k = min(NEIGHBOURS, squared.shape[1])
-        nearest = np.argpartition(squared, k - 1, axis=1)[:, :k]
+    def _vote(self, squared: Singles, nearest: NDArray[np.intp]) -> tuple[NDArray[np.intp], Doubles]:
         distances = np.sqrt(np.maximum(np.take_along_axis(squared, nearest, axis=1).astype(np.float64), 0.0))
-        votes = np.zeros((len(squared), int(labels.max()) + 1))
+        votes = np.zeros((len(squared), int(self.labels.max()) + 1))
         # The nearer neighbour counts a little more, which also settles every tie.
         weights = 1.0 / (distances + distances.mean(axis=1, keepdims=True) + 1e-9)
-        np.add.at(votes, (np.arange(len(squared))[:, None], labels[nearest]), weights)
+        np.add.at(votes, (np.arange(len(squared))[:, None], self.labels[nearest]), weights)
         return votes.argmax(axis=1), distances.max(axis=1)
 
 
@@ -128,6 +129,28 @@ def _ridges(rows: Singles, targets: Doubles) -> list[Doubles]:
     scale = max(float(values.mean()), 1e-12)
     solutions = [vectors @ (turned / (np.maximum(values, 0.0) + ridge * scale)[:, None]) for ridge in _RIDGES]
     return [np.vstack([weights, share - middle @ weights]) for weights in solutions]
+
+
+def _nearest(squared: Singles, count: int) -> NDArray[np.intp]:
+    """(m, count) columns of the smallest of each row of ``squared`` (m, r), ascending; all r where there are fewer."""
+    if count < squared.shape[1]:
+        found = np.argpartition(squared, count - 1, axis=1)[:, :count]
+        order = np.argsort(np.take_along_axis(squared, found, axis=1), axis=1)
+        return np.asarray(np.take_along_axis(found, order, axis=1))
+    return np.argsort(squared, axis=1)
+
+
+def _nearest_kept(squared: Singles, candidates: NDArray[np.intp], kept: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """(m, k) columns of the nearest ten of the ``kept`` (r,), by the ``candidates`` where these hold as many."""
+    places = np.flatnonzero(kept)
+    k = min(NEIGHBOURS, len(places))
+    usable = kept[candidates]
+    first = np.argsort(~usable, axis=1, kind="stable")[:, :k]
+    nearest = np.take_along_axis(candidates, first, axis=1)
+    few = np.flatnonzero(usable.sum(axis=1) < k)
+    if len(few):
+        nearest[few] = places[_nearest(squared[np.ix_(few, places)], k)]
+    return np.asarray(nearest)
 
 
 def _squared_distances(a: Singles, b: Singles) -> Singles:
