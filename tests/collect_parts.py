@@ -1,12 +1,14 @@
 """What tests of collecting share: videos made on the spot, and a camera on localhost that can die and come back."""
 
 import io
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -69,6 +71,48 @@ class Camera:
 
 
 @contextmanager
+def answering(answer: Callable[[str, Any, Mapping[str, str]], tuple[int, Any]]) -> Iterator[str]:
+    """The address of a server on localhost: ``answer`` maps path, JSON body (None for GET) and headers to status and
+    JSON body.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.reply(None)
+
+        def do_POST(self) -> None:
+            self.reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def reply(self, body: Any) -> None:
+            status, said = answer(self.path, body, self.headers)
+            content = json.dumps(said).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing: a test's output is its own."""
+
+    with _running(Handler) as address:
+        yield address
+
+
+@contextmanager
+def _running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)
+
+
+@contextmanager
 def served(camera: Camera) -> Iterator[str]:
     """The address of a camera on localhost."""
 
@@ -90,14 +134,8 @@ def served(camera: Camera) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Nothing: a test's output is its own."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/stream"
-    finally:
-        camera.gone.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=5)
+    with _running(Handler) as address:
+        try:
+            yield f"{address}/stream"
+        finally:
+            camera.gone.set()

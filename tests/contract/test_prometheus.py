@@ -116,9 +116,7 @@ def test_alert_is_complete(alert: dict[str, Any]) -> None:
     """Labels to route by, every annotation, and a link to its own section of the runbook."""
     annotations, labels = alert["annotations"], alert["labels"]
     assert labels["component"] in {"data", "camera", "intake", "monitor", "stack"}
-    wanted = ANNOTATIONS | ({"report_url", "accuracy"} if labels["component"] == "data" else set())
-    assert labels["component"] in {"data", "intake", "monitor", "stack"}
-    of_data = {"report_url", "images_url", "spread", "accuracy"}
+    of_data = {"report_url", "images_url", "spread", "cause", "accuracy"}
     wanted = ANNOTATIONS | (of_data if labels["component"] == "data" else set())
     assert set(annotations) == wanted
     assert annotations["runbook_url"].endswith(f"#{alert['alert'].lower()}")

@@ -1,15 +1,13 @@
 """How kept frames reach an exporter: again while it does not answer, never twice counted, never lost in silence."""
 
-import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from collect_parts import scene
+from collect_parts import answering, scene
 from visiondrift.collect import delivery
 from visiondrift.collect.delivery import ExporterSink
 from visiondrift.collect.frames import Frame
@@ -31,32 +29,13 @@ class StandIn:
 
 @contextmanager
 def serving(stand_in: StandIn) -> Iterator[StandIn]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            events = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["events"]
-            stand_in.tokens.add(self.headers.get("Authorization"))
-            stand_in.batches.append(events)
-            status, body = stand_in.answer(len(stand_in.batches), events)
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(_: str, body: Any, headers: Mapping[str, str]) -> Answer:
+        stand_in.tokens.add(headers.get("Authorization"))
+        stand_in.batches.append(body["events"])
+        return stand_in.answer(len(stand_in.batches), body["events"])
 
-        def log_message(self, *_: object) -> None:
-            """Nothing: a test's output is its own."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    stand_in.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with answering(answer) as stand_in.url:
         yield stand_in
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=5)
 
 
 def taken(events: list[dict[str, Any]]) -> Answer:

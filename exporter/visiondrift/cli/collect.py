@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import typer
@@ -12,7 +12,7 @@ import typer
 from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption, chosen_model
 from visiondrift.cli.files import moment
 from visiondrift.config import Config, load_config
-from visiondrift.config.collect import is_stream
+from visiondrift.config.collect import ModelServerConfig, is_stream, shown_address
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import parse_duration
 from visiondrift.errors import BadInput
@@ -51,6 +51,10 @@ def collect(
     slices: Annotated[
         list[str] | None, typer.Option("--slice", help="A slice of the events: camera=platform-2; may be repeated.")
     ] = None,
+    model_server: Annotated[str | None, typer.Option(help="Ask a model server for confidences.")] = None,
+    protocol: Annotated[
+        Literal["kserve", "json"], typer.Option(help="How it is asked: KServe v2 over HTTP, or plain JSON.")
+    ] = "kserve",
     to_folder: Annotated[Path | None, typer.Option(help="Keep frames in this folder, with a manifest.")] = None,
     to_exporter: Annotated[str | None, typer.Option(help="Send frames to the exporter at this address.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with the token that the exporter asks for.")] = None,
@@ -104,9 +108,9 @@ def collect(
             max_pixels=bounds.max_image_pixels,
             max_bytes=bounds.max_image_bytes,
         )
-        watched = _model(loaded, model, needed=bool(to_exporter or policy.needs_reference))
+        watched = _model(loaded, model, needed=bool(to_exporter or model_server or policy.needs_reference))
         labels = _labels(slices or (), watched)
-        jobs = (Job(place, policy, watched.name if watched else "", version, labels),)
+        jobs = (Job(place, policy, watched.name if watched else "", version, labels, _server(model_server, protocol)),)
     raise typer.Exit(collect_frames(loaded, jobs, places, dry_run=dry_run, max_frames=max_frames))
 
 
@@ -115,6 +119,14 @@ def _seconds(option: str, text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise BadInput(f"{option}: {error}") from error
+
+
+def _server(url: str | None, protocol: Literal["kserve", "json"]) -> ModelServerConfig | None:
+    if url is None:
+        return None
+    if not url.startswith(("http://", "https://")):
+        raise BadInput(f"--model-server: {shown_address(url)} is no web address; accepted is http://HOST:PORT")
+    return ModelServerConfig(url=url, protocol=protocol)
 
 
 def _start(text: str | None) -> float | None:

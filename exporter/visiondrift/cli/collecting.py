@@ -21,6 +21,7 @@ from visiondrift.cli.tables import console, table_of
 from visiondrift.collect.delivery import ExporterSink
 from visiondrift.collect.keep import Policy
 from visiondrift.collect.likeness import Looker
+from visiondrift.collect.model_server import ModelServer
 from visiondrift.collect.run import Collector, Job, Judged, Progress
 from visiondrift.collect.sinks import FolderSink, Sink
 from visiondrift.collect.sources import Source, check_source
@@ -76,6 +77,7 @@ def jobs_of_settings(config: Config, sources: Sequence[SourceConfig]) -> tuple[J
             one.model,
             one.version,
             tuple(sorted(one.slices.items())),
+            one.model_server,
         )
         for one in sources
     )
@@ -95,11 +97,13 @@ def collect_frames(
     try:
         looker = _looker(config, jobs, embedder, look_at_all=dry_run)
         with _stopped_by_signals(stop), _Display(is_dry=dry_run) as display:
+            servers = [_server(config, job, display) if job.server and not dry_run else None for job in jobs]
             sinks = [] if dry_run else _sinks(places, stop, display)
             collector = Collector(
                 jobs,
                 sinks,
                 looker=looker,
+                servers=servers,
                 stop=stop,
                 tell=display.tell,
                 judged=display.judged,
@@ -161,6 +165,15 @@ def _sinks(places: Places, stop: threading.Event, display: "_Display") -> list[S
         token = _secret(places.token_file) if places.token_file else None
         sinks.append(ExporterSink(places.exporter, token=token, stop=stop, tell=display.tell))
     return sinks
+
+
+def _server(config: Config, job: Job, display: "_Display") -> ModelServer:
+    """The model server of a job, asked once. Raises BadInput where it cannot serve the job's model."""
+    assert job.server is not None  # noqa: S101 - the caller has asked
+    classes = next((watched.classes for watched in config.models if watched.name == job.model), ())
+    server = ModelServer(job.server, model=job.model, classes=classes, tell=display.tell)
+    server.open()
+    return server
 
 
 def _secret(file: Path) -> str:
@@ -249,6 +262,7 @@ def _words(progress: Progress) -> str:
     counts = [f"{tally.looked:,} looked at", f"{progress.kept:,} kept"]
     counts += [f"{tally.corrupt:,} damaged"] if tally.corrupt else []
     counts += [f"{tally.missed:,} missed"] if tally.missed else []
+    counts += [f"{progress.unanswered:,} without confidences"] if progress.unanswered else []
     return f"{progress.job.source.name} ({tally.state}): {', '.join(counts)}"
 
 
@@ -272,6 +286,7 @@ def _summarise(progress: Sequence[Progress], sinks: Sequence[Sink]) -> None:
     table = table_of("source", *numbers, "why", "state", numbers=numbers)
     for one in progress:
         why = ", ".join(f"{reason} {count:,}" for reason, count in one.reasons.most_common())
+        why += f"; {one.unanswered:,} without confidences" if one.unanswered else ""
         state = f"{one.tally.state}: {one.tally.problem}" if one.tally.problem else one.tally.state
         given = (one.tally.looked, one.tally.corrupt, one.tally.missed, one.kept)
         table.add_row(escape(one.job.source.name), *(f"{count:,}" for count in given), why, escape(state))

@@ -185,7 +185,7 @@ class ExporterSink:
 
 
 def _event(kept: KeptFrame) -> _Event:
-    image = base64.b64encode(kept.encoded()).decode()
+    image = base64.b64encode(kept.encoded).decode()
     body: dict[str, Any] = {
         "id": kept.id,
         "time": kept.time,

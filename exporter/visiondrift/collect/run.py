@@ -3,14 +3,16 @@
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from visiondrift.collect.frames import Frame, Tally
 from visiondrift.collect.keep import Keeper, Likeness, Policy
 from visiondrift.collect.likeness import Looker
+from visiondrift.collect.model_server import ModelServer
 from visiondrift.collect.reading import Readers, Taken
 from visiondrift.collect.sinks import KeptFrame, Sink
 from visiondrift.collect.sources import Source
+from visiondrift.config.collect import ModelServerConfig
 from visiondrift.prediction import Kept, Slices
 
 _BATCH = 16
@@ -21,13 +23,17 @@ _REMEMBERED = 20_000
 
 @dataclass(frozen=True)
 class Job:
-    """A source, what of it is kept, and whose events its frames become; ``model`` is "" where they become none."""
+    """A source, what of it is kept, and whose events its frames become; ``model`` is "" where they become none.
+
+    ``server`` is asked for the confidences of what is kept.
+    """
 
     source: Source
     policy: Policy
     model: str = ""
     version: str = ""
     slices: Slices = ()
+    server: ModelServerConfig | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +48,15 @@ class Judged:
 
 @dataclass
 class Progress:
-    """One source so far: what it has given, what was kept and why, and the ``cosines`` of its last frames: to the
+    """One source so far: what it has given, what was kept and why (of that, how many its model server left without
+    confidences), and the ``cosines`` of its last frames: to the
     prompts, in their order, and last to the reference where there is one.
     """
 
     job: Job
     tally: Tally
     kept: int = 0
+    unanswered: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     cosines: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
@@ -66,6 +74,7 @@ class Collector:
         sinks: Sequence[Sink],
         *,
         looker: Looker | None,
+        servers: Sequence[ModelServer | None] = (),
         stop: threading.Event,
         tell: Callable[[str], None],
         judged: Callable[[Judged], None] = lambda _: None,
@@ -75,6 +84,7 @@ class Collector:
         self._jobs = tuple(jobs)
         self._sinks = tuple(sinks)
         self._looker = looker
+        self._servers = tuple(servers) or (None,) * len(self._jobs)
         self._stop = stop
         self._judged = judged
         self._look_at_all = look_at_all
@@ -101,6 +111,8 @@ class Collector:
             self._stop.set()
             for sink in self._sinks:
                 sink.close()
+            for server in filter(None, self._servers):
+                server.close()
 
     def _look(self, taken: Sequence[Taken]) -> None:
         wanted = [
@@ -125,19 +137,24 @@ class Collector:
         if reasons:
             progress.kept += 1
             progress.reasons.update(reasons)
-            self._keep(
-                KeptFrame(
-                    source=job.source.name,
-                    frame=taken.frame,
-                    reasons=reasons,
-                    likeness=likeness,
-                    prompts=job.policy.prompts,
-                    model=job.model,
-                    version=job.version,
-                    slices=job.slices,
-                )
-            )
+            self._keep(taken, reasons, likeness)
 
-    def _keep(self, kept: KeptFrame) -> None:
+    def _keep(self, taken: Taken, reasons: tuple[Kept, ...], likeness: Likeness | None) -> None:
+        job, server = self._jobs[taken.source], self._servers[taken.source]
+        kept = KeptFrame(
+            source=job.source.name,
+            frame=taken.frame,
+            reasons=reasons,
+            likeness=likeness,
+            prompts=job.policy.prompts,
+            model=job.model,
+            version=job.version,
+            slices=job.slices,
+        )
+        if server is not None:
+            answer = server.ask(taken.frame.image, kept.encoded)
+            if answer is not None:
+                kept = replace(kept, confidences=answer.confidences, latency_ms=answer.latency_ms)
+            self.progress[taken.source].unanswered = server.unanswered
         for sink in self._sinks:
             sink.put(kept)

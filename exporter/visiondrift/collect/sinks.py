@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -54,6 +55,7 @@ class KeptFrame:
         """The one reason that its event carries: one that leaves the sample unbiased, where there is one."""
         return min(self.reasons, key=lambda reason: bias_of(reason) != "")
 
+    @cached_property
     def encoded(self) -> bytes:
         """The image file: as it was where it was one, else a JPEG."""
         if self.frame.encoded is not None:
@@ -109,7 +111,7 @@ class FolderSink:
                 return
             file.parent.mkdir(parents=True, exist_ok=True)
             unfinished = file.with_name(f".{file.name}.new")
-            unfinished.write_bytes(kept.encoded())
+            unfinished.write_bytes(kept.encoded)
             os.utime(unfinished, (kept.frame.time, kept.frame.time))
             unfinished.replace(file)
             with (self.directory / MANIFEST).open("a", encoding="utf-8") as manifest:

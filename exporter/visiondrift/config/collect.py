@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -42,7 +42,33 @@ def _stream(address: Any) -> Any:
 
 StreamUrl = Annotated[str, BeforeValidator(_stream), Words(_STREAM_WORDS)]
 Cosine = Annotated[float, Field(ge=-1, le=1)]
+Channels = Annotated[tuple[float, ...], Field(min_length=3, max_length=3), Words("a list of three numbers")]
 Prompts = Annotated[tuple[Text, ...], Field(max_length=20), Words("a list of at most 20 texts")]
+
+
+class ModelServerConfig(Strict):
+    """A server that is asked for the confidences of every frame that is kept."""
+
+    url: Url = Field(description="Where the server is; with `json`, the address that frames are posted to.")
+    protocol: Literal["kserve", "json"] = Field(
+        default="kserve",
+        description="kserve: the v2 protocol over HTTP. json: `{model, image}` is posted, the image in base64, and "
+        "`{confidences}` comes back.",
+    )
+    name: Name | None = Field(default=None, description="The model's name on the server; left out, the same as here.")
+    timeout: Duration = Field(default=5.0, description="How long an answer may take.")
+    outputs: Literal["probabilities", "logits"] = Field(
+        default="probabilities", description="What the numbers are that come back."
+    )
+    mean: Channels | None = Field(default=None, description="For pixels from 0 to 1: what is taken off each channel.")
+    std: Channels | None = Field(default=None, description="What each channel is then divided by.")
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.mean is None) != (self.std is None) or 0 in (self.std or ()):
+            msg = "mean and std go together, and no std is 0; accepted is both or neither"
+            raise ValueError(msg)
+        return self
 
 
 class SourceConfig(Strict):
@@ -76,6 +102,10 @@ class SourceConfig(Strict):
     distinct: Cosine | None = Field(
         default=None,
         description="Leave out frames of at least this cosine to one kept before; never those that `uniform` draws.",
+    )
+
+    model_server: ModelServerConfig | None = Field(
+        default=None, description="What to ask for confidences; left out, frames are events with an image alone."
     )
 
     @model_validator(mode="after")
