@@ -46,14 +46,10 @@ class Frames:
 
 def frames_of(sample: Sample) -> Frames:
     """The frames of a sample whose image was measured."""
-    measured = sample.has_properties
     if sample.properties is None or sample.layouts is None:
         return Frames(np.empty(0), np.empty((0, len(PROPERTIES))), np.empty((0, 0), dtype=np.float32))
-    return Frames(
-        sample.times[measured],
-        sample.properties[measured].astype(np.float64),
-        sample.layouts[measured],
-    )
+    measured = np.isfinite(sample.properties).all(axis=1) & np.isfinite(sample.layouts).all(axis=1)
+    return Frames(sample.times[measured], sample.properties[measured].astype(np.float64), sample.layouts[measured])
 
 
 def thinned(frames: Frames, most: int) -> Frames:
