@@ -28,7 +28,7 @@ from visiondrift.drift.calibrated import CalibratedReference, slice_values
 from visiondrift.drift.calibration.blocks import MAX_BLOCKS, block_seconds
 from visiondrift.drift.embedding.memory import Memory
 from visiondrift.drift.evaluation import PreparedReference, Scale
-from visiondrift.drift.judge import WindowEvaluation
+from visiondrift.drift.judge import WindowEvaluation, with_common_causes
 from visiondrift.prediction import Sample
 
 AUTOMATIC = [name for name, threshold in STARTING.items() if threshold.warning == "auto"]
