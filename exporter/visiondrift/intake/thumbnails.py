@@ -123,6 +123,9 @@ def _name(model: str, id_: str) -> str:
 
 
 def _least_missed(kept: list[tuple[float, str]]) -> int:
-    """Which of a camera's pictures, ascending by time, makes room: in the older half the one nearest to the next."""
-    older = len(kept) // 2
-    return min(range(older), key=lambda place: kept[place + 1][0] - kept[place][0]) if older else 0
+    """Which of a camera's pictures, ascending by time, makes room: of the older half the one that leaves the smallest
+    gap. The oldest stays, until it is too old, so that the others are spread over all of the time.
+    """
+    times = [time for time, _ in kept]
+    inner = range(1, len(kept) // 2)
+    return min(inner, key=lambda place: times[place + 1] - times[place - 1]) if inner else 0
