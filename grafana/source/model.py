@@ -6,6 +6,7 @@ from grafana_foundation_sdk.models import dashboard
 
 import frame
 import model_calibration as calibration
+import model_cause as why
 import model_detail as detail
 import model_evidence as evidence
 import model_images as images
@@ -46,6 +47,7 @@ def model() -> build.Dashboard:
         [_verdict(), _worst(), _enough(), _last_event(), _last_evaluation(), _firing(), _neighbours()],
         {
             "Evidence": evidence.evidence(),
+            "Cause: what happened": why.cause(),
             "Cause: which camera": spread.spread(),
             "Accuracy": evidence.accuracy(),
             "Signals and their thresholds": detail.signals(),
