@@ -96,6 +96,10 @@ def test_batches_that_arrive_every_few_minutes_are_no_clock_fault() -> None:
     assert reach(judge_clock(looks((240, 100), (2, 400), (62, 400), (122, 400)), OTHERS_SEND, hold=HOLD)) < 1
 
 
+def test_frames_that_always_take_two_minutes_to_arrive_are_no_clock_fault() -> None:
+    assert reach(judge_clock(looks((120, 100), (120, 160), (120, 220)), ALONE, hold=HOLD)) < 0.5
+
+
 def test_a_silent_camera_has_no_clock_fault() -> None:
     assert isinstance(judge_clock(looks((61, 100), (121, 100), (181, 100)), OTHERS_SEND, hold=HOLD), str)
 

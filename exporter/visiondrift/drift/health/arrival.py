@@ -21,6 +21,7 @@ FEWEST_FRAMES = 5
 _LONGEST = 5.0
 _LONGEST_IN_REFERENCE = 3.0
 _USUAL = 0.99
+_BEHIND = 5.0  # what is sent in batches is behind as well, for a while
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def judge_clock(looks: Sequence[Look], company: Company, *, hold: float) -> Answ
     """Whether the times of frames run ahead of their arrival, far behind it, or have jumped back.
 
     Behind is told against the other cameras: what is between all of them and the log may be slow. ``hold`` seconds are
-    how long and how far it must be off.
+    how long it must be off; behind is several times as far.
     """
     if not looks:
         return "no frame has come yet"
@@ -136,7 +137,7 @@ def judge_clock(looks: Sequence[Look], company: Company, *, hold: float) -> Answ
     return max(
         ahead,
         Reading(
-            max(0.0, behind) / hold,
+            max(0.0, behind) / (_BEHIND * hold),
             first.at,
             f"frames arrive, and are always {duration(behind)} older than those of other cameras or than now",
         ),
