@@ -158,7 +158,7 @@ def _captions(image: ShownImage, measure: str, near: _Nearest | None) -> tuple[s
     lines = (
         f"{at} · {image.slices}" if image.slices else at,
         size,
-        "" if image.chance is None else f"normal images so far out: {image.chance:.2%}",
+        "" if image.chance is None else f"normal images so far out: at most {image.chance:.2%}",
         f"similarity {near.similarity:.2f}" if near else "",
     )
     return tuple(line for line in lines if line)

@@ -170,7 +170,7 @@ def spread_of(
     moved = discoveries(p)
     explained = None
     if embeddings is not None and reference_mean is not None:
-        explained = _mix_explained(embeddings - reference_mean, rows.of_row, found)
+        explained = _mix_explained(embeddings, reference_mean, rows.of_row, found)
     events = {name: float(own.counts.sum()) for name, own in blocks.items()}
     return Spread(
         slices=_compared(found, p, moved, detector.reference.basis.variances),
@@ -304,17 +304,22 @@ def _is_alike(a: _Slice, b: _Slice, axes: NDArray[np.float64]) -> bool:
     return product > _SURE * float(np.sqrt(noise.sum())) and _cosine(a, b, axes) >= max(ALIKE, _SURE * float(ways))
 
 
-def _mix_explained(away: NDArray[np.float64], of_row: NDArray[np.intp], found: Sequence[_Slice]) -> float | None:
+def _mix_explained(
+    embeddings: NDArray[np.float32],
+    reference_mean: NDArray[np.float64],
+    of_row: NDArray[np.intp],
+    found: Sequence[_Slice],
+) -> float | None:
     """How much of the squared distance of the plain means is gone once slices and hours are compared like with like.
 
-    ``away`` (n, d) are the plain embeddings without the reference's mean. None where that distance is no more than
-    chance.
+    The plain distance is that of the ``embeddings`` (n, d), in blocks ``of_row`` (n,), from the ``reference_mean``
+    (d,). None where that is no more than chance.
     """
     place = np.unique(of_row, return_inverse=True)[1]
-    halves = [away[place % 2 == part].mean(axis=0) for part in (0, 1)] if place.max(initial=0) > 0 else []
     weight = sum(one.weight for one in found)
-    if not halves or weight <= 0:
+    if place.max(initial=0) == 0 or weight <= 0:
         return None
+    halves = [embeddings[place % 2 == part].mean(axis=0, dtype=np.float64) - reference_mean for part in (0, 1)]
     plain = float(halves[0] @ halves[1])
     if plain <= float(((halves[0] - halves[1]) ** 2).sum()) / 4:
         return None
