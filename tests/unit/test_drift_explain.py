@@ -265,13 +265,13 @@ def test_properties_alone_name_nothing_that_has_moved():
     assert verdict([Statement("property", ("shifted",), match=1.0, p=1e-9)])[0] is None
 
 
-def test_a_witness_that_agrees_half_with_one_and_half_with_another_settles_nothing():
-    given_ = [
-        Statement("property", ("noisy",)),
-        Statement("signature", ("noisy", "darker")),
+def test_pixels_that_agree_half_with_one_and_half_with_another_settle_nothing():
+    said = [
+        Statement("property", ("noisy", "darker")),
+        Statement("signature", ("noisy",)),
         Statement("probe", ("darker",)),
     ]
-    word, _, why = verdict(given_)
+    word, _, why = verdict(said)
     assert word is None
     assert "do not agree" in why
 
