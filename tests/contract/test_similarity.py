@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from visiondrift.cli import main
 from visiondrift.log.sqlite import SqliteLog
+from visiondrift.parquet import read_sample
 from visiondrift.prediction import PredictionEvent, sample_of
 from visiondrift.reference import save_reference
 
@@ -125,3 +127,16 @@ def test_tab_separated_values_have_a_head_and_a_row_each(rows: Rows) -> None:
     read = list(csv.DictReader(io.StringIO(str(rows("--by", "week", "-o", "tsv"))), delimiter="\t"))
     assert len(read) == 6
     assert {row["slice"] for row in read} == {"all", "camera=hall", "camera=yard"}
+
+
+def test_an_export_holds_what_was_kept_for_what_it_shows_and_says_so(
+    config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.parquet"
+    monkeypatch.setattr(sys, "argv", ["visiondrift", "export", str(out), "--config", str(config), *SPAN])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    reasons = pq.read_table(out).column("kept").to_pylist()
+    assert (len(reasons), reasons.count("unlike"), reasons.count(None)) == (325, 5, 320)
+    assert len(read_sample(out)) == 320
