@@ -45,7 +45,7 @@ def test_where_nothing_is_new_influence_is_how_far_an_image_lies_along_the_shift
     window = replace(window, embeddings=window.embeddings + moved[:, None] * step)
     found = influence(window)
     assert found.measure == "shift"
-    assert found.scores[moved].mean() > found.scores[~moved].mean() + 0.8
+    assert found.scores[moved].mean() > found.scores[~moved].mean() + 0.5
     assert found.scores[~moved].std() == pytest.approx(1.0, abs=0.25)
 
 
