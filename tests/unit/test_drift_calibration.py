@@ -69,6 +69,19 @@ def test_a_null_has_a_size_of_its_own_where_a_score_looks_at_no_more_rows() -> N
     assert straight.at(19).mean < 175
 
 
+def test_many_slices_are_drawn_at_fewer_sizes_and_judged_at_all_of_them() -> None:
+    """Twenty-one slices have half the sizes that two have, from the smallest to the largest."""
+    family = RowFamily(["mean"], lambda _: lambda window: [float(np.mean(window % 10))])
+    few, many = (
+        calibrate(
+            [family], labelled_blocks(np.arange(n * 600) // 6, np.arange(n * 600) // 600), Plan(splits=1, draws=10)
+        )
+        for n in (2, 21)
+    )
+    assert few["1"].nulls["mean"].sizes == (3, 5, 9, 15, 25)
+    assert many["1"].nulls["mean"].sizes == (3, 9, 25)
+
+
 def test_null_is_the_same_after_json() -> None:
     """Three numbers a size survive JSON."""
     null = fit_null((4.0, 16.0), [np.random.default_rng(0).gamma(2, size=(500, 1)) / n for n in (4, 16)])[0]

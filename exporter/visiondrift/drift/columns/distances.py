@@ -101,7 +101,9 @@ def _mean_gap(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> NDA
 
 def _common_steps(n: int, m: int) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
     """Widths on the probability axis, and the sorted row of the n and of the m that holds on each width."""
-    edges = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)
+    edges = np.concatenate([np.arange(1, n + 1) * m, np.arange(1, m + 1) * n])
+    edges.sort(kind="stable")  # two runs that ascend already
+    edges = edges[np.diff(edges, prepend=0) > 0]
     widths = np.diff(edges, prepend=0) / (n * m)
     return widths, (edges - 1) // m, (edges - 1) // n
 

@@ -316,7 +316,6 @@ class _Measured:
         self._deviations = _within(moments, blocks, reference.centres)
         self._novelty = novelty
         self._neighbours = neighbours
-        self._of_row = blocks.of_row
         self._near = np.ascontiguousarray(coordinates[:, : reference.coreset.rows.shape[1]])
         self._rows = np.split(np.argsort(blocks.of_row, kind="stable"), np.cumsum(blocks.sizes)[:-1])
         self._distances = to_reference(reference.coreset.rows, self._near) if novelty else np.zeros(0)
@@ -326,14 +325,17 @@ class _Measured:
         scores = drawn_scores(self._reference.basis, self._deviations, draw, self._neighbours)
         if not self._novelty:
             return scores
-        ratios = [self._ratio(np.concatenate([self._rows[block] for block in window])) for window in draw.windows]
+        ratios = [self._ratio(window) for window in np.sort(draw.windows, axis=1)]
         return np.hstack([scores, np.array(ratios)[:, None]])
 
-    def _ratio(self, rows: NDArray[np.intp]) -> float:
-        rows = rows[evenly(len(rows), WINDOW_ROWS)]
+    def _ratio(self, window: NDArray[np.intp]) -> float:
+        parts = [self._rows[block] for block in window]
+        rows = np.concatenate(parts)
+        kept = evenly(len(rows), WINDOW_ROWS)
+        rows = rows[kept]
         among = squared_distances(self._near[rows], self._near[rows])
         # As in a window: blocks that follow one another are neighbours, though here they are strangers.
-        place = np.unique(self._of_row[rows], return_inverse=True)[1]
+        place = np.repeat(np.arange(len(parts)), [len(part) for part in parts])[kept]
         return knn_ratio(self._distances[rows], among, place, reach=self._reference.reach)[0]
 
 

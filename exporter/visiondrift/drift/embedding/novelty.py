@@ -190,7 +190,9 @@ def share_above(share: float, witnesses: float, level: float) -> float:
 
 def evenly(rows: int, most: int) -> NDArray[np.intp]:
     """At most ``most`` positions of ``rows``, ascending, evenly spread."""
-    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.intp)) if rows else np.zeros(0, dtype=np.intp)
+    if rows <= most:
+        return np.arange(rows)
+    return np.unique(np.linspace(0, rows - 1, most).astype(np.intp))
 
 
 def _witnesses(of_row: NDArray[np.intp]) -> float:
