@@ -67,9 +67,9 @@ class ExporterSink:
         """Take a frame; waits for room while the exporter does not answer."""
         event = _event(kept)
         with self._changed:
-            while self._bytes + event.size > _MOST_WAITING_BYTES and self._waiting and not self._is_over():
+            while self._is_full(event) and not self._is_over():
                 self._changed.wait(0.2)
-            if self._is_over():
+            if self.problem or self._is_full(event):
                 self.counts["lost"] += 1
                 return
             self._waiting.append(event)
@@ -88,6 +88,9 @@ class ExporterSink:
         with self._changed:
             self.counts.update({"lost": len(self._waiting)} if self._waiting else {})
             self._waiting.clear()
+
+    def _is_full(self, event: _Event) -> bool:
+        return bool(self._waiting) and self._bytes + event.size > _MOST_WAITING_BYTES
 
     def _is_over(self) -> bool:
         return self._stop.is_set() or bool(self.problem)
