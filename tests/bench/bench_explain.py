@@ -5,8 +5,10 @@
 
 The reference's own images teach the witnesses two of the five severities; windows show other images, in one way of
 each fault. A word is asked of every window, whether or not a signal has warned, so that words spoken where nothing has
-drifted are counted at their worst. The rule's numbers were chosen on other seeds and other pictures. New content
-(nothing but ones, one photograph of several, the next camera's scene) is no fault: a word there is wrong as well.
+drifted are counted at their worst. The rule's numbers were chosen on other digits and on other patches of the same
+photographs; the cameras were not looked at. Windows of one condition are drawn from one pool, so that they overlap. New
+content (nothing but ones, one photograph of several, the next camera's scene) is no fault: a word there is wrong as
+well.
 """
 
 import os
