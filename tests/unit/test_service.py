@@ -219,6 +219,8 @@ def test_sigterm_ends_it_by_that_signal_and_within_seconds(tmp_path: Path) -> No
 def test_after_a_restart_it_knows_the_last_events_and_the_slices_in_use(tmp_path: Path) -> None:
     config = light_config(tmp_path / "config")
     edit(config, "monitoring.yml", "    slices: [camera]\n", "    slices: [camera]\n    max_slices: 2\n")
+    # A slice is in use for as long as the longest window: longer than two starts may take.
+    edit(config, "monitoring.yml", "      1m: {min_samples", "      1h: {min_samples")
     now = time.time()
     with running_exporter(tmp_path, config=config) as running:
         running.post([*demo_events("left", 3, now=now), *demo_events("right", 3, now=now - 20)])
