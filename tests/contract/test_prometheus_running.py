@@ -27,6 +27,7 @@ from visiondrift.signals import SIGNALS
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 60.0
 SCOPE = 'model="digits-demo",version="1",slice="camera=left",window="2m"'
+ALL = SCOPE.replace("camera=left", "all")
 
 
 def exposition() -> str:
@@ -42,6 +43,9 @@ def exposition() -> str:
         f"visiondrift_embedding_new_share{{{SCOPE}}} 0.12",
         f"visiondrift_embedding_low_variance_share{{{SCOPE}}} 0.7",
         f"visiondrift_estimate_valid{{{SCOPE}}} 1",
+        f"visiondrift_montage_last_timestamp_seconds{{{SCOPE}}} {now}",
+        f'visiondrift_spread_slices{{{ALL},state="moved"}} 1',
+        f'visiondrift_spread_slices{{{ALL},state="judged"}} 3',
         f'visiondrift_drift_cause{{{SCOPE},cause="darker"}} 1',
         f'visiondrift_image_property_drift{{{SCOPE},property="brightness"}} 4.2',
         f'visiondrift_image_property_drift_threshold{{{SCOPE},property="brightness",severity="warning"}} 1.2',
