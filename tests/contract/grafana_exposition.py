@@ -44,6 +44,9 @@ _DOMAINS: dict[str, tuple[str, ...]] = {
     "property": ("brightness", "sharpness"),
     "state": ("judged", "moved"),
     "spread": ("",),
+    "cause": ("darker",),
+    "witness": ("property", "signature", "probe"),
+    "name": ("darker", "brightness"),
 }
 
 
