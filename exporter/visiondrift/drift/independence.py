@@ -130,5 +130,5 @@ def _groups(sample: Sample, label: str | None) -> dict[str, NDArray[np.intp]]:
     if column is None:
         return {"": np.arange(len(sample))}
     values, place, counts = np.unique(column.astype(str), return_inverse=True, return_counts=True)
-    rows = np.split(np.argsort(place, kind="stable"), np.cumsum(counts)[:-1])
-    return {str(value): own for value, own in zip(values, rows, strict=True)}
+    order, ends = np.argsort(place, kind="stable"), np.cumsum(counts)
+    return {str(v): order[end - n : end] for v, end, n in zip(values, ends, counts, strict=True)}
