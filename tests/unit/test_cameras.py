@@ -235,7 +235,7 @@ def test_the_landing_page_names_the_camera_its_fault_and_the_evidence(world: Wor
     world.send(shown(flat(until=NOON, brightness=0.01)))
     world.tick()
     snapshot = Snapshot(Links("http://e", "http://g", "http://p", "http://r"), models=tuple(world.states.values()))
-    page = Pages().landing(snapshot, lambda *_: (), now=NOON)
+    page = Pages().landing(snapshot, lambda *_: (), lambda *_: None, now=NOON)
     assert "camera left: black" in page
     assert "brightness 0.01" in page
     assert 'href="/runbook#black"' in page
@@ -245,7 +245,7 @@ def test_the_landing_page_says_nothing_of_cameras_that_are_well(world: World) ->
     world.send(shown(frames(until=NOON)))
     world.tick()
     snapshot = Snapshot(Links("http://e", "http://g", "http://p", "http://r"), models=tuple(world.states.values()))
-    assert 'role="alert"' not in Pages().landing(snapshot, lambda *_: (), now=NOON)
+    assert 'role="alert"' not in Pages().landing(snapshot, lambda *_: (), lambda *_: None, now=NOON)
 
 
 def test_the_runbook_has_a_section_for_every_fault() -> None:

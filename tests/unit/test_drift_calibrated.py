@@ -31,7 +31,8 @@ from visiondrift.drift.evaluation import PreparedReference, Scale
 from visiondrift.drift.judge import WindowEvaluation, with_common_causes
 from visiondrift.prediction import Sample
 
-AUTOMATIC = [name for name, threshold in STARTING.items() if threshold.warning == "auto"]
+AUTOMATIC = [name for name, threshold in STARTING.items() if threshold.warning == "auto" and name != "image_drift"]
+"""The signals of this site, whose images nobody has measured."""
 QUICK = {"left": 120, "right": 120}
 
 

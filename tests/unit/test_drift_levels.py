@@ -255,7 +255,7 @@ def test_the_starting_thresholds_keep_one_false_warning_a_week_over_cameras_wind
     thresholds = [STARTING_THRESHOLDS.resolve("", "all")] * 21
     terms = terms_for({"warning": 1 / (7 * DAY), "critical": 1 / (90 * DAY)}, thresholds, windows=2, every=300.0)
     looks = looks_of(thresholds, windows=2)
-    assert looks == {"warning": 21 * 15, "critical": 21 * 15}
+    assert looks == {"warning": 21 * 17, "critical": 21 * 17}
     assert terms.pages(terms.alpha["warning"]) * looks["warning"] == pytest.approx(30 / 7)
     assert terms.pages(terms.alpha["critical"]) * looks["critical"] == pytest.approx(30 / 90)
 

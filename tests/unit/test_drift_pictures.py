@@ -38,9 +38,14 @@ def calibrated() -> CalibratedReference:
     return calibrate_reference(reference(), plan, content_hash="pictures")
 
 
+@lru_cache
+def prepared() -> PreparedReference:
+    return PreparedReference.from_sample(reference(), SETTINGS)
+
+
 def judged(window: Sample, against: Sample | None = None) -> WindowEvaluation:
     return evaluate_window(
-        PreparedReference.from_sample(reference() if against is None else against, SETTINGS),
+        prepared() if against is None else PreparedReference.from_sample(against, SETTINGS),
         window,
         slice_="camera=roof",
         window="3h",

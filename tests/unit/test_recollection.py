@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from monitor_parts import CLIP, DIMENSION, NOON, events
-from visiondrift.config.monitoring import EmbeddingConfig, WatchedModel, WindowConfig
+from visiondrift.config.monitoring import EmbeddingConfig, HealthConfig, WatchedModel, WindowConfig
 from visiondrift.drift.calibrated import Calibration
 from visiondrift.drift.calibration.blocks import timed_blocks
 from visiondrift.drift.embedding.detector import build_detector
@@ -59,6 +59,7 @@ def moment(now: float, *, window: str = "10m") -> Moment:
         max_slices=50,
         max_versions=3,
         max_classes=50,
+        health=HealthConfig(),
     )
     return Moment(model=watched, version="1", embedder=CLIP, dimension=DIMENSION, now=now)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from monitor_parts import CLASSES, CLIP, DIMENSION, NOON, events, model
-from visiondrift.config.monitoring import WatchedModel, WindowConfig
+from visiondrift.config.monitoring import HealthConfig, WatchedModel, WindowConfig
 from visiondrift.log import Stream, Window, WindowQuery
 from visiondrift.log.sqlite import SqliteLog
 from visiondrift.windows import Moment, newest_events, read_windows, slices_of, versions_of
@@ -55,6 +55,7 @@ def watched(*, limit: int, windows: tuple[str, ...] = ("10m", "30m", "1h"), **fi
             "max_slices": 50,
             "max_versions": 3,
             "max_classes": 50,
+            "health": HealthConfig(),
         }
         | fields
     )
