@@ -110,6 +110,18 @@ def test_a_dark_camera_is_told_in_slack(stack: Stack, notes: list[str]) -> None:
     assert "Owner: vision-team" in told
 
 
+def test_the_cause_is_named_and_that_it_is_this_camera_alone(stack: Stack) -> None:
+    """Darker, from what to what; one of three slices, and all of the shift is its."""
+
+    def explained() -> bool:
+        told = "\n".join(message.words for message in stack.messages(about=DAMAGED))
+        cause = re.search(r"^Cause: \*darker \(brightness 0\.\d+, normally 0\.\d+\)\*$", told, re.MULTILINE)
+        cameras = re.search(r"^Cameras: 1 of 3 slices moved; this one is \d+% of the shift$", told, re.MULTILINE)
+        return bool(cause and cameras)
+
+    wait_for(explained, "a message with the cause", seconds=300)
+
+
 def test_only_the_dark_camera_is_named(stack: Stack) -> None:
     """Neither a healthy camera nor, beside the one that is to blame, all of them together."""
     told = "\n".join(message.words for message in stack.messages(about=MODEL))
@@ -137,8 +149,9 @@ def test_the_links_of_a_message_lead_somewhere(stack: Stack) -> None:
     assert message.links["Silence"].startswith(f"{stack.url('alertmanager')}/#/silences/new?filter=")
 
 
-NOTHING_TO_SHOW = {"Estimated performance by class"}
-"""Panels that are empty of a dark camera, rightly: what is estimated of it is refused as a whole."""
+NOTHING_TO_SHOW = {"Estimated performance by class", "How alike they moved", "Faults"}
+"""Panels that are empty of one dark camera, rightly: what is estimated of it is refused as a whole, no second camera has
+moved, and the camera itself is well."""
 
 
 @pytest.mark.parametrize("name", grafana_queries.NAMES)
