@@ -150,7 +150,7 @@ def test_the_links_of_a_message_lead_somewhere(stack: Stack) -> None:
 
 
 NOTHING_TO_SHOW = {"Estimated performance by class", "How alike they moved", "Faults"}
-"""Panels that are empty of one dark camera, rightly: what is estimated of it is refused as a whole, no second camera has
+"""Panels that are empty of one dark camera, rightly: what is estimated of it is refused as a whole, no other camera has
 moved, and the camera itself is well."""
 
 
