@@ -7,11 +7,9 @@ that it hangs on. One that cannot be read is as good as none.
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -33,6 +31,7 @@ from visiondrift.drift.explain.explainer import Explainer, Usual
 from visiondrift.drift.explain.witnesses import Probe, PropertyScale
 from visiondrift.drift.performance.model import PerformanceModel, evidence_of
 from visiondrift.prediction import Sample
+from visiondrift.whole_file import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +62,11 @@ def save_calibration(directory: Path, calibrated: CalibratedReference, plan: Cal
         "performance": calibrated.performance.to_dict() if calibrated.performance else None,
         "why_no_performance": calibrated.why_no_performance,
     }
-    with NamedTemporaryFile(dir=directory, prefix=f".{ARRAYS_FILE}.", delete=False) as file:
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
+    with written_whole(directory / ARRAYS_FILE) as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    _put(Path(file.name), directory / ARRAYS_FILE)
-    with NamedTemporaryFile("w", dir=directory, prefix=f".{NUMBERS_FILE}.", encoding="utf-8", delete=False) as text:
-        json.dump(document, text, separators=(",", ":"), ensure_ascii=False)
-        text.write("\n")
-    _put(Path(text.name), directory / NUMBERS_FILE)
+    with written_whole(directory / NUMBERS_FILE) as file:
+        file.write(text.encode())
 
 
 def kept_plan(directory: Path) -> CalibrationPlan | None:
@@ -266,13 +263,3 @@ def _embedding(arrays: Arrays, *, adjoining: bool) -> EmbeddingReference:
         day=day,
         adjoining=adjoining,
     )
-
-
-def _put(unfinished: Path, file: Path) -> None:
-    try:
-        with unfinished.open("rb") as handle:
-            os.fsync(handle.fileno())
-        unfinished.chmod(0o644)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)

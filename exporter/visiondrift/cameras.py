@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import parse_duration
+from visiondrift.drift.embedding.novelty import evenly
 from visiondrift.drift.health.arrival import Company, Look, longest_usual
 from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.health.judge import Arrival, judge_camera
 from visiondrift.drift.health.normal import HOLDS, CameraNormal, normal_of
 from visiondrift.log import Events, Stream, Window, WindowQuery
-from visiondrift.prediction import Sample, slice_name
-from visiondrift.signals import ALL_SLICES
-from visiondrift.windows import Moment, Pair
+from visiondrift.prediction import Sample
+from visiondrift.windows import Moment, Pair, pair_name
 
 MOST_FRAMES = 1000
 """Events read of a camera at a look, at most; evenly spread."""
@@ -69,7 +69,7 @@ class Cameras:
         newest = float(sample.times[-1])
         if moment.now - parse_duration(window) <= newest - within:
             rows = np.flatnonzero(sample.times >= newest - within)
-            kept = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_FRAMES)).astype(np.intp)]
+            kept = rows[evenly(len(rows), MOST_FRAMES)]
             # A look needs no embeddings, and there may be hundreds of cameras.
             without = replace(sample, embeddings=np.empty((len(sample), 0), dtype=np.float32))
             self._at_hand[moment.model.name, moment.version, pair] = without.take(kept)
@@ -86,7 +86,7 @@ class Cameras:
         found = {pair: self._see(moment, pair, streams, normals) for pair in cameras_of(model, pairs)}
         seen = {pair: one for pair, one in found.items() if one is not None}
         self._at_hand = {}
-        self._forget(model.name, version, {_name(pair) for pair in seen})
+        self._forget(model.name, version, {pair_name(pair) for pair in seen})
         return tuple(self._judge(moment, pair, seen, streams, normals) for pair in seen)
 
     def keep_only(self, models: Iterable[str]) -> None:
@@ -98,7 +98,7 @@ class Cameras:
     def _judge(
         self, moment: Moment, pair: Pair, seen: Mapping[Pair, _Seen], streams: Sequence[Stream], normals: "Normals"
     ) -> CameraHealth:
-        model, name, own = moment.model, _name(pair), seen[pair]
+        model, name, own = moment.model, pair_name(pair), seen[pair]
         memory = self._memories.setdefault((model.name, moment.version, name), _Memory())
         oldest = moment.now - max(2 * model.health.within, 3 * model.evaluate_every)
         memory.looks = [*(look for look in memory.looks if oldest <= look.at < moment.now), own.now]
@@ -133,7 +133,7 @@ class Cameras:
             sample = at_hand
         else:
             sample = self._read(moment, pair, newest)
-        usual = longest_usual(sample.times, normals.times(_name(pair)), hold=within / HOLDS)
+        usual = longest_usual(sample.times, normals.times(pair_name(pair)), hold=within / HOLDS)
         return _Seen(sample, usual, Look(moment.now, sum(stream.rows for stream in own), newest))
 
     def _read(self, moment: Moment, pair: Pair, newest: float) -> Sample:
@@ -195,7 +195,3 @@ def _of_pair(streams: Sequence[Stream], pair: Pair) -> list[Stream]:
 def _newest(streams: Sequence[Stream], pair: Pair, *, but: str) -> float:
     """The newest event of a camera in any other version."""
     return max((stream.newest for stream in _of_pair(streams, pair) if stream.version != but), default=-np.inf)
-
-
-def _name(pair: Pair) -> str:
-    return ALL_SLICES if pair is None else slice_name(*pair)

@@ -19,13 +19,13 @@ from visiondrift.drift.judge import WindowEvaluation, with_common_causes, with_d
 from visiondrift.drift.levels import terms_for
 from visiondrift.log import Events, Stream
 from visiondrift.log.moments import Ticks
-from visiondrift.prediction import Sample, slice_name
+from visiondrift.prediction import Sample
 from visiondrift.publish.snapshot import Evaluation, ReferenceState
 from visiondrift.recollection import Recollection
 from visiondrift.reference_pictures import ReferencePictures
 from visiondrift.shelf import Shelved, settings_of
 from visiondrift.signals import ALL_SLICES
-from visiondrift.windows import Moment, Pair, read_windows, slices_of, streams_of, versions_of
+from visiondrift.windows import Moment, Pair, pair_name, read_windows, slices_of, streams_of, versions_of
 
 Offer = Callable[[str, WindowEvaluation, Sample], None]
 """Takes a version, what was said of a window of it, and the events that it was said of."""
@@ -103,7 +103,7 @@ class Evaluator:
         versions = versions_of(streams, model, now=now)
         pairs = {version: slices_of(streams, version, model, now=now) for version in versions}
         used = [pair for own in pairs.values() for pair in own]
-        thresholds = {pair: config.thresholds.resolve(model.name, _name(pair)) for pair in used}
+        thresholds = {pair: config.thresholds.resolve(model.name, pair_name(pair)) for pair in used}
         terms = terms_for(
             config.thresholds.budget(model.name).rates,
             [thresholds[pair] for pair in used],
@@ -186,7 +186,7 @@ class Evaluator:
             evaluation = evaluate_window(
                 inquiry.reference,
                 read.sample,
-                slice_=_name(pair),
+                slice_=pair_name(pair),
                 window=window,
                 min_samples=model.windows[window].min_samples,
                 total=read.total,
@@ -202,10 +202,6 @@ class Evaluator:
         return with_common_causes(
             with_discoveries([found[window, pair] for window in model.windows for pair in inquiry.pairs])
         )
-
-
-def _name(pair: Pair) -> str:
-    return ALL_SLICES if pair is None else slice_name(*pair)
 
 
 def _all_moments(

@@ -27,7 +27,6 @@ with file, column and what is accepted.
 
 import json
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -42,6 +41,7 @@ from numpy.typing import NDArray
 from visiondrift.config.monitoring import RESERVED_LABELS
 from visiondrift.errors import BadInput
 from visiondrift.prediction import KEPT, LAYOUT_SIDE, PROPERTIES, Sample, bias_of
+from visiondrift.whole_file import written_whole
 
 CONFIDENCE = "confidence_"
 """What the name of a confidence column begins with; the class follows."""
@@ -137,15 +137,9 @@ def write_sample(path: Path, sample: Sample) -> None:
 
 def _write(path: Path, table: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        unfinished = Path(file.name)
-    try:
-        texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
-        pq.write_table(table, unfinished, compression="zstd", use_dictionary=texts)
-        unfinished.chmod(0o644)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    with written_whole(path) as file:
+        pq.write_table(table, file, compression="zstd", use_dictionary=texts)
 
 
 def _lists(matrix: NDArray[np.float32], present: NDArray[np.bool_]) -> Any:

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from visiondrift.config.entries import NAME
+from visiondrift.drift.similarity import mean_direction
 from visiondrift.errors import BadInput, ReferenceUnusable
 from visiondrift.parquet import read_sample, write_sample
 from visiondrift.prediction import Sample
@@ -122,6 +124,20 @@ def save_reference(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return manifest
+
+
+def load_direction(
+    directory: Path, *, embedder: str, dimension: int | None, classes: tuple[str, ...] | None = None
+) -> NDArray[np.float32]:
+    """(d,) of length 1, where the reference in ``directory`` lies; arguments as of ``load_reference``.
+
+    Raises ReferenceUnusable, and BadInput where its embeddings have no direction.
+    """
+    reference = load_reference(directory, embedder=embedder, dimension=dimension, classes=classes)
+    try:
+        return mean_direction(reference.sample.of_unit_length().embeddings)
+    except ValueError as error:
+        raise BadInput(f"{directory}: {error}; accepted is a reference of images") from error
 
 
 def load_reference(

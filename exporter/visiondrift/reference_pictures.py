@@ -10,10 +10,11 @@ import zipfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
+
+from visiondrift.whole_file import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +32,11 @@ _NAME = re.compile(r"(\d{1,9})\.jpg")
 def save_pictures(directory: Path, pictures: Mapping[int, bytes]) -> None:
     """Keep ``pictures`` (row -> JPEG file) beside the reference in ``directory``. Raises OSError."""
     with (
-        NamedTemporaryFile(dir=directory, prefix=f".{PICTURES_FILE}.", delete=False) as file,
+        written_whole(directory / PICTURES_FILE) as file,
         zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,  # the pictures are compressed already
     ):
         for row, picture in sorted(pictures.items())[:MOST_PICTURES]:
             archive.writestr(f"{row}.jpg", picture)
-    unfinished = Path(file.name)
-    unfinished.chmod(0o644)
-    unfinished.replace(directory / PICTURES_FILE)
 
 
 class ReferencePictures:

@@ -17,6 +17,11 @@ Pair = tuple[str, str] | None
 """A slice as (label, value); None for all events together."""
 
 
+def pair_name(pair: Pair) -> str:
+    """What a pair is called in metrics, thresholds and tables."""
+    return ALL_SLICES if pair is None else slice_name(*pair)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Moment:
     """What the windows of one model and version have in common: ``now`` is where they all end."""

@@ -7,11 +7,9 @@ is damaged is told and is as good as none: drift is seen without it, only not na
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from visiondrift.drift.explain.witnesses import Probe, Trace, Witnesses
 from visiondrift.prediction import PROPERTIES
+from visiondrift.whole_file import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -55,16 +54,8 @@ def save_witnesses(directory: Path, witnesses: Witnesses, *, embedder: str) -> N
         "moves": witnesses.moves,
         "directions": witnesses.directions,
     }
-    with NamedTemporaryFile(dir=directory, prefix=f".{WITNESS_FILE}.", delete=False) as file:
-        unfinished = Path(file.name)
+    with written_whole(directory / WITNESS_FILE) as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        unfinished.chmod(0o644)
-        unfinished.replace(directory / WITNESS_FILE)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_witnesses(directory: Path) -> KeptWitnesses | None:

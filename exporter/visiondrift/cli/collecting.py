@@ -27,10 +27,9 @@ from visiondrift.collect.sinks import FolderSink, Sink
 from visiondrift.collect.sources import Source, check_source
 from visiondrift.config import Config
 from visiondrift.config.collect import SourceConfig
-from visiondrift.drift.similarity import mean_direction
 from visiondrift.errors import BadInput
 from visiondrift.intake.embedder import Embedder, embedder_of
-from visiondrift.reference import load_reference, rfc3339
+from visiondrift.reference import load_direction, rfc3339
 
 _REFRESH = 0.5
 _PLAIN_EVERY = 10.0
@@ -150,11 +149,7 @@ def _reference(config: Config, job: Job, embedder: Embedder) -> NDArray[np.float
     if not (directory.is_dir() or job.policy.needs_reference):
         return None
     # Its embeddings must be of the CLIP that embeds here, even where the model's client makes others.
-    reference = load_reference(directory, embedder=embedder.identity, dimension=embedder.dimension)
-    try:
-        return mean_direction(reference.sample.of_unit_length().embeddings)
-    except ValueError as error:
-        raise BadInput(f"{directory}: {error}; accepted is a reference of images") from error
+    return load_direction(directory, embedder=embedder.identity, dimension=embedder.dimension)
 
 
 def _sinks(places: Places, stop: threading.Event, display: "_Display") -> list[Sink]:

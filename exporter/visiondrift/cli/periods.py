@@ -16,13 +16,13 @@ from visiondrift.drift.calibration.blocks import timed_blocks
 from visiondrift.drift.calibration.budget import Terms
 from visiondrift.drift.levels import standard_of, terms_for
 from visiondrift.drift.prospect import slices_of
-from visiondrift.drift.similarity import mean_direction, similarity_to
+from visiondrift.drift.similarity import similarity_to
 from visiondrift.errors import BadInput
 from visiondrift.intake.embedder import embedder_of
 from visiondrift.log import Stream, WindowQuery
 from visiondrift.log.sqlite import SqliteLog
 from visiondrift.prediction import Sample, slice_name, slice_values
-from visiondrift.reference import load_reference
+from visiondrift.reference import load_direction
 from visiondrift.shelf import request_of
 from visiondrift.signals import ALL_SLICES
 
@@ -93,11 +93,8 @@ class _Measure:
     def of(cls, config: Config, model: WatchedModel, embedder: str, dimension: int) -> "_Measure":
         """Of a model's reference. Raises ReferenceUnusable, and BadInput where it has no embeddings."""
         directory = config.path(config.monitoring.reference_data) / model.reference
-        reference = load_reference(directory, embedder=embedder, dimension=dimension, classes=model.classes or None)
-        try:
-            direction = mean_direction(reference.sample.of_unit_length().embeddings)
-        except ValueError as error:
-            raise BadInput(f"{directory}: {error}; accepted is a reference of images") from error
+        classes = model.classes or None
+        direction = load_direction(directory, embedder=embedder, dimension=dimension, classes=classes)
         request = request_of(directory, model, embedder=embedder)
         calibrated = load_calibration(directory, key=request.key, sample=request.sample)
         names = slices_of(calibrated) if calibrated else (ALL_SLICES,)
@@ -144,12 +141,10 @@ class _Measure:
 
 def _series(streams: Iterable[Stream]) -> list[tuple[str, str]]:
     """Version and slice of everything that is in the log: all events of a version, then each of its slices."""
-    found: dict[tuple[str, str], None] = {}
-    for stream in sorted(streams, key=lambda stream: stream.version):
-        found[stream.version, ALL_SLICES] = None
-    for stream in sorted(streams, key=lambda stream: (stream.version, stream.slices)):
-        for label, value in stream.slices:
-            found[stream.version, slice_name(label, value)] = None
+    found = set()
+    for stream in streams:
+        names = (ALL_SLICES, *(slice_name(label, value) for label, value in stream.slices))
+        found |= {(stream.version, name) for name in names}
     return sorted(found, key=lambda series: (series[0], series[1] != ALL_SLICES, series[1]))
 
 

@@ -239,13 +239,14 @@ def _identity_of_images(config: Config, model: str | None) -> str:
 def _from_images(config: Config, folder: Path, label: str | None) -> tuple[Sample, dict[int, bytes]]:
     """The sample, and row -> picture of some of its rows where pictures are wanted."""
     from visiondrift.intake.embedder import embedder_of
+    from visiondrift.intake.image_stats import measured
 
     files = _image_files(folder)
     embedder = embedder_of(config)
     pictures: dict[int, bytes] = {}
     try:
         stats: list[ImageStats] = []
-        images = _measured(_decoded(files, config.monitoring.intake), stats)
+        images = measured(_decoded(files, config.monitoring.intake), stats)
         embeddings = embedder.embed(_pictured(images, config, len(files), pictures))
     finally:
         embedder.close()
@@ -281,15 +282,6 @@ def _pictured(
     for number, image in enumerate(images):
         if number in wanted:
             pictures[number] = small_jpeg(image, settings.side)
-        yield image
-
-
-def _measured(images: Iterable[Image.Image], stats: list[ImageStats]) -> Iterator[Image.Image]:
-    """The same images, with what was measured of each added to ``stats``."""
-    from visiondrift.intake.image_stats import measure
-
-    for image in images:
-        stats.append(measure(image))
         yield image
 
 

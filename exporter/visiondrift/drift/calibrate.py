@@ -226,18 +226,22 @@ def _scores(
 ) -> dict[str, SliceCalibration]:
     """The nulls of every signal but the embedding evidence, by target."""
     families: list[tuple[RowFamily, Plan]] = []
+    # Rows are copied for every drawn window: each family has what it scores, and nothing as wide beside it.
+    sample = replace(sample, layouts=None)
     light = replace(sample, embeddings=np.zeros((len(sample), 0), dtype=np.float32))
     if plan.settings.classes and (sample.has_confidences.any() or (sample.predicted >= 0).any()):
         names = CONFIDENCE_SIGNALS if sample.has_confidences.any() else ("prediction_drift",)
         draws = Plan(sizes=sizes, draws=_CONFIDENCE_DRAWS, seed=plan.seed)
-        families.append((_family(light, plan.settings, names, mix_label=label), draws))
+        answers = replace(light, properties=None)
+        families.append((_family(answers, plan.settings, names, mix_label=label), draws))
     if sample.has_properties.any():
         # The light of a picture is alike for longer than what it shows.
         draws = Plan(sizes=sizes, draws=_IMAGE_DRAWS, seed=plan.seed, alike=_blocks_alike(sample, blocks, label))
         families.append((_family(light, plan.settings, IMAGE_SIGNALS, mix_label=label), draws))
     if sample.has_embedding.any():
         draws = Plan(sizes=sizes, draws=_EMBEDDING_DRAWS, seed=plan.seed)
-        families.append((_family(sample, plan.settings, EMBEDDING_SIGNALS, mix_label=label), draws))
+        embedded = replace(sample, properties=None)
+        families.append((_family(embedded, plan.settings, EMBEDDING_SIGNALS, mix_label=label), draws))
     found: dict[str, SliceCalibration] = {}
     for family, draws in families:
         for target, one in calibrate([family], blocks, draws).items():

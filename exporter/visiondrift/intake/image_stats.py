@@ -4,6 +4,7 @@ Light and colour are measured on a reduced copy; what lives in single pixels (sh
 of the image as it came, spread over it, so that the cost does not grow with the camera's resolution.
 """
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import numpy as np
@@ -24,6 +25,13 @@ _SMALLEST = 1e-4
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's mode L and JPEG
 _DARKEST, _BRIGHTEST = 2 / 255, 253 / 255
+
+
+def measured(images: Iterable[Image.Image], into: list[ImageStats]) -> Iterator[Image.Image]:
+    """The same RGB images, one at a time as they are asked for, with what was measured of each added to ``into``."""
+    for image in images:
+        into.append(measure(image))
+        yield image
 
 
 def measure(image: Image.Image) -> ImageStats:

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from visiondrift.config import Config
 from visiondrift.config.monitoring import WatchedModel
-from visiondrift.drift.similarity import mean_direction
 from visiondrift.errors import BadInput, ReferenceUnusable
 from visiondrift.prediction import Kept, PredictionEvent, Rejection, bias_of
-from visiondrift.reference import MANIFEST_FILE, load_reference
+from visiondrift.reference import MANIFEST_FILE, load_direction
 
 _log = logging.getLogger(__name__)
 
@@ -102,9 +101,8 @@ class ReferenceDirections:
 
 def _read(directory: Path, embedder: str) -> NDArray[np.float32] | None:
     try:
-        reference = load_reference(directory, embedder=embedder, dimension=None)
-        return mean_direction(reference.sample.of_unit_length().embeddings)
-    except (ReferenceUnusable, BadInput, ValueError) as error:
+        return load_direction(directory, embedder=embedder, dimension=None)
+    except (ReferenceUnusable, BadInput) as error:
         _log.warning("sampling.always.unlike keeps nothing: %s", error)
         return None
 

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visiondrift.corruptions import CORRUPTIONS, SMALLEST_SIDE
+from visiondrift.drift.embedding.novelty import evenly
 from visiondrift.drift.explain.witnesses import PROBES, Probe, Trace, Witnesses
-from visiondrift.intake.image_stats import measure
+from visiondrift.intake.image_stats import measured
+from visiondrift.prediction import ImageStats
 
 TRIED_SEVERITIES = (2, 4)
 MOST_IMAGES = 48
@@ -40,7 +42,7 @@ TRIALS: tuple[Trace, ...] = tuple(
 def chosen(count: int, pixels: int) -> NDArray[np.intp]:
     """Which of ``count`` images of so many ``pixels`` each are tried, evenly spread over them."""
     many = int(np.clip(_MOST_PIXELS // max(pixels, 1), FEWEST_IMAGES, MOST_IMAGES))
-    return np.unique(np.linspace(0, count - 1, min(count, many)).astype(np.intp))
+    return evenly(count, many)
 
 
 def without_embeddings(images: Iterable[Image.Image]) -> NDArray[np.float32]:
@@ -95,12 +97,6 @@ def _changed(images: Sequence[Image.Image], trace: Trace) -> Iterator[Image.Imag
 
 def _seen(images: Iterable[Image.Image], embed: Embed) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """(N, P) what is measured of the images, and the mean (d,) of their embeddings; each is made once."""
-    measured: list[NDArray[np.float32]] = []
-
-    def looked_at() -> Iterator[Image.Image]:
-        for image in images:
-            measured.append(measure(image).properties)
-            yield image
-
-    embedded = embed(looked_at())
-    return np.stack(measured), np.asarray(embedded.mean(axis=0, dtype=np.float64))
+    stats: list[ImageStats] = []
+    embedded = embed(measured(images, stats))
+    return np.stack([one.properties for one in stats]), np.asarray(embedded.mean(axis=0, dtype=np.float64))

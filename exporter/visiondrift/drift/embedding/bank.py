@@ -81,6 +81,14 @@ def deviation(moments: Moments, centre: Centre) -> Deviations:
     return deviations(BlockMoments(np.array([moments.count]), moments.total[None, :], moments.squares[None, :]), centre)
 
 
+def mean_weights(variances: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Weights (k,) of the axes in each statistic of the mean, of their shrunk ``variances`` (k,): whitened, leading,
+    plain."""
+    precision = 1.0 / variances
+    leading = np.arange(len(variances))
+    return [precision, *(np.where(leading < axes, precision, 0.0) for axes in _LEADING), np.ones(len(variances))]
+
+
 def bank(
     basis: Basis, windows: Deviations, *, stretch_mean: float = 1.0, stretch_variance: float = 1.0
 ) -> NDArray[np.float64]:
@@ -92,10 +100,7 @@ def bank(
     """
     rows = np.maximum(windows.counts, 1.0)[:, None]
     mean, variance = windows.first / rows * stretch_mean, windows.second / rows * stretch_variance
-    precision = 1.0 / basis.variances
-    leading = np.arange(basis.dimension)
-    weights = [precision, *(np.where(leading < axes, precision, 0.0) for axes in _LEADING), np.ones(basis.dimension)]
-    moved = (mean**2) @ np.stack(weights, axis=1)
-    relative = variance * precision
+    moved = (mean**2) @ np.stack(mean_weights(basis.variances), axis=1)
+    relative = variance * (1.0 / basis.variances)
     spread = np.stack([(relative**2).sum(axis=1), (relative[:, :_VARIANCE_AXES] ** 2).sum(axis=1)], axis=1)
     return np.hstack([moved, spread, np.abs(relative.sum(axis=1, keepdims=True))])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.drift.calibration.budget import discoveries
-from visiondrift.drift.embedding.bank import deviations
+from visiondrift.drift.embedding.bank import deviations, mean_weights
 from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence
 from visiondrift.drift.embedding.fit import WindowRows
 from visiondrift.drift.embedding.moments import BlockMoments, block_moments
@@ -25,7 +25,6 @@ Kind = Literal["none", "local", "common"]
 ALIKE = 0.5
 """Cosine of two shifts from which on they are the same way, where chance does not reach that."""
 
-_LEADING = (128, 32, 8)
 _SURE = 2.33
 """Standard deviations that chance passes once in a hundred times."""
 
@@ -215,16 +214,6 @@ def _slice(detector: Detector, name: str, blocks: BlockMoments, weight: float) -
     return _Slice(name, shift, np.stack(halves), variance, weight, len(blocks) / max(of_reference, 1))
 
 
-def _metrics(variances: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """The weights of the axes that the statistics of the mean have: whitened, of leading axes, plain."""
-    leading = np.arange(len(variances))
-    return [
-        1 / variances,
-        *(np.where(leading < axes, 1 / variances, 0.0) for axes in _LEADING),
-        np.ones_like(variances),
-    ]
-
-
 def _compared(
     found: Sequence[_Slice], p: Mapping[str, float], moved: frozenset[str], variances: NDArray[np.float64]
 ) -> tuple[SliceShift, ...]:
@@ -235,7 +224,7 @@ def _compared(
         noise = np.sqrt(sum(one.noise(axes) ** 2 for one in asked))
         return float(sum(one.energy(axes) for one in asked) / max(float(noise), 1e-300))
 
-    axes = max(_metrics(variances), key=clarity) if asked else np.ones_like(variances)
+    axes = max(mean_weights(variances), key=clarity) if asked else np.ones_like(variances)
     energy = {
         one.name: one.energy(axes) * one.weight
         for one in found

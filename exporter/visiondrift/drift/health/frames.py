@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from visiondrift.drift.embedding.novelty import evenly
 from visiondrift.prediction import PROPERTIES, Sample
 
 COLUMN = {name: index for index, name in enumerate(PROPERTIES)}
@@ -54,7 +55,7 @@ def frames_of(sample: Sample) -> Frames:
 
 def thinned(frames: Frames, most: int) -> Frames:
     """At most so many of the frames, evenly spread."""
-    return frames.take(np.linspace(0, len(frames) - 1, min(len(frames), most)).astype(np.intp))
+    return frames.take(evenly(len(frames), most))
 
 
 def stretches(frames: Frames, hold: float) -> list[Frames]:
@@ -62,8 +63,7 @@ def stretches(frames: Frames, hold: float) -> list[Frames]:
     if not len(frames):
         return []
     begins = np.unique(np.floor(2 * frames.times / hold))
-    if len(begins) > MOST_STRETCHES:
-        begins = begins[np.linspace(0, len(begins) - 1, MOST_STRETCHES).astype(np.intp)]
+    begins = begins[evenly(len(begins), MOST_STRETCHES)]
     first = np.searchsorted(frames.times, begins * hold / 2)
     last = np.searchsorted(frames.times, begins * hold / 2 + hold)
     return [frames.take(slice(int(a), int(b))) for a, b in zip(first, last, strict=True)]
