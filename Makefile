@@ -6,6 +6,8 @@ SCENARIO ?= dark
 JOBS ?= 2
 export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE ?= 1
+# Python keeps what it has compiled, whatever is set outside: to compile pandas and SciPy anew takes each start seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,8 +32,9 @@ dev: $(VENV)/.dev ## make .venv with what developing and testing need
 demo: $(VENV)/.run ## play the demo: three cameras, one goes dark (SCENARIO=dark|blurry|healthy, ARGS=--keep)
 	$(VENV)/bin/visiondrift demo --scenario $(SCENARIO) $(ARGS)
 
+# A file's tests run in one worker, so that what they share is made once; the large files come first.
 test: $(VENV)/.dev ## everything that runs without Docker (JOBS=2: so many tests side by side)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n $(JOBS) --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-stack: $(VENV)/.dev ## the containers: the shipped compose file, a Slack stand-in, a demo stream
 	$(VENV)/bin/python -m pytest -m stack $(ARGS)

@@ -4,12 +4,14 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from visiondrift.drift.calibrate import CalibrationPlan
 from visiondrift.drift.calibrated import CalibratedReference
 from visiondrift.drift.selftest import SelfTest
 from visiondrift.prediction import Sample
 
+BEGUN, LET = "begun", "let"
 RESULT = SelfTest(windows=100, alarms=5, nominal=0.05, low=0.01, high=0.14)
 
 
@@ -29,8 +31,13 @@ def fail(sample: Sample, plan: CalibrationPlan, given: object) -> None:
     raise ArithmeticError("the rows are odd")
 
 
-def for_ever(sample: Sample, plan: CalibrationPlan, given: object) -> None:
-    time.sleep(600)
+def when_let(sample: Sample, plan: CalibrationPlan, given: tuple[str, object]) -> CalibratedReference:
+    """The content hash is a folder: says there that it has begun, and is done once it is let."""
+    folder = Path(given[0])
+    (folder / BEGUN).touch()
+    while not (folder / LET).exists():
+        time.sleep(0.02)
+    return at_once(sample, plan, given[0])
 
 
 @dataclass

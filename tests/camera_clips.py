@@ -4,6 +4,7 @@ The decision hidden here: every picture is a view of four fifths of the frame, s
 """
 
 import io
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,8 @@ from visiondrift.drift.health.normal import normal_of
 from visiondrift.intake.image_stats import measure
 from visiondrift.prediction import ImageStats, PredictionEvent, Sample, sample_of
 
-VIDEOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "videos"
+ROOT = Path(__file__).resolve().parents[1]
+VIDEOS = Path(os.environ.get("VISIONDRIFT_SHARED_DATA", ROOT.parent / "shared" / "data")) / "videos"
 BEGIN = 1_790_000_000.0
 _VIEW = 0.8
 

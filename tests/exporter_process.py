@@ -3,44 +3,24 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import numpy as np
 
+from programs import PATIENCE_S, free_port, until
+from visiondrift.demo.digits import CAMERAS
 from visiondrift.parquet import read_sample
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_REFERENCE = ROOT / "reference_data" / "digits-demo" / "reference.parquet"
-
-_Answer = TypeVar("_Answer")
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(ask: Callable[[], _Answer], *, seconds: float = 90.0, what: str = "the expected answer") -> _Answer:
-    """Ask until the answer is true; the answer. Fails with the last one where it never is."""
-    give_up = time.monotonic() + seconds
-    while True:
-        answer = ask()
-        if answer:
-            return answer
-        if time.monotonic() > give_up:
-            raise AssertionError(f"{what} did not come within {seconds:g} s; the last answer was {answer!r}")
-        time.sleep(0.1)
 
 
 @dataclass(frozen=True)
@@ -53,10 +33,10 @@ class Exporter:
     process: "subprocess.Popen[bytes]"
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=30)
+        return httpx.get(self.url + path, timeout=PATIENCE_S)
 
     def post(self, events: list[dict[str, Any]]) -> dict[str, Any]:
-        answer = httpx.post(f"{self.url}/v1/predictions", json={"events": events}, timeout=60)
+        answer = httpx.post(f"{self.url}/v1/predictions", json={"events": events}, timeout=PATIENCE_S)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
@@ -113,12 +93,12 @@ def running_exporter(directory: Path, *, config: Path | None = None) -> Iterator
             return False
 
     try:
-        until(ready, seconds=60, what="a ready exporter")
+        until(ready, what="a ready exporter")
         yield exporter
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=30)
+            process.wait(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -144,3 +124,21 @@ def demo_events(camera: str, count: int, *, now: float, damaged: bool = False, s
         }
         for index in range(count)
     ]
+
+
+def show_damage(exporter: Exporter, damaged: str) -> None:
+    """Let the exporter report that one of the demo's cameras is critical.
+
+    Events leave the demo's window after a minute, which is soon on a busy machine: while it takes, more are sent.
+    """
+    sent_at: list[float] = []
+
+    def reported() -> bool:
+        now = time.time()
+        if not sent_at or now - sent_at[-1] > 20:
+            for camera in CAMERAS:
+                exporter.post(demo_events(camera, 150, now=now, damaged=camera == damaged, seed=len(sent_at)))
+            sent_at.append(now)
+        return exporter.windows().get(f"camera={damaged}", {}).get("verdict") == "critical"
+
+    until(reported, what=f"a report of camera {damaged}")

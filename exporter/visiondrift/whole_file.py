@@ -7,6 +7,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
+_UNFINISHED = ".part"
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
@@ -14,7 +16,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
     Raises OSError where the disk does.
     """
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED, delete=False) as file:
         unfinished = Path(file.name)
         try:
             yield file
@@ -24,3 +26,8 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
+
+
+def left_behind(directory: Path) -> Iterator[Path]:
+    """The unfinished files in ``directory``: where nobody writes there now, those of writers that were killed."""
+    return directory.glob(f".*{_UNFINISHED}")

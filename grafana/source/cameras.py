@@ -2,12 +2,12 @@
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
-from grafana_foundation_sdk.models import dashboard
 
 import frame
 import promql
 import style
 from panels import Box, Column, Query, history, lines, rows, single
+from visiondrift.signals import SEVERITIES
 
 SELECTOR = 'model=~"$model"'
 CAMERA = "model, version, slice"
@@ -22,26 +22,15 @@ def cameras() -> build.Dashboard:
         "VisionDrift / Cameras",
         uid=frame.CAMERAS_UID,
         description="Every camera: is it well, what is wrong with it and since when; and drift by camera beside it.",
+        variables=[
+            frame.models_variable(metric="visiondrift_camera_last_frame_timestamp_seconds", description="Models")
+        ],
+        links=[
+            frame.dashboard_link("Overview", frame.OVERVIEW_PATH, "Every model and camera"),
+            frame.dashboard_link("Model", frame.MODEL_PATH, "One model in depth"),
+        ],
+        alerts={severity: promql.firing(SELECTOR, severity=severity) for severity in SEVERITIES},
     )
-    board = board.with_variable(
-        frame.label_variable("model", metric="visiondrift_camera_last_frame_timestamp_seconds", description="Models")
-        .multi(multi=True)
-        .include_all(include_all=True)
-        .all_value(".*")
-        .current(dashboard.VariableOption(selected=True, text=["All"], value=["$__all"]))
-    )
-    for variable in frame.address_variables():
-        board = board.with_variable(variable)
-    for link in (
-        frame.dashboard_link("Overview", frame.OVERVIEW_PATH, "Every model and camera"),
-        frame.dashboard_link("Model", frame.MODEL_PATH, "One model in depth"),
-        *frame.EXPORTER_LINKS,
-    ):
-        board = board.link(frame.top_link(link))
-    for annotation in frame.alert_annotations(
-        {severity: promql.firing(SELECTOR, severity=severity) for severity in ("warning", "critical")}
-    ):
-        board = board.annotation(annotation)
     return frame.filled(
         board,
         [_not_well(), _faults(), _health()],
@@ -184,5 +173,5 @@ def _drift() -> statetimeline.Panel:
             no_value="No camera was evaluated",
         ),
         [Query(f"{BY_CAMERA} ({ratio})\n  {OF_CAMERAS}", LEGEND)],
-        thresholds=style.thresholds((None, style.OK), (0.75, "yellow"), (1, style.WARNING), (2, "dark-orange")),
+        thresholds=style.of_threshold(),
     )

@@ -42,9 +42,19 @@ def dashboard_link(title: str, path: str, tooltip: str) -> Link:
     return Link(title, path, tooltip, icon="dashboard", keep_time=True, new_tab=False)
 
 
-def new_dashboard(title: str, *, uid: str, description: str) -> build.Dashboard:
-    """Give an empty, read-only dashboard with the templated data source."""
-    return (
+def new_dashboard(
+    title: str,
+    *,
+    uid: str,
+    description: str,
+    variables: Sequence[build.QueryVariable],
+    links: Sequence[Link],
+    alerts: Mapping[str, str],
+) -> build.Dashboard:
+    """Give a read-only dashboard without panels: with the templated data source and addresses, ``variables`` between
+    them, ``links`` before the exporter's in the top bar, and firing alerts as regions (``alerts``: severity -> PromQL).
+    """
+    board = (
         build.Dashboard(title)
         .uid(uid)
         .description(description)
@@ -56,6 +66,13 @@ def new_dashboard(title: str, *, uid: str, description: str) -> build.Dashboard:
         .refresh("30s")
         .with_variable(_datasource_variable())
     )
+    for variable in (*variables, *_address_variables()):
+        board = board.with_variable(variable)
+    for link in (*links, *_EXPORTER_LINKS):
+        board = board.link(_top_link(link))
+    for severity, expr in alerts.items():
+        board = board.annotation(_alert_annotation(severity, expr))
+    return board
 
 
 def _datasource_variable() -> build.DatasourceVariable:
@@ -87,7 +104,18 @@ def label_variable(
     )
 
 
-def address_variables() -> list[build.QueryVariable]:
+def models_variable(*, metric: str, description: str) -> build.QueryVariable:
+    """The variable ``model`` of a dashboard that shows several: all of those on ``metric`` unless some are chosen."""
+    return (
+        label_variable("model", metric=metric, description=description)
+        .multi(multi=True)
+        .include_all(include_all=True)
+        .all_value(".*")
+        .current(dashboard.VariableOption(selected=True, text=["All"], value=["$__all"]))
+    )
+
+
+def _address_variables() -> list[build.QueryVariable]:
     """Hidden variables that hold the exporter's and the runbook's public addresses, as the exporter publishes them."""
     return [
         label_variable(
@@ -100,7 +128,7 @@ def address_variables() -> list[build.QueryVariable]:
     ]
 
 
-def top_link(link: Link) -> build.DashboardLink:
+def _top_link(link: Link) -> build.DashboardLink:
     """One link in the dashboard's top bar; variables in its address are filled in by Grafana."""
     return (
         build.DashboardLink(link.title)
@@ -116,7 +144,7 @@ def top_link(link: Link) -> build.DashboardLink:
     )
 
 
-EXPORTER_LINKS = (
+_EXPORTER_LINKS = (
     Link("Exporter", "${exporter_url}/", "The exporter's own page: models, cameras, verdicts, sparklines"),
     Link("Runbook", "${runbook_url}", "What each alert means and what to do about it"),
 )
@@ -129,13 +157,9 @@ def model_address(values: Mapping[str, str]) -> str:
     )
 
 
-def alert_annotations(selectors: Mapping[str, str]) -> list[build.AnnotationQuery]:
-    """Firing alerts as coloured regions: ``selectors`` maps a severity to the alerts to show at it (PromQL)."""
-    colors = {"warning": style.WARNING, "critical": style.CRITICAL}
-    return [_alert_annotation(severity, expr, colors[severity]) for severity, expr in selectors.items()]
-
-
-def _alert_annotation(severity: str, expr: str, color: str) -> build.AnnotationQuery:
+def _alert_annotation(severity: str, expr: str) -> build.AnnotationQuery:
+    """Firing alerts of one severity as coloured regions."""
+    color = {"warning": style.WARNING, "critical": style.CRITICAL}[severity]
     target = prometheus.Dataquery().expr(expr).ref_id("Anno").range().interval("")
     return (
         build.AnnotationQuery()

@@ -30,18 +30,14 @@ def model() -> build.Dashboard:
         "VisionDrift / Model",
         uid=frame.MODEL_UID,
         description="One model, version, camera and window: every signal with its thresholds, and what lies behind it.",
+        variables=_variables(),
+        links=[
+            frame.dashboard_link("Overview", frame.OVERVIEW_PATH, "Every model and camera"),
+            frame.dashboard_link("Cameras", frame.CAMERAS_PATH, "Which camera is not well, and since when"),
+            frame.Link("Evidently report", REPORT_URL, "The newest report of this window", "doc"),
+        ],
+        alerts={severity: _alerts(severity) for severity in SEVERITIES},
     )
-    for variable in (*_variables(), *frame.address_variables()):
-        board = board.with_variable(variable)
-    for link in (
-        frame.dashboard_link("Overview", frame.OVERVIEW_PATH, "Every model and camera"),
-        frame.dashboard_link("Cameras", frame.CAMERAS_PATH, "Which camera is not well, and since when"),
-        frame.Link("Evidently report", REPORT_URL, "The newest report of this window", "doc"),
-        *frame.EXPORTER_LINKS,
-    ):
-        board = board.link(frame.top_link(link))
-    for annotation in frame.alert_annotations({severity: _alerts(severity) for severity in SEVERITIES}):
-        board = board.annotation(annotation)
     return frame.filled(
         board,
         [_verdict(), _worst(), _enough(), _last_event(), _last_evaluation(), _firing(), _neighbours()],

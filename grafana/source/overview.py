@@ -10,7 +10,8 @@ import overview_service as service
 import promql
 import style
 from overview_service import SELECTOR
-from panels import Box, Column, Query, history, lines, rows, single, threshold_line
+from panels import Box, Column, Query, bar_column, history, lines, rows, single, threshold_line
+from visiondrift.signals import SEVERITIES
 
 # Alerts about the stack itself carry no model: with one model selected they still belong on this page.
 ALERTS = 'model=~"$model|"'
@@ -31,21 +32,14 @@ def overview() -> build.Dashboard:
         "VisionDrift / Overview",
         uid=frame.OVERVIEW_UID,
         description="Every model and camera: is anything wrong, where, since when, and can the answer be trusted.",
+        variables=[frame.models_variable(metric="visiondrift_window_samples", description="Models to show")],
+        links=[
+            frame.dashboard_link("Model", frame.MODEL_PATH, "One model in depth"),
+            frame.dashboard_link("Cameras", frame.CAMERAS_PATH, "Which camera is not well, and since when"),
+            frame.Link("Reports", "${exporter_url}/reports/", "Evidently reports, newest first"),
+        ],
+        alerts={severity: promql.firing(ALERTS, severity=severity) for severity in SEVERITIES},
     )
-    board = board.with_variable(_model_variable())
-    for variable in frame.address_variables():
-        board = board.with_variable(variable)
-    for link in (
-        frame.dashboard_link("Model", frame.MODEL_PATH, "One model in depth"),
-        frame.dashboard_link("Cameras", frame.CAMERAS_PATH, "Which camera is not well, and since when"),
-        frame.Link("Reports", "${exporter_url}/reports/", "Evidently reports, newest first"),
-        *frame.EXPORTER_LINKS,
-    ):
-        board = board.link(frame.top_link(link))
-    for annotation in frame.alert_annotations(
-        {severity: promql.firing(ALERTS, severity=severity) for severity in ("warning", "critical")}
-    ):
-        board = board.annotation(annotation)
     return frame.filled(
         board,
         [_state(), _counts(), _alerts(), _everything(), _verdict_history(), _ratio_history()],
@@ -54,16 +48,6 @@ def overview() -> build.Dashboard:
             "Is data arriving?": service.arriving(),
             "Is the monitor itself well?": service.monitor(),
         },
-    )
-
-
-def _model_variable() -> build.QueryVariable:
-    return (
-        frame.label_variable("model", metric="visiondrift_window_samples", description="Models to show")
-        .multi(multi=True)
-        .include_all(include_all=True)
-        .all_value(".*")
-        .current(dashboard.VariableOption(selected=True, text=["All"], value=["$__all"]))
     )
 
 
@@ -184,14 +168,11 @@ def _everything_columns() -> list[Column]:
         Column("slice", "Slice", link=TO_MODEL),
         Column("window", "Window", 90),
         Column("signal", "Worst signal"),
-        Column(
+        bar_column(
             "Value #B",
             "Worst, of its threshold",
-            unit="percentunit",
-            decimals=0,
-            bounds=(0, 2),
             thresholds=style.thresholds((None, style.OK), (1, style.WARNING)),
-            cell={"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
+            full=2,
         ),
         Column(
             "Value #C",

@@ -5,7 +5,7 @@ from grafana_foundation_sdk.builders import statetimeline, table, timeseries
 import promql
 import style
 from overview_service import SELECTOR
-from panels import Box, Column, Query, history, lines, rows
+from panels import Box, Column, Query, bar_column, history, lines, rows
 
 Panel = timeseries.Panel | statetimeline.Panel | table.Panel
 
@@ -31,7 +31,7 @@ def _evidence(legend: str) -> statetimeline.Panel:
             no_value="No evidence: no reference is calibrated, or no window is long enough",
         ),
         [Query(f"max by ({promql.KEY}) ({EVIDENCE})", legend)],
-        thresholds=style.thresholds((None, style.OK), (0.75, "yellow"), (1, style.WARNING), (2, "dark-orange")),
+        thresholds=style.of_threshold(),
     )
 
 
@@ -113,24 +113,8 @@ def _traffic() -> table.Panel:
             Column("version", "Version", 80),
             Column("part", "Slice"),
             Column("window", "Window", 80),
-            Column(
-                "Value #A",
-                "Now",
-                unit="percentunit",
-                decimals=0,
-                bounds=(0, 1),
-                thresholds=style.thresholds((None, style.SCORE)),
-                cell={"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
-            ),
-            Column(
-                "Value #B",
-                "In the reference",
-                unit="percentunit",
-                decimals=0,
-                bounds=(0, 1),
-                thresholds=style.thresholds((None, style.REFERENCE)),
-                cell={"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
-            ),
+            bar_column("Value #A", "Now", thresholds=style.thresholds((None, style.SCORE))),
+            bar_column("Value #B", "In the reference", thresholds=style.thresholds((None, style.REFERENCE))),
         ],
         sort=[("Now", True)],
     )

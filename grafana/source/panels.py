@@ -54,6 +54,19 @@ class Column:
     empty: str = "-"
 
 
+def bar_column(field: str, heading: str, *, thresholds: build.ThresholdsConfig, full: float = 1) -> Column:
+    """A column of shares drawn as bars; a share of ``full`` fills one."""
+    return Column(
+        field,
+        heading,
+        unit="percentunit",
+        decimals=0,
+        bounds=(0, full),
+        thresholds=thresholds,
+        cell={"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
+    )
+
+
 _Panel = TypeVar(
     "_Panel", timeseries.Panel, stat.Panel, bargauge.Panel, statetimeline.Panel, table.Panel, barchart.Panel
 )

@@ -47,6 +47,11 @@ def thresholds(*steps: tuple[float | None, str]) -> build.ThresholdsConfig:
     )
 
 
+def of_threshold() -> build.ThresholdsConfig:
+    """For a score as a share of its threshold, over time: near it, beyond it, far beyond it."""
+    return thresholds((None, OK), (0.75, "yellow"), (1, WARNING), (2, "dark-orange"))
+
+
 def calm() -> build.ThresholdsConfig:
     """For values that are neither good nor bad."""
     return thresholds((None, "text"))

@@ -1,7 +1,6 @@
 """What a person sees in a real browser: the landing page, reports, runbook and API docs, with no internet at all."""
 
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -12,9 +11,9 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 
-from exporter_process import ROOT, Exporter, demo_events, running_exporter, until
+from exporter_process import ROOT, Exporter, demo_events, running_exporter, show_damage
+from programs import program, until
 from visiondrift.demo.digits import CAMERAS
 
 pytestmark = pytest.mark.browser
@@ -36,24 +35,15 @@ _OPTIONS = (
 @pytest.fixture(scope="module")
 def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
     with running_exporter(tmp_path_factory.mktemp("exporter")) as running:
-        for camera in CAMERAS:
-            running.post(demo_events(camera, 150, now=time.time(), damaged=camera == DAMAGED))
-        until(lambda: running.windows().get(f"camera={DAMAGED}", {}).get("verdict") == "critical", what="a verdict")
+        show_damage(running, DAMAGED)
         until(lambda: "report" in running.get("/reports/").text and ".html" in running.get("/reports/").text)
         yield running
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        reason = "chromium and chromedriver are needed (Debian: apt install chromium chromium-driver)"
-        # What CI cannot have must not silently pass.
-        import os
-
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    chromium = program("chromium", "chromium-browser", package="chromium")
+    driver = program("chromedriver", package="chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for argument in (*_OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1300,900"):
@@ -122,7 +112,7 @@ def test_the_report_behind_the_verdict_opens_and_draws_evidently_s_page(exporter
 
     # Reports are written in turns, after the verdict.
     until(link, what="the camera's report")[0].click()
-    WebDriverWait(browser, 30).until(lambda page: "Drift is detected" in page.find_element(By.TAG_NAME, "body").text)
+    until(lambda: "Drift is detected" in browser.find_element(By.TAG_NAME, "body").text)
     body = browser.find_element(By.TAG_NAME, "body").text
     assert f"camera={DAMAGED}" in body or f"camera {DAMAGED}" in body
     assert "top confidence" in body
@@ -148,7 +138,7 @@ def test_every_alert_s_runbook_link_leads_to_its_section(exporter: Exporter, bro
 
 def test_the_api_docs_work_without_internet(exporter: Exporter, browser: webdriver.Chrome):
     browser.get(f"{exporter.url}/docs")
-    WebDriverWait(browser, 30).until(lambda page: "/v1/predictions" in page.find_element(By.TAG_NAME, "body").text)
+    until(lambda: "/v1/predictions" in browser.find_element(By.TAG_NAME, "body").text)
     assert [name for name in requests_of(browser) if not name.startswith(exporter.url)] == []
 
 

@@ -17,6 +17,7 @@ from real_video_material import DIMENSION, ROOT, Frames, Vocabulary
 
 from exporter_process import Exporter
 from fixed_levels import FIXED_LEVELS
+from programs import PATIENCE_S
 
 MODEL = "video"
 BY_IMAGE = "video-by-image"
@@ -63,7 +64,7 @@ def _write(path: Path, document: dict[str, Any]) -> None:
 def command_line(*arguments: str | Path, accept: Iterable[int] = (0,)) -> subprocess.CompletedProcess[str]:
     """Run `visiondrift`; its result, whose status must be one of ``accept``."""
     command = [sys.executable, "-m", "visiondrift", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode in accept, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -100,7 +101,7 @@ def send_images(exporter: Exporter, frames: Frames, *, version: str, camera: str
         ("events", ("events.json", json.dumps({"events": events}), "application/json"))
     ]
     files += [("images", (f"{row}.jpg", frames.pictures[row], "image/jpeg")) for row in rows]
-    answer = httpx.post(f"{exporter.url}/v1/images", files=files, timeout=60)
+    answer = httpx.post(f"{exporter.url}/v1/images", files=files, timeout=PATIENCE_S)
     assert answer.status_code == 200, answer.text
     assert answer.json() == {"stored": len(frames), "duplicates": 0, "rejected": []}
 

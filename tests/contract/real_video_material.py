@@ -7,6 +7,7 @@ configured, so that predicted class and top confidence stay the network's own.
 
 import base64
 import io
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT.parent / "shared" / "data"
+DATA = Path(os.environ.get("VISIONDRIFT_SHARED_DATA", ROOT.parent / "shared" / "data"))
 VIDEOS = DATA / "videos"
 NETWORKS = DATA / "mobilenet-imagenet"
 CLASSIFIER = "tf2_mobilenet_v2_1.0_224_ptq.tflite"

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 import yaml
+
+from programs import PATIENCE_S, program
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "alertmanager" / "alertmanager.yml"
@@ -27,17 +28,11 @@ UPDATE = os.environ.get("UPDATE_GOLDENS") == "1"
 @pytest.fixture(scope="module")
 def amtool() -> str:
     """The path of amtool; without it these tests are skipped on a desk and fail in CI."""
-    found = shutil.which("amtool")
-    if found is None:
-        reason = "amtool is not installed (package prometheus-alertmanager)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+    return program("amtool", package="prometheus-alertmanager")
 
 
 def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -10,13 +10,12 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,11 +23,11 @@ from typing import Any
 
 import pytest
 
+from programs import PATIENCE_S, free_port, program, until
 from slack_standin import Slack, server_of
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDENS = Path(__file__).with_name("test_alertmanager_goldens")
-WAIT_S = 20.0
 QUIET_S = 2.0  # more than three of the shortened group intervals
 
 
@@ -46,20 +45,6 @@ def slack() -> Iterator[Slack]:
     assert standin.refused == []
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = WAIT_S) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        time.sleep(0.05)
-
-
 @dataclass
 class Alertmanager:
     """A running Alertmanager."""
@@ -68,7 +53,7 @@ class Alertmanager:
     secrets: Path
 
     def get(self, path: str) -> str:
-        with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=PATIENCE_S) as answer:
             text: str = answer.read().decode()
             return text
 
@@ -83,19 +68,14 @@ class Alertmanager:
         request = urllib.request.Request(
             self.url + "/api/v2/alerts", data=body, headers={"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             assert answer.status == 200
 
 
 @pytest.fixture
 def alertmanager(tmp_path: Path, slack: Slack) -> Iterator[Alertmanager]:
     """Alertmanager on a copy of the shipped directory, its secret in place, its clock sped up."""
-    binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-    if binary is None:
-        reason = "Alertmanager is not installed (package prometheus-alertmanager)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    binary = program("prometheus-alertmanager", "alertmanager", package="prometheus-alertmanager")
     home = tmp_path / "alertmanager"
     shutil.copytree(ROOT / "alertmanager", home)
     config = (home / "alertmanager.yml").read_text("utf-8").replace("/etc/alertmanager/secrets", str(home / "secrets"))
@@ -112,11 +92,11 @@ def alertmanager(tmp_path: Path, slack: Slack) -> Iterator[Alertmanager]:
     log = (tmp_path / "alertmanager.log").open("wb")
     with subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            until(running.ready, "Alertmanager to be ready")
+            until(running.ready, what="a ready Alertmanager")
             yield running
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            process.wait(timeout=PATIENCE_S)
             log.close()
 
 
@@ -127,12 +107,13 @@ def alert(name: str = "VisionDriftEmbeddingDrift", *, over: bool = False, **labe
     own |= {key: value for key, value in labels.items() if value} | {"alertname": name}
     where = own.get("slice", "")
     annotations = golden["annotations"] | {"summary": f"{name} on digits-demo, {where}"}
-    now = datetime.now(UTC)
-    ends = now - timedelta(seconds=1) if over else now + timedelta(minutes=5)
-    # One that began longer than group_wait ago would be told at once, before the others of its request are known.
+    # One that began longer than group_wait ago would be told at once, before the others of its request are known: so
+    # it begins a while from now, however long it takes to get there.
+    minutes = (-2.0, -0.02) if over else (1.0, 5.0)
+    starts, ends = (datetime.now(UTC) + timedelta(minutes=count) for count in minutes)
     return {
         "labels": own, "annotations": annotations, "generatorURL": golden["generatorURL"],
-        "startsAt": (ends - timedelta(minutes=2) if over else now).isoformat(), "endsAt": ends.isoformat(),
+        "startsAt": starts.isoformat(), "endsAt": ends.isoformat(),
     }  # fmt: skip
 
 
@@ -143,7 +124,7 @@ def test_a_drift_is_told_once_and_so_is_its_end(alertmanager: Alertmanager, slac
         alert(**left), alert(**left, severity="warning"), alert(**both), alert(**both, severity="warning"),
         alert("Watchdog", severity="none", component="stack", model="", version="", window=""),
     )  # fmt: skip
-    until(lambda: bool(slack.messages), "the message")
+    until(lambda: bool(slack.messages), what="the message")
     time.sleep(QUIET_S)
     assert slack.titles() == ["🔴 CRITICAL: VisionDriftEmbeddingDrift on digits-demo, camera=left"]
     message = slack.messages[0]
@@ -168,7 +149,7 @@ def test_a_drift_is_told_once_and_so_is_its_end(alertmanager: Alertmanager, slac
     alertmanager.post(
         *(alert(**slice_, severity=s, over=True) for slice_ in (left, both) for s in ("critical", "warning"))
     )
-    until(lambda: len(slack.messages) > 1, "the end of it")
+    until(lambda: len(slack.messages) > 1, what="the end of it")
     time.sleep(QUIET_S)
     assert len(slack.messages) == 2
     assert slack.titles()[1].startswith("✅ RESOLVED: VisionDriftEmbeddingDrift on digits-demo")
@@ -178,10 +159,10 @@ def test_a_drift_is_told_once_and_so_is_its_end(alertmanager: Alertmanager, slac
 def test_a_dead_exporter_does_not_end_a_drift(alertmanager: Alertmanager, slack: Slack) -> None:
     """The drift's alert ends because its score is gone: nobody is told that it is over."""
     alertmanager.post(alert(slice="camera=left"))
-    until(lambda: len(slack.messages) == 1, "the drift")
+    until(lambda: len(slack.messages) == 1, what="the drift")
     down = {"severity": "critical", "component": "stack", "model": "", "version": "", "window": ""}
     alertmanager.post(alert("VisionDriftExporterDown", **down))
-    until(lambda: len(slack.messages) == 2, "the dead exporter")
+    until(lambda: len(slack.messages) == 2, what="the dead exporter")
     alertmanager.post(alert(slice="camera=left", over=True))
     time.sleep(QUIET_S)
     assert len(slack.messages) == 2
@@ -194,9 +175,9 @@ def test_what_is_no_longer_seen_is_not_over(alertmanager: Alertmanager, slack: S
     component = "intake" if name == "VisionDriftInputStopped" else "monitor"
     slice_ = "camera=left" if component == "intake" else ""
     alertmanager.post(alert(slice="camera=left"))
-    until(lambda: len(slack.messages) == 1, "the drift")
+    until(lambda: len(slack.messages) == 1, what="the drift")
     alertmanager.post(alert(name, component=component, slice=slice_, version="", window=""))
-    until(lambda: len(slack.messages) == 2, "the other alert")
+    until(lambda: len(slack.messages) == 2, what="the other alert")
     alertmanager.post(alert(slice="camera=left", over=True))
     time.sleep(QUIET_S)
     assert not any("RESOLVED" in title for title in slack.titles())
@@ -212,7 +193,7 @@ def test_a_camera_that_is_not_well_mutes_its_own_drift_and_no_other(alertmanager
         alert("VisionDriftMissingData", slice="camera=left"),
         alert(slice="camera=right"),
     )
-    until(lambda: bool(slack.messages), "the message")
+    until(lambda: bool(slack.messages), what="the message")
     time.sleep(QUIET_S)
     told = "\n".join(message["attachments"][0]["text"] for message in slack.messages)
     assert "VisionDriftCameraFault on digits-demo, camera=left" in told
@@ -227,7 +208,7 @@ def test_a_late_camera_need_not_say_that_its_input_has_stopped(alertmanager: Ale
         alert("VisionDriftCameraFault", component="camera", fault="late", **late),
         alert("VisionDriftInputStopped", component="intake", version="", **late),
     )
-    until(lambda: bool(slack.messages), "the message")
+    until(lambda: bool(slack.messages), what="the message")
     time.sleep(QUIET_S)
     assert slack.titles() == ["🟠 WARNING: VisionDriftCameraFault on digits-demo, camera=left"]
 
@@ -239,13 +220,13 @@ def test_two_faults_of_one_camera_are_both_told(alertmanager: Alertmanager, slac
         alert("VisionDriftCameraFault", fault="black", **both),
         alert("VisionDriftCameraFault", fault="clock", severity="warning", **both),
     )
-    until(lambda: len(slack.messages) > 1, "both messages")
+    until(lambda: len(slack.messages) > 1, what="both messages")
     assert {title.split(" ")[1] for title in slack.titles()} == {"CRITICAL:", "WARNING:"}
 
 
 def test_a_cameras_warning_does_not_hide_that_all_are_critical(alertmanager: Alertmanager, slack: Slack) -> None:
     alertmanager.post(alert(slice="camera=left", severity="warning"), alert(slice="all"))
-    until(lambda: len(slack.messages) == 2, "both messages")
+    until(lambda: len(slack.messages) == 2, what="both messages")
     assert {title.split(" ")[1] for title in slack.titles()} == {"CRITICAL:", "WARNING:"}
 
 
@@ -255,7 +236,7 @@ def test_one_cause_is_one_message_and_a_camera_that_moved_otherwise_speaks_for_i
     same = [alert(slice=f"camera={name}", spread="common") for name in ("left", "right")]
     signal = alert("VisionDriftPredictionDrift", slice="camera=left", spread="common")
     alertmanager.post(*same, signal, alert(slice="all", spread="common"), alert(slice="camera=knocked"))
-    until(lambda: bool(slack.messages), "the message")
+    until(lambda: bool(slack.messages), what="the message")
     time.sleep(QUIET_S)
     assert len(slack.messages) == 1
     text = slack.messages[0]["attachments"][0]["text"]
@@ -270,19 +251,19 @@ def test_a_common_warning_does_not_hide_that_one_of_its_cameras_is_critical(
     alertmanager.post(
         alert(slice="all", severity="warning", spread="common"), alert(slice="camera=left", spread="common")
     )
-    until(lambda: len(slack.messages) == 2, "both messages")
+    until(lambda: len(slack.messages) == 2, what="both messages")
     assert {title.split(" ")[1] for title in slack.titles()} == {"CRITICAL:", "WARNING:"}
 
 
 def test_cameras_of_a_common_cause_speak_where_all_slices_do_not(alertmanager: Alertmanager, slack: Slack) -> None:
     alertmanager.post(alert(slice="camera=left", spread="common"))
-    until(lambda: bool(slack.messages), "the message")
+    until(lambda: bool(slack.messages), what="the message")
     assert "camera=left" in slack.titles()[0]
 
 
 def test_an_owner_with_a_channel_is_told_there(alertmanager: Alertmanager, slack: Slack) -> None:
     alertmanager.post(alert(slice="camera=left", model_owner="example-team"))
-    until(lambda: bool(slack.messages), "the message")
+    until(lambda: bool(slack.messages), what="the message")
     assert slack.messages[0]["path"] == "/example-team"
 
 
@@ -292,5 +273,5 @@ def test_without_slacks_url_the_failure_is_counted(alertmanager: Alertmanager, s
     pattern = re.compile(r'^alertmanager_notifications_failed_total\{integration="slack".*\} ([1-9].*)$', re.MULTILINE)
     assert pattern.search(alertmanager.get("/metrics")) is None
     alertmanager.post(alert(slice="camera=left"))
-    until(lambda: pattern.search(alertmanager.get("/metrics")) is not None, "the failure")
+    until(lambda: pattern.search(alertmanager.get("/metrics")) is not None, what="the failure")
     assert slack.messages == []

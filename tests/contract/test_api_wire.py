@@ -16,10 +16,12 @@ import pytest
 import uvicorn
 
 from intake_parts import DIGITS_CLIP, NOW, WritePath, configuration, event, picture, with_server, write_path
+from programs import PATIENCE_S
 from visiondrift.intake.embedder import Embedder
 from visiondrift.log.memory import MemoryLog
 
 MAX_BODY = 100_000
+JSON = {"Content-Type": "application/json"}
 SERVED = ("127.0.0.1", 0)
 HEAD = (
     "POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -37,7 +39,7 @@ def serving(parts: WritePath) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(PATIENCE_S)
         listener.close()
 
 
@@ -62,7 +64,7 @@ def address(url: str) -> tuple[str, int]:
 
 
 def test_a_client_that_announces_too_much_reads_413(url: str) -> None:
-    answer = httpx.post(f"{url}/v1/predictions", content=b"x" * 5_000_000, headers={"Content-Type": "application/json"})
+    answer = httpx.post(f"{url}/v1/predictions", content=b"x" * 5_000_000, headers=JSON, timeout=PATIENCE_S)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
 
 
@@ -76,7 +78,7 @@ def test_a_client_that_sends_too_much_in_chunks_is_stopped_soon(url: str) -> Non
             yield b"x" * 10_000
 
     try:
-        answer = httpx.post(f"{url}/v1/predictions", content=chunks(), headers={"Content-Type": "application/json"})
+        answer = httpx.post(f"{url}/v1/predictions", content=chunks(), headers=JSON, timeout=PATIENCE_S)
     except httpx.TransportError:  # the connection was closed while it still sent
         pass
     else:
@@ -91,7 +93,7 @@ def test_a_client_that_hangs_up_is_no_error_of_the_server(url: str, caplog: pyte
             time.sleep(0.1)
         time.sleep(0.3)
     assert caplog.records == []
-    assert httpx.get(f"{url}/healthz").status_code == 200
+    assert httpx.get(f"{url}/healthz", timeout=PATIENCE_S).status_code == 200
 
 
 def test_a_slow_sender_keeps_nobody_waiting(url: str) -> None:
@@ -99,7 +101,7 @@ def test_a_slow_sender_keeps_nobody_waiting(url: str) -> None:
     try:
         for connection in slow:
             connection.sendall(HEAD + b"{")
-        answer = httpx.post(f"{url}/v1/predictions", json={"events": [event(1)]})
+        answer = httpx.post(f"{url}/v1/predictions", json={"events": [event(1)]}, timeout=PATIENCE_S)
         assert answer.status_code == 200
     finally:
         for connection in slow:
@@ -112,5 +114,7 @@ def test_curl_sends_an_image_file_as_the_documentation_says(url: str, tmp_path: 
     row = {"id": "curl-1", "time": NOW, "model": "eyes", "version": "1", "image": "frame.jpg"}
     events = json.dumps({"events": [row]})
     command = ["curl", "-sS", "-F", f"events={events};type=application/json", "-F", "images=@frame.jpg"]
-    answer = subprocess.run([*command, f"{url}/v1/images"], cwd=tmp_path, capture_output=True, check=True, timeout=60)
+    answer = subprocess.run(
+        [*command, f"{url}/v1/images"], cwd=tmp_path, capture_output=True, check=True, timeout=PATIENCE_S
+    )
     assert json.loads(answer.stdout) == {"stored": 1, "duplicates": 0, "rejected": []}

@@ -18,8 +18,10 @@ import pytest
 from PIL import Image
 
 from collect_parts import Camera, jpeg, scene, served, video
-from exporter_process import demo_config, running_exporter, until
+from exporter_process import demo_config, running_exporter
+from programs import PATIENCE_S, until
 from visiondrift.cli import main
+from visiondrift.collect import video as collect_video
 from visiondrift.collect.frames import Frame, Tally
 from visiondrift.collect.reading import Readers, frames_of
 from visiondrift.collect.sources import Source
@@ -136,14 +138,15 @@ def test_a_watched_folder_gives_new_files_and_half_written_ones_when_they_are_wh
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        until(lambda: tally.state == "watching", seconds=5)
+        until(lambda: tally.state == "watching")
         (tmp_path / "b.jpg").write_bytes(whole[: len(whole) // 2])
-        until(lambda: tally.corrupt == 1, seconds=10, what="a half-written file")
+        until(lambda: tally.corrupt >= 1, what="a half-written file")
         (tmp_path / "b.jpg").write_bytes(whole)
-        time.sleep(1.5)
+        until(lambda: len(found) == 2, what="the whole file")
+        time.sleep(1.2)  # another look at the folder, in which nothing is new
     finally:
         stop.set()
-        thread.join(timeout=10)
+        thread.join(PATIENCE_S)
     assert found == ["a.jpg", "b.jpg"]
 
 
@@ -168,17 +171,23 @@ def test_a_camera_that_dies_and_comes_back_goes_on_with_times_of_the_clock() -> 
     assert "s3cret" not in " ".join(said)
 
 
-def test_a_camera_that_is_not_there_yet_is_asked_ever_more_seldom() -> None:
+def test_a_camera_that_is_not_there_yet_is_asked_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pause is twice the one before, give or take half."""
+    monkeypatch.setattr(collect_video, "_FIRST_WAIT", 0.2)
     camera, stop, tally = Camera(frames=5, pause=0.01), threading.Event(), Tally()
     camera.refuses = True
-    said: list[str] = []
+    pauses: list[float] = []
+
+    def tell(sentence: str) -> None:
+        pauses.append(float(sentence.rpartition("again in ")[2].removesuffix(" s")))
+        if len(pauses) == 5:
+            stop.set()
+
     with served(camera) as url:
-        timer = threading.Timer(4.0, stop.set)
-        timer.start()
-        assert not list(frames_of(Source("hall", url), tally, stop, tell=said.append))
-        timer.join()
-    assert 2 <= camera.connections <= 5
+        assert not list(frames_of(Source("hall", url), tally, stop, tell=tell))
+    assert camera.connections == 5
     assert tally.connections == 0
+    assert all(0.5 * 0.2 * 2**n - 0.05 <= pause <= 1.5 * 0.2 * 2**n + 0.05 for n, pause in enumerate(pauses)), pauses
 
 
 def test_a_recording_waits_for_whoever_is_slow_and_loses_nothing(clip: Path) -> None:
@@ -198,7 +207,7 @@ def test_a_camera_does_not_wait_and_what_is_missed_is_counted() -> None:
     with served(camera) as url:
         readers = Readers([Source("hall", url, look=0.02)], stop, tell=lambda _: None)
         readers.start()
-        until(lambda: readers.tallies[0].missed > 5, seconds=20, what="missed frames")
+        until(lambda: readers.tallies[0].missed > 5, what="missed frames")
         stop.set()
     assert readers.tallies[0].looked == 8
 
@@ -290,7 +299,7 @@ def test_it_ends_in_order_on_ctrl_c_with_a_summary(config: Path, tmp_path: Path)
         )
         until(lambda: (tmp_path / "manifest.jsonl").is_file() and len(manifest(tmp_path)) > 3, what="kept frames")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert "Traceback" not in err
     assert f"{len(manifest(tmp_path))} stored" in out
@@ -327,7 +336,7 @@ def test_frames_reach_a_running_exporter_and_only_those_of_chance_and_clock_its_
         scene(number).save(images / f"{number:02}.png")
     to = ("--slice", "camera=left", "--version", "7")
     with running_exporter(tmp_path, config=config) as exporter:
-        until(lambda: "is loaded" in exporter.words(), seconds=120, what="a loaded CLIP")
+        until(lambda: "is loaded" in exporter.words(), what="a loaded CLIP")
         by_the_clock = collect(images, "--every", "1ms", *to, "--to-exporter", exporter.url)
         unlike = collect(images, "--name", "odd", "--unlike", "1", *to, "--to-exporter", exporter.url)
         census = SqliteLog(exporter.state / "predictions.sqlite").census()

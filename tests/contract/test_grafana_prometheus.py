@@ -1,8 +1,6 @@
 """Every panel's query, run against a real Prometheus that scrapes a full page of the exporter's series."""
 
 import json
-import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -19,10 +17,7 @@ import yaml
 from grafana_exposition import DAMAGED, EMPTY, MODEL, VALUES, exposition
 from grafana_queries import NAMES, ROOT, annotation_queries, load, panel_queries, variable_queries
 
-PROMETHEUS = shutil.which("prometheus")
-DEADLINE_S = 40
-
-pytestmark = pytest.mark.skipif(PROMETHEUS is None, reason="no prometheus binary on PATH (Debian package prometheus)")
+from programs import PATIENCE_S, free_port, program, until
 
 
 class _Exporter(BaseHTTPRequestHandler):
@@ -48,7 +43,7 @@ class _Prometheus:
 
     def ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self._address}/-/ready", timeout=1) as answer:
+            with urllib.request.urlopen(f"{self._address}/-/ready", timeout=PATIENCE_S) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -71,7 +66,7 @@ class _Prometheus:
     def _get(self, path: str, parameters: dict[str, str]) -> Any:
         query = urllib.parse.urlencode(parameters)
         try:
-            with urllib.request.urlopen(f"{self._address}{path}?{query}", timeout=10) as answer:
+            with urllib.request.urlopen(f"{self._address}{path}?{query}", timeout=PATIENCE_S) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{parameters}: {error.read().decode()}") from error
@@ -86,12 +81,6 @@ def _recording_rules() -> dict[str, Any]:
             if rules:
                 groups.append({"name": group["name"], "rules": rules})
     return {"groups": groups}
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _configure(directory: Path, exporter: int) -> Path:
@@ -116,9 +105,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Prometheus
     directory = tmp_path_factory.mktemp("prometheus")
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Exporter)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    port = _free_port()
+    port = free_port()
     command = [
-        str(PROMETHEUS),
+        program("prometheus", package="prometheus"),
         f"--config.file={_configure(directory, server.server_port)}",
         f"--storage.tsdb.path={directory / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
@@ -141,13 +130,12 @@ def _wait_for_data(api: _Prometheus, process: subprocess.Popen[bytes], log: Path
         "rate(visiondrift_events_stored_total[10s]) > 0",
         'visiondrift:signal_threshold:ratio{signal="invalid_ratio"}',
     )
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
+
+    def answered() -> bool:
         assert process.poll() is None, log.read_text(encoding="utf-8")
-        if api.ready() and all(api.query(expr) for expr in needed):
-            return
-        time.sleep(0.2)
-    pytest.fail(f"no data after {DEADLINE_S} s: {log.read_text(encoding='utf-8')}")
+        return api.ready() and all(api.query(expr) for expr in needed)
+
+    until(answered, every=0.2, what="data in Prometheus")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,9 +5,7 @@ The decision hidden here: what every alert must have. The rules' behaviour is st
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from programs import PATIENCE_S, program
 from visiondrift.publish.metrics import catalogue
 from visiondrift.signals import SIGNALS
 
@@ -68,19 +67,14 @@ def metric_names_in_rules() -> set[str]:
     return {name for text in texts() for name in re.findall(r"\bvisiondrift_[a-z0-9_]+", text)}
 
 
-def promtool() -> str:
-    """The path of promtool; without it these tests are skipped on a desk and fail in CI."""
-    found = shutil.which("promtool")
-    if found is None:
-        reason = "promtool is not installed (package prometheus)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
-
-
 def run(*arguments: str) -> str:
-    done = subprocess.run([promtool(), *arguments], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [program("promtool", package="prometheus"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

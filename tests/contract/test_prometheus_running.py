@@ -7,9 +7,7 @@ and the waiting times are shortened to a second. Nothing else differs.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -22,10 +20,10 @@ from typing import Any
 import pytest
 import yaml
 
+from programs import PATIENCE_S, free_port, program, until
 from visiondrift.signals import SIGNALS
 
 ROOT = Path(__file__).resolve().parents[2]
-WAIT_S = 60.0
 SCOPE = 'model="digits-demo",version="1",slice="camera=left",window="2m"'
 ALL = SCOPE.replace("camera=left", "all")
 
@@ -117,15 +115,8 @@ def world() -> Iterator[World]:
 @pytest.fixture
 def prometheus(tmp_path: Path, world: World) -> Iterator[None]:
     """Prometheus on a copy of the shipped directory, sped up."""
-    binary = shutil.which("prometheus")
-    if binary is None:
-        reason = "prometheus is not installed (package prometheus)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        own = f"127.0.0.1:{probe.getsockname()[1]}"
+    binary = program("prometheus", package="prometheus")
+    own = f"127.0.0.1:{free_port()}"
     home = tmp_path / "prometheus"
     shutil.copytree(ROOT / "prometheus", home)
     config = home / "prometheus.yml"
@@ -145,7 +136,7 @@ def prometheus(tmp_path: Path, world: World) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=PATIENCE_S)
             log.close()
 
 
@@ -155,10 +146,7 @@ def test_every_drift_reaches_alertmanager_with_its_texts(world: World) -> None:
     rules = yaml.safe_load((ROOT / "prometheus" / "rules" / "data_alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
     wanted = {(rule["alert"], severity) for rule in rules for severity in ("critical", "warning")}
     wanted.add(("Watchdog", "none"))
-    end = time.monotonic() + WAIT_S
-    while not wanted <= set(world.alerts):
-        assert time.monotonic() < end, sorted(wanted - set(world.alerts))
-        time.sleep(0.1)
+    until(lambda: wanted <= set(world.alerts), what=f"all of {sorted(wanted)}")
     assert set(world.alerts) == wanted, "nothing else fires"
     for alert in world.alerts.values():
         for name, text in alert["annotations"].items():

@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -22,12 +21,12 @@ import typer
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from exporter_process import ROOT, Exporter, demo_events, running_exporter, until
+from exporter_process import ROOT, Exporter, running_exporter, show_damage
+from programs import PATIENCE_S
 from visiondrift import __version__
 from visiondrift.api.intake_routes import RESPONSES
 from visiondrift.cli import app
 from visiondrift.config import config_keys, load_config
-from visiondrift.demo.digits import CAMERAS
 from visiondrift.prediction import REASONS
 from visiondrift.publish.metrics import catalogue
 from visiondrift.signals import VERDICTS
@@ -137,9 +136,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def exporter(desk: Path) -> Iterator[Exporter]:
     with running_exporter(desk, config=desk / "exporter" / "config") as running:
-        for camera in CAMERAS:
-            running.post(demo_events(camera, 150, now=time.time(), damaged=camera == DAMAGED))
-        until(lambda: running.windows().get(f"camera={DAMAGED}", {}).get("verdict") == "critical", what="a verdict")
+        show_damage(running, DAMAGED)
         yield running
 
 
@@ -147,7 +144,9 @@ def run(block: Block, desk: Path, url: str) -> str:
     text = block.text.replace(LOCALHOST, url)
     command = [sys.executable, "-c", text] if block.kind == "python" else ["bash", "-euo", "pipefail", "-c", text]
     environment = os.environ | {"DO_NOT_TRACK": "1", "COLUMNS": "120"}
-    done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=desk, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

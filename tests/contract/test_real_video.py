@@ -31,7 +31,8 @@ from real_video_exporter import (
 )
 from real_video_material import CLIPS, NETWORKS, VIDEOS, Frames, Vocabulary, events, look_at, write_file
 
-from exporter_process import Exporter, running_exporter, until
+from exporter_process import Exporter, running_exporter
+from programs import until
 
 FEW = 60
 VERDICT_METRIC = "visiondrift_verdict{"
@@ -129,7 +130,7 @@ def show_everything(exporter: Exporter, clips: dict[str, Frames], vocabulary: Vo
             for (model, version), samples in expected.items()
         )
 
-    until(evaluated, seconds=60, what="an evaluation of everything that was sent")
+    until(evaluated, what="an evaluation of everything that was sent")
 
 
 def test_the_other_half_of_the_same_clip_raises_no_alarm(world: World) -> None:

@@ -6,13 +6,12 @@ know neither Docker nor ports.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +25,7 @@ import docker
 from docker.models.containers import Container
 
 import slack_standin
+from programs import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = {"exporter": 9109, "prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
@@ -90,12 +90,12 @@ class Stack:
     def container(self, service: str) -> Container:
         """The container of a service, as it is now."""
         labels = [f"com.docker.compose.project={self.project}", f"com.docker.compose.service={service}"]
-        (found,) = self.engine.containers.list(all=True, filters={"label": labels})
+        (found,) = self.engine.containers.list(all=True, ignore_removed=True, filters={"label": labels})
         return found
 
     def health(self, service: str) -> str:
-        """What the service's own health check says: starting, healthy or unhealthy."""
-        return str(self.container(service).attrs["State"]["Health"]["Status"])
+        """What the service's own health check says: starting, healthy, unhealthy, or that it has not begun."""
+        return str(self.container(service).attrs["State"].get("Health", {}).get("Status", "none yet"))
 
     def url(self, service: str) -> str:
         """Where a service answers on this machine."""
@@ -103,7 +103,7 @@ class Stack:
 
     def get(self, service: str, path: str) -> str:
         """A page of a service; follows redirects, raises on any status but 2xx."""
-        with urllib.request.urlopen(self.url(service) + path, timeout=10) as answer:
+        with urllib.request.urlopen(self.url(service) + path, timeout=60) as answer:
             return str(answer.read().decode())
 
     def query(self, expr: str) -> list[dict[str, Any]]:
@@ -119,7 +119,7 @@ class Stack:
 
     def messages(self, about: str = "", since: float = 0.0) -> list[Message]:
         """What Slack got, oldest first: only what came after ``since`` and has ``about`` in its words."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.slack_port}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.slack_port}", timeout=60) as answer:
             kept = json.load(answer)
         assert kept["refused"] == [], "Slack would have refused a message"
         found = [Message.of(payload) for payload in kept["messages"]]
@@ -146,7 +146,7 @@ class Stack:
 @contextmanager
 def running(engine: docker.DockerClient, project: str, root: Path, services: tuple[str, ...]) -> Iterator[Stack]:
     """Bring the services up beside a Slack stand-in, and take them and their volumes down whatever happens."""
-    stack = Stack(engine, project, root, services, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+    stack = Stack(engine, project, root, services, {service: free_port() for service in PORTS})
     _down(stack)  # what an interrupted run left behind
     try:
         name = f"{project}-slack"
@@ -202,22 +202,11 @@ def copy_of_checkout(target: Path) -> Path:
     return target
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in sockets]
-    finally:
-        for probe in sockets:
-            probe.close()
-
-
 def wait_for(look: Callable[[], T], what: str, *, seconds: float, every: float = 1.0) -> T:
     """The first truthy answer of ``look``; fails, saying what was waited for, after ``seconds``.
 
-    A service that does not answer for a while is waited for like anything else.
+    A service that does not answer for a while, is not there, or goes in the middle of an answer is waited for like
+    anything else.
     """
     end = time.monotonic() + seconds
     problem: Exception | None = None
@@ -227,7 +216,7 @@ def wait_for(look: Callable[[], T], what: str, *, seconds: float, every: float =
             if found:
                 return found
             problem = None
-        except (OSError, urllib.error.URLError) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             problem = error
         time.sleep(every)
     raise AssertionError(

@@ -123,7 +123,7 @@ def stacks(
         running(engine, "visiondrift-test-outage", copies[1], services) as outage,
     ):
         for each in (stack, outage):
-            wait_for(lambda each=each: each.health("exporter") == "healthy", "a healthy exporter", seconds=120)
+            wait_for(lambda each=each: each.health("exporter") == "healthy", "a healthy exporter", seconds=300)
             each.play("dark")
         yield stack, outage
         for service in (*services, "demo"):

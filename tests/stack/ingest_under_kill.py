@@ -46,7 +46,7 @@ class Sender:
     ) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(timeout=30)
+            thread.join()
         assert not self._unexpected, self._unexpected
 
     def again(self, ids: Sequence[str]) -> dict[str, int]:
@@ -64,7 +64,7 @@ class Sender:
             try:
                 answer = self._post(ids)
             # Refused, reset or 429; or the kill fell within the headers or the body.
-            except (OSError, http.client.HTTPException, json.JSONDecodeError):
+            except (OSError, http.client.HTTPException, ValueError):
                 time.sleep(0.05)
             else:
                 if answer["stored"] == BATCH:
@@ -77,7 +77,7 @@ class Sender:
         request = urllib.request.Request(
             f"{self._exporter}/v1/predictions", data=body, headers={"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
     def _event(self, name: str) -> dict[str, Any]:

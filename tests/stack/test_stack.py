@@ -27,7 +27,7 @@ DRIFT_WITHIN_S = 300  # window 1m, scrapes, for 1m, group_wait; measured 130
 DOWN_WITHIN_S = 240  # for 1m, scrapes, group_wait; measured 100
 OVER_WITHIN_S = 900  # window 1m, max over 3m, keep_firing_for 5m, group_interval 1m
 SLACK_ROUND_S = 90  # more than a group_interval
-EDIT_SEEN_WITHIN_S = 45  # exporter polls each second, scrape 15 s, rules 15 s
+EDIT_SEEN_WITHIN_S = 150  # exporter polls each second, scrape 15 s, rules 15 s; measured 30
 
 
 # ---- the services -------------------------------------------------------------------------------------------------
@@ -35,7 +35,7 @@ EDIT_SEEN_WITHIN_S = 45  # exporter polls each second, scrape 15 s, rules 15 s
 
 def test_every_service_says_it_is_healthy(stack: Stack) -> None:
     for service in stack.services:
-        wait_for(lambda service=service: stack.health(service) == "healthy", f"{service} to be healthy", seconds=120)
+        wait_for(lambda service=service: stack.health(service) == "healthy", f"{service} to be healthy", seconds=300)
 
 
 @pytest.mark.parametrize("service", HARDENED)
@@ -66,7 +66,7 @@ def test_prometheus_reaches_every_service(stack: Stack) -> None:
         return {target["labels"]["job"] for target in targets if target["health"] != "up"}
 
     expected = set() if "grafana" in stack.services else {"grafana"}
-    wait_for(lambda: down() == expected, "every target to be up", seconds=60)
+    wait_for(lambda: down() == expected, "every target to be up", seconds=120)
 
 
 def test_every_rule_is_evaluated_without_an_error(stack: Stack) -> None:
@@ -74,7 +74,7 @@ def test_every_rule_is_evaluated_without_an_error(stack: Stack) -> None:
         groups = json.loads(stack.get("prometheus", "/api/v1/rules"))["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
-    wait_for(lambda: all(rule["health"] != "unknown" for rule in rules()), "all rules to be evaluated", seconds=60)
+    wait_for(lambda: all(rule["health"] != "unknown" for rule in rules()), "all rules to be evaluated", seconds=120)
     assert len(rules()) > 30
     assert [rule for rule in rules() if rule["health"] != "ok"] == []
 
@@ -138,9 +138,9 @@ def test_the_links_of_a_message_lead_somewhere(stack: Stack) -> None:
         assert message.links[name].startswith(stack.url("exporter"))
     runbook = urllib.parse.urlsplit(message.links["Runbook"])
     assert f'id="{runbook.fragment}"' in stack.get("exporter", runbook.path)
-    with urllib.request.urlopen(message.links["Report"], timeout=10) as answer:
+    with urllib.request.urlopen(message.links["Report"], timeout=60) as answer:
         assert re.fullmatch(r"/reports/[^/]+\.html", urllib.parse.urlsplit(answer.url).path)
-    with urllib.request.urlopen(answer.url.replace(".html", ".json"), timeout=10) as answer:
+    with urllib.request.urlopen(answer.url.replace(".html", ".json"), timeout=60) as answer:
         about = json.load(answer)
     assert (about["model"], about["slice"], about["window"]) == (MODEL, DAMAGED, "1m")
     query = urllib.parse.parse_qs(urllib.parse.urlsplit(message.links["Query"]).query)["g0.expr"][0]
@@ -208,14 +208,14 @@ def test_a_broken_edit_leaves_the_last_good_thresholds_in_force(stack: Stack) ->
     def accepted() -> bool:
         return "visiondrift_config_last_reload_successful 1.0" in stack.get("exporter", "/metrics")
 
-    wait_for(accepted, "the restored thresholds", seconds=15)
+    wait_for(accepted, "the restored thresholds", seconds=120)
     before = sorted(series["value"][1] for series in stack.query(line))
     with edited(stack.root, lambda text: text + "\n  oops: ["):
-        wait_for(lambda: not accepted(), "the exporter to refuse it", seconds=15)
+        wait_for(lambda: not accepted(), "the exporter to refuse it", seconds=120)
         assert "thresholds.yml" in stack.get("exporter", "/"), "the landing page says which file"
         time.sleep(20)  # a scrape
         assert sorted(series["value"][1] for series in stack.query(line)) == before
-    wait_for(accepted, "the exporter to accept the repaired file", seconds=15)
+    wait_for(accepted, "the exporter to accept the repaired file", seconds=120)
 
 
 def test_a_killed_exporter_has_every_event_it_acknowledged(stack: Stack, notes: list[str]) -> None:
@@ -223,12 +223,12 @@ def test_a_killed_exporter_has_every_event_it_acknowledged(stack: Stack, notes: 
     acknowledged: list[str] = []
     for _ in range(3):
         with Sender(stack.url("exporter")) as sender:
-            wait_for(lambda: sender.acknowledged, "events to be acknowledged", seconds=30, every=0.1)
+            wait_for(lambda: sender.acknowledged, "events to be acknowledged", seconds=120, every=0.1)
             time.sleep(2)
             stack.container("exporter").kill()
         acknowledged += sender.acknowledged
         stack.container("exporter").start()
-        wait_for(lambda: stack.health("exporter") == "healthy", "the exporter to be back", seconds=120)
+        wait_for(lambda: stack.health("exporter") == "healthy", "the exporter to be back", seconds=300)
     answers = sender.again(acknowledged)
     assert answers == {"stored": 0, "duplicates": len(acknowledged)}
     notes.append(f"docker kill: {len(acknowledged)} acknowledged events, all of them in the log afterwards")
@@ -269,7 +269,7 @@ def returned_at(outage: Stack, stopped_at: float) -> float:
     """When the exporter of ``outage`` was back, the camera still dark."""
     assert stopped_at
     outage.compose("start", "exporter")
-    wait_for(lambda: outage.health("exporter") == "healthy", "the exporter to be back", seconds=120)
+    wait_for(lambda: outage.health("exporter") == "healthy", "the exporter to be back", seconds=300)
     outage.play("dark", healthy_for="1s")
     return time.time()
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from collect_parts import answering, scene
+from programs import PATIENCE_S
 from visiondrift.collect import delivery
 from visiondrift.collect.delivery import ExporterSink
 from visiondrift.collect.frames import Frame
@@ -124,7 +125,7 @@ def test_while_the_exporter_is_away_no_more_than_so_much_waits_in_memory(monkeyp
     put.join(timeout=1.0)
     assert put.is_alive()
     stop.set()
-    put.join(timeout=5.0)
+    put.join(PATIENCE_S)
     sink.close()
     assert dict(sink.counts) == {"lost": 30}
 

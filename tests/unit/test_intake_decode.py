@@ -136,9 +136,9 @@ def test_an_image_with_too_many_pixels_is_refused_by_its_header() -> None:
 def test_a_bomb_costs_no_time() -> None:
     # 4 MB of zeros unpack to 4 GB: 36,000 x 36,000 pixels in a file of 4 MB.
     bomb = png(36_000, 36_000, zlib.compress(bytes(4 * MEBIBYTE), 9))
-    started = time.perf_counter()
+    started = time.process_time()
     assert refused(bomb, max_pixels=40_000_000).reason == "image_too_large"
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize("side", [9_500, 20_000, 2**31 - 1])

@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 
 from intake_parts import NOW, Counts, stored_event
+from programs import PATIENCE_S, until
 from visiondrift.errors import LogError, LogFull, QueueFull
 from visiondrift.intake.ingest import Ingest
 from visiondrift.log import Appended, PredictionLog
 from visiondrift.log.memory import MemoryLog
 from visiondrift.log.sqlite import SqliteLog
 from visiondrift.prediction import PredictionEvent, Rejection
-
-PATIENCE = 20.0
 
 
 class Gate(MemoryLog):
@@ -32,7 +31,7 @@ class Gate(MemoryLog):
 
     def append(self, events: Sequence[PredictionEvent], rejections: Sequence[Rejection], *, now: float) -> Appended:
         self.entered.set()
-        assert self.opened.wait(PATIENCE)
+        assert self.opened.wait(PATIENCE_S)
         self.commits.append(len(events))
         self._troubles(events)
         return super().append(events, rejections, now=now)
@@ -69,10 +68,10 @@ def test_requests_that_arrive_during_a_commit_share_the_next_one() -> None:
     log = Gate()
     with ingest_of(log) as ingest:
         first = ingest.enqueue(events(0))
-        assert log.entered.wait(PATIENCE)
+        assert log.entered.wait(PATIENCE_S)
         later = [ingest.enqueue(events(number)) for number in range(1, 51)]
         log.opened.set()
-        assert [answer.result(PATIENCE).stored for answer in (first, *later)] == [1] * 51
+        assert [answer.result(PATIENCE_S).stored for answer in (first, *later)] == [1] * 51
     assert log.commits == [1, 50]
 
 
@@ -90,11 +89,11 @@ def test_a_commit_is_bounded_in_size() -> None:
     log = Gate()
     with ingest_of(log, capacity=100_000) as ingest:
         first = ingest.enqueue(events(0))
-        assert log.entered.wait(PATIENCE)
+        assert log.entered.wait(PATIENCE_S)
         later = [ingest.enqueue(events(1 + 3000 * number, 3000)) for number in range(4)]
         log.opened.set()
         for answer in (first, *later):
-            answer.result(PATIENCE)
+            answer.result(PATIENCE_S)
     assert log.commits == [1, 3000, 3000, 3000, 3000]
 
 
@@ -103,12 +102,12 @@ def test_each_request_of_a_shared_commit_is_told_of_its_own_duplicates() -> None
     counts = Counts()
     with ingest_of(log, counts) as ingest:
         first = ingest.enqueue(events(0, 2))
-        assert log.entered.wait(PATIENCE)
+        assert log.entered.wait(PATIENCE_S)
         again = ingest.enqueue(events(0, 3))
         fresh = ingest.enqueue(events(10, 2))
         twice = ingest.enqueue([*events(20), *events(20)])
         log.opened.set()
-        answers = [answer.result(PATIENCE) for answer in (first, again, fresh, twice)]
+        answers = [answer.result(PATIENCE_S) for answer in (first, again, fresh, twice)]
     assert [(answer.stored, answer.duplicates) for answer in answers] == [(2, 0), (1, 2), (2, 0), (1, 1)]
     assert answers[1].duplicates_by_model == {"doors": 2}
     assert sum(appended.stored for appended, _ in counts.outcomes) == 6
@@ -126,13 +125,13 @@ def test_a_full_queue_refuses_at_once_and_takes_the_next_when_there_is_room() ->
     counts = Counts()
     with ingest_of(log, counts, capacity=10) as ingest:
         first = ingest.enqueue(events(0, 8))
-        assert log.entered.wait(PATIENCE)
+        assert log.entered.wait(PATIENCE_S)
         with pytest.raises(QueueFull) as caught:
             ingest.enqueue(events(8, 3))
         assert caught.value.retry_after > 0
         assert (ingest.waiting, ingest.capacity) == (8, 10)
         log.opened.set()
-        first.result(PATIENCE)
+        first.result(PATIENCE_S)
         assert ingest.submit(events(8, 3)).stored == 3
     assert counts.failures == {"queue_full": 1}
 
@@ -190,10 +189,10 @@ def test_a_request_that_spoils_a_shared_commit_fails_alone() -> None:
     log = Gate(poisoned)
     with ingest_of(log, counts) as ingest:
         first = ingest.enqueue(events(0))
-        assert log.entered.wait(PATIENCE)
+        assert log.entered.wait(PATIENCE_S)
         later = [ingest.enqueue(events(number)) for number in range(1, 6)]
         log.opened.set()
-        outcomes = [answer.exception(PATIENCE) for answer in (first, *later)]
+        outcomes = [answer.exception(PATIENCE_S) for answer in (first, *later)]
     assert [type(outcome) for outcome in outcomes] == [type(None)] * 3 + [LogError] + [type(None)] * 2
     assert counts.failures == {"log_error": 1}
     assert log.census().events == 5
@@ -208,11 +207,11 @@ def test_a_log_that_is_down_is_not_asked_once_for_every_request() -> None:
     log = Gate(down)
     with ingest_of(log, counts) as ingest:
         first = ingest.enqueue(events(0))
-        assert log.entered.wait(PATIENCE)
+        assert log.entered.wait(PATIENCE_S)
         later = [ingest.enqueue(events(number)) for number in range(1, 41)]
         log.opened.set()
-        assert first.exception(PATIENCE) is None
-        assert all(isinstance(answer.exception(PATIENCE), LogError) for answer in later)
+        assert first.exception(PATIENCE_S) is None
+        assert all(isinstance(answer.exception(PATIENCE_S), LogError) for answer in later)
     assert len(log.commits) == 4  # the first, all together, and two of them singly
     assert counts.failures == {"log_error": 40}
 
@@ -236,16 +235,16 @@ def enqueue_for_ever(ingest: Ingest, answers: list[Future[Appended]]) -> None:
 
 def test_closing_writes_what_is_queued_and_refuses_what_comes_after() -> None:
     log = Gate()
-    with ingest_of(log) as ingest:
+    with ingest_of(log, capacity=1_000_000) as ingest:
         answers = [ingest.enqueue(events(number)) for number in range(20)]
         closing = threading.Thread(target=ingest.close)
         closing.start()
         with pytest.raises(LogError, match="stopping"):
             enqueue_for_ever(ingest, answers)
         log.opened.set()
-        closing.join(PATIENCE)
+        closing.join(PATIENCE_S)
         assert not closing.is_alive()
-        assert all(answer.result(PATIENCE).stored == 1 for answer in answers)
+        assert all(answer.result(PATIENCE_S).stored == 1 for answer in answers)
     assert log.census().events == len(answers)
 
 
@@ -264,10 +263,10 @@ def test_closing_under_load_leaves_every_request_with_an_answer(tmp_path: Path) 
         threads = [threading.Thread(target=client, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
-        time.sleep(0.2)
+        until(lambda: len(stored) > 100, what="a busy ingest")
         ingest.close()
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(PATIENCE_S)
         assert not any(thread.is_alive() for thread in threads)
     assert sum(stored) == log.census().events > 0
     log.close()

@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from intake_parts import DIMENSION, MONITORING, NOW, WritePath, configuration, event, reasons, stored_event, write_path
+from programs import PATIENCE_S
 from visiondrift.intake.receive import Receipt
 from visiondrift.intake.sampling import in_share
 from visiondrift.log import Window, WindowQuery
@@ -57,7 +58,7 @@ def usual(number: int, **fields: Any) -> dict[str, Any]:
 
 def sent(parts: WritePath, *rows: dict[str, Any]) -> Receipt:
     receipt = parts.intake.receive(rows)
-    receipt.appended.result(timeout=10)
+    receipt.appended.result(timeout=PATIENCE_S)
     return receipt
 
 

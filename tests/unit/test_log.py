@@ -45,20 +45,6 @@ def ids(sample: Sample) -> list[str]:
     return [str(name) for name in sample.ids]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PredictionLog]:
-    opened = new_log(request.param, tmp_path)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def file_log(tmp_path: Path) -> Iterator[SqliteLog]:
-    opened = SqliteLog(tmp_path / "log.sqlite")
-    yield opened
-    opened.close()
-
-
 class TestReadingBack:
     def test_an_event_comes_back_as_it_was_given(self, log: PredictionLog) -> None:
         given_event = event(7)

@@ -50,17 +50,18 @@ for batch in range(100_000):
 
 
 def acknowledged_before_kill(path: Path, run: int, *, mode: str, after: float) -> set[str]:
-    """Start a writer, kill it ``after`` seconds of writing, and return the ids that it had printed."""
+    """Start a writer, kill it ``after`` seconds of writing more, and return the ids that it had printed."""
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path), str(run), mode], stdout=subprocess.PIPE, text=True
     )
     assert writer.stdout is not None
     assert writer.stdout.readline() == "open\n"
+    first = "".join(writer.stdout.readline() for _ in range(2))
     time.sleep(after)
     writer.send_signal(signal.SIGKILL)
-    printed, _ = writer.communicate()
+    rest, _ = writer.communicate()
     assert writer.returncode == -signal.SIGKILL
-    whole_lines = printed.split("\n")[:-1]
+    whole_lines = (first + rest).split("\n")[:-1]
     return {name for line in whole_lines for name in line.split()}
 
 

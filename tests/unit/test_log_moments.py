@@ -7,7 +7,6 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -60,20 +59,6 @@ def all_kept(log: AnyLog, key: MomentKey = KEY) -> KeptMoments:
 def assert_same(left: BlockMoments, right: BlockMoments) -> None:
     for name in ("counts", "totals", "squares"):
         np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyLog]:
-    opened = new_log(request.param, tmp_path)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def file_log(tmp_path: Path) -> Iterator[SqliteLog]:
-    opened = SqliteLog(tmp_path / "log.sqlite")
-    yield opened
-    opened.close()
 
 
 class TestKeeping:

@@ -2,13 +2,13 @@
 
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from monitor_parts import CLIP, DIMENSION, NOON, World, events, model
+from programs import PATIENCE_S, until
 from visiondrift.errors import LogError
 from visiondrift.log import Census, Window, WindowQuery
 from visiondrift.log.memory import MemoryLog
@@ -404,9 +404,9 @@ def test_the_loop_survives_any_exception_and_goes_on(world: World, monkeypatch: 
     world.publish_fails = [RuntimeError("nothing can be published"), KeyError("nor now")]
     monkeypatch.setattr("visiondrift.monitor.TICK_SECONDS", 0.01)
     thread, stop = world.run()
-    _until(lambda: bool(world.states))
+    until(lambda: bool(world.states))
     stop.set()
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
@@ -419,22 +419,15 @@ def test_a_stop_ends_an_evaluation_in_its_middle_and_counts_it_as_no_failure(wor
     def wait(query: WindowQuery) -> None:
         reads.append(query.version)
         entered.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
 
     log.before_window = wait
     thread, stop = world.run()
-    assert entered.wait(10)
+    assert entered.wait(PATIENCE_S)
     stop.set()
     go_on.set()
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert len(reads) == 1
     assert world.tally.counts["evaluation_failures", "pets"] == 0
     assert world.windows() == {}, "half an evaluation is not shown"
-
-
-def _until(true: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)

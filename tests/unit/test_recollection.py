@@ -1,6 +1,5 @@
 """What is remembered by moments is what all the events say: windows, memories, restarts, late events."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +33,6 @@ def calibration() -> Calibration:
     embeddings = rng.normal(1.0, 1.0, (1200, DIMENSION)).astype(np.float32)
     detector = build_detector(embeddings, timed_blocks(times, BLOCK, slices), draws=60, novelty=False)
     return Calibration("camera", dict.fromkeys(CAMERAS, BLOCK), {}, detector, {})
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MemoryLog | SqliteLog]:
-    made = MemoryLog() if request.param == "memory" else SqliteLog(tmp_path / "log.sqlite")
-    yield made
-    made.close()
 
 
 def moment(now: float, *, window: str = "10m") -> Moment:

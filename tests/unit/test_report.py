@@ -1,7 +1,6 @@
 """The Evidently report behind a verdict: what it shows, what it survives, and how reports are kept."""
 
 import json
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from programs import program
 from visiondrift.config import Threshold
 from visiondrift.drift.baseline import align_classes
 from visiondrift.drift.evaluation import PreparedReference, Settings, evaluate_window
@@ -227,9 +227,7 @@ def test_evidently_is_not_imported_until_a_report_is_made_and_may_not_call_home(
 def test_a_browser_without_network_draws_the_page(
     drifted: tuple[WindowEvaluation, ReportDocument], tmp_path: Path
 ) -> None:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
+    chromium = program("chromium", "chromium-browser", package="chromium")
     page = tmp_path / "report.html"
     page.write_text(drifted[1].html, encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
@@ -341,12 +339,23 @@ def test_a_smaller_limit_takes_effect_at_the_next_start(tmp_path: Path) -> None:
     assert len(ReportStore(tmp_path, keep=2).entries()) == 2
 
 
+def killed_over(path: Path) -> None:
+    """Begin to write the file, in a process that is killed before it has ended."""
+    code = (
+        "import os, sys; from pathlib import Path; from visiondrift.whole_file import written_whole\n"
+        "with written_whole(Path(sys.argv[1])) as file:\n    file.write(b'half'); file.flush(); os._exit(9)"
+    )
+    before = set(path.parent.iterdir())
+    assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == 9
+    assert len(set(path.parent.iterdir()) - before) == 1, "it has left something"
+
+
 def test_a_start_removes_half_written_reports_and_nothing_that_is_not_ours(tmp_path: Path) -> None:
     store = ReportStore(tmp_path, keep=5)
     whole, half, damaged = (keep(store, 1.7e9 + second) for second in range(3))
     (tmp_path / f"{half}.json").unlink()
     (tmp_path / f"{damaged}.json").write_text("{", encoding="utf-8")
-    (tmp_path / "abc.report-part").write_text("", encoding="utf-8")
+    killed_over(tmp_path / f"{half}.json")
     (tmp_path / "holiday.html").write_text("mine", encoding="utf-8")
     (tmp_path / "notes.json").write_text("{}", encoding="utf-8")
     assert [report.name for report in ReportStore(tmp_path, keep=5).entries()] == [whole]

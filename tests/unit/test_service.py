@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter_process import ROOT, Exporter, demo_config, demo_events, free_port, running_exporter, until
+from exporter_process import ROOT, Exporter, demo_config, demo_events, running_exporter
+from programs import PATIENCE_S, free_port, until
 from visiondrift.errors import LogError
 from visiondrift.log.sqlite import SqliteLog
 from visiondrift.prediction import PredictionEvent
@@ -64,14 +65,20 @@ def light_config(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
-    """One exporter for the tests that leave it as they find it, with half a minute of two cameras in its log."""
-    folder = tmp_path_factory.mktemp("service")
-    with running_exporter(folder) as running:
-        now = time.time()
-        running.post([*demo_events("left", 200, now=now), *demo_events("right", 200, now=now)])
-        until(lambda: "camera=left" in running.windows(), what="an evaluation")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
+    """One exporter for the tests that leave it as they find it."""
+    with running_exporter(tmp_path_factory.mktemp("service")) as running:
         yield running
+
+
+@pytest.fixture
+def exporter(undisturbed: Exporter) -> Exporter:
+    """With events of two cameras in its window, which is a minute: the last test may have been long ago."""
+    now = time.time()
+    for camera in ("left", "right"):
+        undisturbed.post(demo_events(camera, 200, now=now, seed=int(now)))
+    until(lambda: "camera=left" in undisturbed.windows(), what="an evaluation")
+    return undisturbed
 
 
 def test_it_says_in_one_line_where_it_is_ready(exporter: Exporter) -> None:
@@ -100,10 +107,10 @@ def test_an_edited_threshold_is_on_the_metrics_within_seconds(exporter: Exporter
         "missing_ratio: {warning: 0.123,",
     )
     try:
-        until(lambda: value(exporter, name, **labels) == 0.123, seconds=10, what="the new threshold")
+        until(lambda: value(exporter, name, **labels) == 0.123, what="the new threshold")
     finally:
         edit(exporter.config, "thresholds.yml", "{warning: 0.123,", f"{{warning: {before:g},")
-    until(lambda: value(exporter, name, **labels) == before, seconds=10, what="the old threshold")
+    until(lambda: value(exporter, name, **labels) == before, what="the old threshold")
 
 
 def test_a_bad_edit_keeps_the_last_good_and_says_so_until_it_is_mended(exporter: Exporter) -> None:
@@ -112,7 +119,7 @@ def test_a_bad_edit_keeps_the_last_good_and_says_so_until_it_is_mended(exporter:
     assert loaded_at is not None
     edit(exporter.config, "thresholds.yml", "critical: 0.1}", "critical: lots}")
     try:
-        until(lambda: value(exporter, name) == 0, seconds=10, what="a refused configuration")
+        until(lambda: value(exporter, name) == 0, what="a refused configuration")
         assert value(exporter, "visiondrift_missing_ratio_threshold", slice="all", severity="critical") == 0.25
         page = exporter.get("/").text
         assert "The last good one is still in force" in page
@@ -122,7 +129,7 @@ def test_a_bad_edit_keeps_the_last_good_and_says_so_until_it_is_mended(exporter:
         assert exporter.get("/readyz").status_code == 200
     finally:
         edit(exporter.config, "thresholds.yml", "critical: lots}", "critical: 0.1}")
-    until(lambda: value(exporter, name) == 1, seconds=10, what="an accepted configuration")
+    until(lambda: value(exporter, name) == 1, what="an accepted configuration")
     assert "The last good one" not in exporter.get("/").text
 
 
@@ -132,11 +139,11 @@ def test_a_configuration_that_vanishes_for_a_moment_stops_nothing(exporter: Expo
     exporter.config.rename(away)
     try:
         name = "visiondrift_config_last_reload_successful"
-        until(lambda: value(exporter, name) == 0, seconds=10, what="a refused configuration")
+        until(lambda: value(exporter, name) == 0, what="a refused configuration")
         assert exporter.get("/readyz").status_code == 200
     finally:
         away.rename(exporter.config)
-    until(lambda: value(exporter, name) == 1, seconds=10, what="an accepted configuration")
+    until(lambda: value(exporter, name) == 1, what="an accepted configuration")
 
 
 def test_a_model_added_while_it_runs_takes_events_and_is_watched(exporter: Exporter) -> None:
@@ -161,7 +168,7 @@ def test_what_only_a_restart_can_change_is_said(exporter: Exporter) -> None:
     edit(exporter.config, "monitoring.yml", "  host: 127.0.0.1\n", "  host: localhost\n")
     try:
         said = "server.host in monitoring.yml has changed: it takes effect at a restart"
-        until(lambda: said in exporter.words(), seconds=10, what="a word about the host")
+        until(lambda: said in exporter.words(), what="a word about the host")
         assert "server.port in monitoring.yml" not in exporter.words()
     finally:
         edit(exporter.config, "monitoring.yml", "  host: localhost\n", "  host: 127.0.0.1\n")
@@ -177,7 +184,7 @@ def test_nothing_acknowledged_is_lost_when_it_is_stopped_during_ingest(tmp_path:
 
     def send(client: int, url: str) -> None:
         number = 0
-        with httpx.Client(base_url=url, timeout=30) as http:
+        with httpx.Client(base_url=url, timeout=PATIENCE_S) as http:
             while True:
                 batch = [{**EVENT, "id": f"{client}-{number}-{i}", "time": time.time()} for i in range(50)]
                 try:
@@ -197,7 +204,7 @@ def test_nothing_acknowledged_is_lost_when_it_is_stopped_during_ingest(tmp_path:
             client.start()
         until(lambda: len(acknowledged) > 2000, what="a busy exporter")
     for client in clients:
-        client.join(30)
+        client.join(PATIENCE_S)
         assert not client.is_alive()
     kept = stored_ids(tmp_path / "state")
     assert len(acknowledged) > 2000
@@ -230,7 +237,7 @@ def test_after_a_restart_it_knows_the_last_events_and_the_slices_in_use(tmp_path
         assert value(running, name, slice="camera=right") == pytest.approx(now - 20 - 10, abs=0.01)
         assert value(running, name, slice="all") == pytest.approx(now - 10, abs=0.01)
         event = {**EVENT, "time": time.time(), "slices": {"camera": "third"}}
-        answer = httpx.post(f"{running.url}/v1/predictions", json={"events": [event]}, timeout=30)
+        answer = httpx.post(f"{running.url}/v1/predictions", json={"events": [event]}, timeout=PATIENCE_S)
         assert answer.status_code == 422
         assert "too_many_slices" in answer.text
 
@@ -294,7 +301,7 @@ def serve(*arguments: object, **env: str) -> "subprocess.CompletedProcess[str]":
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         env=os.environ | {"DO_NOT_TRACK": "1"} | env,
     )
 
@@ -331,9 +338,9 @@ def test_with_a_token_only_who_has_it_may_send(config: Path, tmp_path: Path) -> 
     event = {**EVENT, "time": time.time()}
     with running_exporter(tmp_path, config=config) as running:
         url = f"{running.url}/v1/predictions"
-        assert httpx.post(url, json={"events": [event]}).status_code == 401
+        assert httpx.post(url, json={"events": [event]}, timeout=PATIENCE_S).status_code == 401
         with_it = {"Authorization": "Bearer open sesame"}
-        assert httpx.post(url, json={"events": [event]}, headers=with_it, timeout=30).status_code == 200
+        assert httpx.post(url, json={"events": [event]}, headers=with_it, timeout=PATIENCE_S).status_code == 200
         assert "events need the token" in running.words()
         assert "WARNING" not in running.words(), "beyond loopback, but with a token"
         assert "sesame" not in running.words()

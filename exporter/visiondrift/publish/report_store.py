@@ -7,9 +7,7 @@ the JSON last, each by renaming a finished file: a report that is listed is whol
 import contextlib
 import hashlib
 import json
-import os
 import re
-import tempfile
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-_TEMPORARY = ".report-part"
+from visiondrift.whole_file import left_behind, written_whole
+
 _OURS = re.compile(r"\d{8}T\d{6}_.+_[0-9a-f]{8}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+")
 _PART_LENGTH = 40
@@ -78,10 +77,10 @@ class ReportStore:
         text = json.dumps(document.data | about, ensure_ascii=False, allow_nan=False, default=_plain)
         with self._lock:
             try:
-                _write_whole(self._path(name, "html"), document.html.encode())
+                _write(self._path(name, "html"), document.html.encode())
                 if document.montage is not None:
-                    _write_whole(self._path(name, "jpg"), document.montage)
-                _write_whole(self._path(name, "json"), text.encode())
+                    _write(self._path(name, "jpg"), document.montage)
+                _write(self._path(name, "json"), text.encode())
             except OSError:
                 self._remove(name)
                 raise
@@ -137,10 +136,13 @@ class ReportStore:
 
     def _sweep(self) -> None:
         """Remove what an interrupted write or prune left behind, and nothing that is not ours."""
-        for path in self._directory.iterdir():
-            orphan = path.suffix in {".html", ".jpg"} and _OURS.fullmatch(path.stem) and path.stem not in self._reports
-            if path.suffix == _TEMPORARY or orphan:
-                path.unlink(missing_ok=True)
+        orphans = [
+            path
+            for path in self._directory.iterdir()
+            if path.suffix in {".html", ".jpg"} and _OURS.fullmatch(path.stem) and path.stem not in self._reports
+        ]
+        for path in (*left_behind(self._directory), *orphans):
+            path.unlink(missing_ok=True)
 
 
 def _newest_first(reports: Iterable[StoredReport]) -> list[StoredReport]:
@@ -169,16 +171,9 @@ def _name(model: str, version: str, slice_: str, window: str, at: float) -> str:
     return f"{stamp}_{readable}_{exact}"
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=_TEMPORARY)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _write(path: Path, content: bytes) -> None:
+    with written_whole(path) as file:
+        file.write(content)
 
 
 def _plain(value: Any) -> object:
