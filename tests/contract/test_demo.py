@@ -1,16 +1,22 @@
 """The demo as a person runs it, and that its exit status can fail."""
 
+import io
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from exporter_process import ROOT
+from visiondrift.config import load_config
 from visiondrift.demo import classifier, digits
 from visiondrift.demo.play import Sightings
 from visiondrift.demo.stream import FRAMES_PER_SECOND
+from visiondrift.intake.image_stats import measure
+from visiondrift.prediction import PROPERTIES
 from visiondrift.reference import load_reference
+from visiondrift.reference_pictures import ReferencePictures
 
 DAMAGED = "camera=right"
 
@@ -64,6 +70,28 @@ def test_the_demos_reference_knows_every_digit_and_runs_at_the_streams_pace():
         assert np.mean(rows.predicted == rows.labels) > 0.9, "labels that are out of step would be right one in ten"
 
 
+def test_the_demos_reference_has_pictures_of_every_digit_as_each_camera_sees_it():
+    directory = ROOT / "reference_data" / "digits-demo"
+    sample = load_reference(directory, embedder=None, dimension=None).sample
+    pictures = ReferencePictures(directory)
+    rows = pictures.rows
+    for camera in digits.CAMERAS:
+        shown = sample.labels[rows[sample.slices["camera"][rows] == camera]]
+        assert set(shown.tolist()) == set(range(10))
+    # Each is of its own row: as bright as the image that was measured, but for a second JPEG.
+    bright = PROPERTIES.index("brightness")
+    opened = [Image.open(io.BytesIO(pictures.of_row(int(row)))).convert("RGB") for row in rows]
+    seen = [measure(image).properties[bright] for image in opened]
+    np.testing.assert_allclose(seen, sample.properties[rows, bright], atol=0.004)
+    assert np.std(seen) > 0.02, "pictures of other rows would be no nearer than this"
+
+
+def test_of_the_shipped_configuration_only_the_demos_model_keeps_pictures_and_a_bounded_number():
+    config = load_config(ROOT / "exporter" / "config")
+    assert config.monitoring.thumbnails.keep == 0
+    assert {model.name: model.keep_thumbnails for model in config.models} == {"digits-demo": 200}
+
+
 @pytest.mark.slow
 def test_the_demo_finds_the_dark_camera_and_only_that_within_three_minutes():
     command = [sys.executable, "-m", "visiondrift", "demo", "--scenario", "dark", "--port", "0"]
@@ -71,4 +99,5 @@ def test_the_demo_finds_the_dark_camera_and_only_that_within_three_minutes():
     assert played.returncode == 0, played.stdout + played.stderr
     assert f"{DAMAGED} was reported" in played.stdout
     assert "camera right was reported, the healthy ones were not" in played.stdout
-    assert "/reports/latest?model=digits-demo&version=1&slice=camera=right&window=1m" in played.stdout
+    for page in ("/reports/latest?", "/reports/latest/images?"):
+        assert f"{page}model=digits-demo&version=1&slice=camera=right&window=1m" in played.stdout
