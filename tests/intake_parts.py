@@ -139,7 +139,7 @@ def write_path(
     intake = Intake(
         config=lambda: config,
         embedder=clip,
-        thumbnails=thumbnails or Thumbnails(Path("thumbnails-that-are-not-kept"), keep=0, side=16),
+        thumbnails=thumbnails or Thumbnails(Path("thumbnails-that-are-not-kept"), keep=lambda _: 0, side=16),
         ingest=ingest,
         known=KnownSeries(),
         counters=counts,

@@ -36,7 +36,8 @@ def save_pictures(directory: Path, pictures: Mapping[int, bytes]) -> None:
         zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,  # the pictures are compressed already
     ):
         for row, picture in sorted(pictures.items())[:MOST_PICTURES]:
-            archive.writestr(f"{row}.jpg", picture)
+            # A ZipInfo of its own has no time of day in it: the same pictures are the same file.
+            archive.writestr(zipfile.ZipInfo(f"{row}.jpg"), picture)
 
 
 class ReferencePictures:

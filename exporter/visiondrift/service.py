@@ -37,7 +37,7 @@ FIXED_AT_START = {
     "log": ("path",),
     "calibration": ("path",),
     "reports": ("path", "keep"),
-    "thumbnails": ("path", "keep", "side", "max_age"),
+    "thumbnails": ("path", "side", "max_age"),
 }
 """What of monitoring.yml is read once; everything else counts from its next use on."""
 
@@ -135,7 +135,12 @@ class Service:
         known = KnownSeries()
         census = self.log.census()
         known.learn(census.streams)
-        self.thumbnails = _open_thumbnails(self._config)
+        self.thumbnails = Thumbnails(
+            self._config.path(monitoring.thumbnails.path),
+            keep=self._thumbnails_of,
+            side=monitoring.thumbnails.side,
+            max_age=monitoring.thumbnails.max_age,
+        )
         self.intake = Intake(
             config=self.config,
             embedder=self.embedder,
@@ -262,6 +267,10 @@ class Service:
         for problem in error.problems:
             logger.error("Configuration rejected, the last good one stays in force: %s", problem)
 
+    def _thumbnails_of(self, model: str) -> int:
+        """How many pictures are kept of each camera of a model; none of one that is no longer watched."""
+        return next((watched.keep_thumbnails for watched in self._config.models if watched.name == model), 0)
+
     def _publish(self, models: tuple[ModelState, ...], census: Census, now: float) -> None:
         self._published = (models, census, now)
 
@@ -284,7 +293,7 @@ class Service:
         retention = Retention(clock=self.clock, stopwatch=time.monotonic)
         while not stop.wait(PRUNE_EVERY_SECONDS):
             try:
-                self.thumbnails.drop_old(self.clock())
+                self.thumbnails.drop(self.clock())
                 retention.prune(self.log, self.log, self._config.monitoring.log)
             except Exception:
                 logger.exception("Pruning the log and the thumbnails failed; it goes on")
@@ -294,11 +303,6 @@ class Service:
             self.embedder.load()
         except EmbedderUnavailable as error:
             logger.error("Images cannot be embedded yet: %s", error)
-
-
-def _open_thumbnails(config: Config) -> Thumbnails:
-    settings = config.monitoring.thumbnails
-    return Thumbnails(config.path(settings.path), keep=settings.keep, side=settings.side, max_age=settings.max_age)
 
 
 def _open_reports(config: Config) -> ReportStore:

@@ -1,16 +1,22 @@
 """The demo as a person runs it, and that its exit status can fail."""
 
+import io
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from exporter_process import ROOT
+from visiondrift.config import load_config
 from visiondrift.demo import classifier, digits, play
 from visiondrift.demo.play import Sightings
 from visiondrift.demo.stream import FRAMES_PER_SECOND
+from visiondrift.intake.image_stats import measure
+from visiondrift.prediction import PROPERTIES
 from visiondrift.reference import load_reference
+from visiondrift.reference_pictures import ReferencePictures
 
 DAMAGED = "camera=right"
 
@@ -69,6 +75,28 @@ def test_the_story_is_over_within_three_minutes():
     assert play._HEALTHY_SECONDS + play._DAMAGED_SECONDS + play._REPORT_SECONDS <= 150
 
 
+def test_the_demos_reference_has_pictures_of_every_digit_as_each_camera_sees_it():
+    directory = ROOT / "reference_data" / "digits-demo"
+    sample = load_reference(directory, embedder=None, dimension=None).sample
+    pictures = ReferencePictures(directory)
+    rows = pictures.rows
+    for camera in digits.CAMERAS:
+        shown = sample.labels[rows[sample.slices["camera"][rows] == camera]]
+        assert set(shown.tolist()) == set(range(10))
+    # Each is of its own row: as bright as the image that was measured, but for a second JPEG.
+    bright = PROPERTIES.index("brightness")
+    opened = [Image.open(io.BytesIO(pictures.of_row(int(row)))).convert("RGB") for row in rows]
+    seen = [measure(image).properties[bright] for image in opened]
+    np.testing.assert_allclose(seen, sample.properties[rows, bright], atol=0.004)
+    assert np.std(seen) > 0.02, "pictures of other rows would be no nearer than this"
+
+
+def test_of_the_shipped_configuration_only_the_demos_model_keeps_pictures_and_a_bounded_number():
+    config = load_config(ROOT / "exporter" / "config")
+    assert config.monitoring.thumbnails.keep == 0
+    assert {model.name: model.keep_thumbnails for model in config.models} == {"digits-demo": 200}
+
+
 @pytest.mark.slow
 def test_the_demo_finds_the_dark_camera_and_only_that():
     command = [sys.executable, "-m", "visiondrift", "demo", "--scenario", "dark", "--port", "0"]
@@ -76,4 +104,5 @@ def test_the_demo_finds_the_dark_camera_and_only_that():
     assert played.returncode == 0, played.stdout + played.stderr
     assert f"{DAMAGED} was reported" in played.stdout
     assert "camera right was reported, the healthy ones were not" in played.stdout
-    assert "/reports/latest?model=digits-demo&version=1&slice=camera=right&window=1m" in played.stdout
+    for page in ("/reports/latest?", "/reports/latest/images?"):
+        assert f"{page}model=digits-demo&version=1&slice=camera=right&window=1m" in played.stdout

@@ -7,6 +7,8 @@ stacks play it at once: in ``stack`` the camera recovers, in ``outage`` the expo
 
 from __future__ import annotations
 
+import html
+import io
 import json
 import re
 import time
@@ -17,6 +19,7 @@ import grafana_queries
 import pytest
 from compose_stack import MODEL, Message, Stack, wait_for
 from ingest_under_kill import Sender
+from PIL import Image
 from thresholds_edit import edited, with_slice
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
@@ -147,6 +150,43 @@ def test_the_links_of_a_message_lead_somewhere(stack: Stack) -> None:
     assert stack.query(query)
     assert message.links["Dashboard"].startswith(f"{stack.url('grafana')}/d/visiondrift-model?var-model={MODEL}")
     assert message.links["Silence"].startswith(f"{stack.url('alertmanager')}/#/silences/new?filter=")
+
+
+def test_the_images_behind_it_open_beside_the_most_similar_of_the_reference(stack: Stack) -> None:
+    """The link "Images" of a message about the camera: its own dark frames, each beside one of its own reference."""
+
+    def links() -> list[str]:
+        told = "\n".join(message.text for message in stack.messages(about=TOLD))
+        return re.findall(r"^Images: <([^|>]+)\|those behind it>$", told, re.MULTILINE)
+
+    link = html.unescape(wait_for(links, "a message with the images", seconds=300)[0])
+    assert link.startswith(f"{stack.url('exporter')}/reports/")
+    with urllib.request.urlopen(link, timeout=10) as answer:
+        page, address = answer.read().decode(), urllib.parse.urlsplit(answer.url).path
+    report = address.removesuffix("/images")
+    assert f'<img class="sheet" src="{report}.jpg"' in page
+    about = json.loads(stack.get("exporter", f"{report}.json"))
+    assert (about["model"], about["slice"], about["window"]) == (MODEL, DAMAGED, "1m")
+    shown = about["montage"]["shown"]
+    assert 1 <= len(shown) <= 8
+    camera = DAMAGED.partition("=")[2]
+    for image in shown:
+        assert image["slices"] == DAMAGED
+        assert f"-{camera}-" in image["id"], "the demo names its frames after their camera"
+        assert image["reference_id"].startswith(f"{camera}-")
+        assert f"<td>{image['id']}</td>" in page
+        assert image["reference_id"] in page
+    with urllib.request.urlopen(f"{stack.url('exporter')}{report}.jpg", timeout=10) as answer:
+        assert answer.headers.get_content_type() == "image/jpeg"
+        with Image.open(io.BytesIO(answer.read()), formats=("JPEG",)) as picture:
+            shades = picture.convert("L").histogram()
+    assert sum(shades[:64]) > 0.1 * sum(shades), "the frames of a dark camera are dark"
+    assert sum(shades[100:220]) > 0.1 * sum(shades), "those of the reference are not"
+    landing = stack.get("exporter", "/").split('<th scope="row">')[1:]
+    rows = {row.partition("<small")[0].strip(): row for row in landing}
+    assert re.search(r'<a class="montage" href="/reports/[^"/]+/images"><img', rows[DAMAGED.replace("=", " ")])
+    for healthy in HEALTHY:
+        assert 'class="montage"' not in rows[healthy.replace("=", " ")]
 
 
 NOTHING_TO_SHOW = {"Estimated performance by class", "How alike they moved", "Faults"}

@@ -119,6 +119,14 @@ def test_copies_of_what_is_shown_are_not_shown_again():
     assert len(chosen(scored(np.arange(1.0, 11.0)), embeddings)) == 1
 
 
+def test_beside_a_few_strange_images_no_ordinary_ones_are_shown():
+    """A camera that has just gone dark: two frames far along the shift, the others where the reference's lie too."""
+    scores = np.concatenate([[12.0, 9.9], np.linspace(1.9, -1.9, 46)])
+    embeddings = np.random.default_rng(1).normal(size=(48, 6)).astype(np.float32)
+    assert chosen(scored(scores), embeddings).tolist() == [0, 1]
+    assert len(chosen(scored(scores[2:]), embeddings[2:])) > 1, "a small shift of all has no other images to show"
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 60), st.integers(1, 12), st.integers(0, 10**6))
 def test_what_is_shown_has_influence_no_copies_and_begins_with_the_most_influential(rows: int, most: int, seed: int):

@@ -150,7 +150,7 @@ def test_a_changed_configuration_counts_from_the_next_batch_on(tmp_path: Path) -
 
 
 def test_the_pictures_of_accepted_images_are_kept_where_asked_for(tmp_path: Path, clip: Embedder) -> None:
-    kept = Thumbnails(tmp_path / "thumbnails", keep=5, side=16)
+    kept = Thumbnails(tmp_path / "thumbnails", keep=lambda _: 5, side=16)
     with write_path(configuration(tmp_path), MemoryLog(), embedder=clip, thumbnails=kept) as parts:
         rows = [shot(0, slices={"camera": "a"}), shot(1) | {"image": base64_of(b"GIF89a")}, event(2)]
         assert answer(parts, rows) == (2, ["bad_image"])

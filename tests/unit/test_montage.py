@@ -34,7 +34,7 @@ def jpeg(shade: int = 120, size: tuple[int, int] = (80, 60)) -> bytes:
 
 
 def kept(directory: Path, ids: list[str], keep: int = 100) -> Thumbnails:
-    thumbnails = Thumbnails(directory / "thumbnails", keep=keep, side=160)
+    thumbnails = Thumbnails(directory / "thumbnails", keep=lambda _: keep, side=160)
     for place, id_ in enumerate(ids):
         thumbnails.keep(PredictionEvent(id_, NOON + place, "pets", "1"), jpeg())
     return thumbnails

@@ -125,8 +125,8 @@ def _report_routes(services: PageServices, pages: Pages) -> APIRouter:
         report, path = services.reports.named(name), services.reports.path(name, "json")
         if report is None or path is None:
             raise _no_report(name)
-        montage = json.loads(path.read_text(encoding="utf-8")).get("montage")
-        text = pages.images(services.snapshot().links, report, montage, now=services.clock())
+        about = json.loads(path.read_text(encoding="utf-8"))
+        text = pages.images(services.snapshot().links, report, about, now=services.clock())
         return HTMLResponse(text, headers=PAGE_HEADERS)
 
     @router.get("/reports/{name}.{kind}", include_in_schema=False)

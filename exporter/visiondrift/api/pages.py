@@ -106,9 +106,12 @@ class Pages:
         ]
         return self._render("reports.html", links, now, title="Reports", refresh=0, reports=rows)
 
-    def images(self, links: Links, report: StoredReport, montage: Mapping[str, Any] | None, *, now: float) -> str:
-        """The images behind a drift: the montage of ``report``, of whose JSON ``montage`` is the part about it."""
-        data = montage or {}
+    def images(self, links: Links, report: StoredReport, about: Mapping[str, Any], *, now: float) -> str:
+        """The images behind a drift: the montage of ``report``, whose JSON is ``about``, and the cause where one is
+        named.
+        """
+        data = about.get("montage") or {}
+        cause = about.get("cause") or {}
         return self._render(
             "images.html",
             links,
@@ -118,6 +121,8 @@ class Pages:
             report=report,
             slice=_slice_words(report.slice),
             at=_clock(report.at),
+            cause=cause.get("word") or "",
+            cause_why=cause.get("why", ""),
             why=data.get("why", "This report was written by a version that made no montage."),
             note=data.get("note", ""),
             measure=data.get("measure", ""),

@@ -64,7 +64,7 @@ def build(
     pictures: dict[int, bytes] = {}
     if images is not None:
         identity = _identity_of_images(loaded, model)
-        sample, pictures = _from_images(loaded, images, slice_label)
+        sample, pictures = _from_images(loaded, name, images, slice_label)
         source = f"images in {images.resolve().name}"
     elif parquet is not None:
         identity = embedder or _identity(loaded, model)
@@ -236,7 +236,7 @@ def _identity_of_images(config: Config, model: str | None) -> str:
     return embedder_of(config).identity
 
 
-def _from_images(config: Config, folder: Path, label: str | None) -> tuple[Sample, dict[int, bytes]]:
+def _from_images(config: Config, name: str, folder: Path, label: str | None) -> tuple[Sample, dict[int, bytes]]:
     """The sample, and row -> picture of some of its rows where pictures are wanted."""
     from visiondrift.intake.embedder import embedder_of
     from visiondrift.intake.image_stats import measured
@@ -247,7 +247,9 @@ def _from_images(config: Config, folder: Path, label: str | None) -> tuple[Sampl
     try:
         stats: list[ImageStats] = []
         images = measured(_decoded(files, config.monitoring.intake), stats)
-        embeddings = embedder.embed(_pictured(images, config, len(files), pictures))
+        if _keeps_thumbnails(config, name):
+            images = _pictured(images, config.monitoring.thumbnails.side, len(files), pictures)
+        embeddings = embedder.embed(images)
     finally:
         embedder.close()
     within = [file.relative_to(folder) for file in files]
@@ -270,18 +272,23 @@ def _from_images(config: Config, folder: Path, label: str | None) -> tuple[Sampl
     return sample, {row: pictures[file] for row, file in enumerate(order.tolist()) if file in pictures}
 
 
+def _keeps_thumbnails(config: Config, name: str) -> bool:
+    """Whether a model that uses the reference keeps thumbnails; of one that none uses, what a new model would do."""
+    kept = [watched.keep_thumbnails for watched in config.models if watched.reference == name]
+    return max(kept, default=config.monitoring.thumbnails.keep) > 0
+
+
 def _pictured(
-    images: Iterable[Image.Image], config: Config, count: int, pictures: dict[int, bytes]
+    images: Iterable[Image.Image], side: int, count: int, pictures: dict[int, bytes]
 ) -> Iterator[Image.Image]:
     """The same ``count`` images; small ones of some of them, evenly spread, are put into ``pictures`` by number."""
     from visiondrift.drift.embedding.novelty import evenly
     from visiondrift.intake.thumbnails import small_jpeg
 
-    settings = config.monitoring.thumbnails
-    wanted = set(evenly(count, MOST_PICTURES).tolist()) if settings.keep else set()
+    wanted = set(evenly(count, MOST_PICTURES).tolist())
     for number, image in enumerate(images):
         if number in wanted:
-            pictures[number] = small_jpeg(image, settings.side)
+            pictures[number] = small_jpeg(image, side)
         yield image
 
 

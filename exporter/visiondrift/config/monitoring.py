@@ -172,11 +172,14 @@ class ReportsConfig(Strict):
 
 
 class ThumbnailsConfig(Strict):
-    """Small pictures of a few frames, for the eyes of a person; none unless ``keep`` says so."""
+    """Small pictures of a few frames, for the eyes of a person; none unless ``keep``, or a model, says so."""
 
     path: Path = Field(default=Path("../../state/thumbnails"), description="The folder of the thumbnails.")
     keep: int = Field(
-        default=0, ge=0, le=1000, description="Pictures kept of each model and camera; 0 drops every image unseen."
+        default=0,
+        ge=0,
+        le=1000,
+        description="Pictures kept of each camera of a model that does not say itself; 0 drops every image unseen.",
     )
     max_age: Duration = Field(
         default=86400.0,
@@ -320,6 +323,12 @@ class ModelConfig(Strict):
     sampling: SamplingConfig | None = Field(
         default=None, description="What to keep of a busy model; left out, every event is kept."
     )
+    keep_thumbnails: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="Pictures kept of each of its cameras; left out, as many as `thumbnails.keep` says.",
+    )
     evaluate_every: Duration | None = Field(default=None, description=_EVERY)
     windows: Windows | None = Field(default=None, description=_WINDOWS)
     low_confidence_below: float | None = Field(default=None, gt=0, lt=1, description=_LOW)
@@ -351,6 +360,7 @@ class WatchedModel(Strict):
     max_versions: int
     max_classes: int
     sampling: SamplingConfig | None = None
+    keep_thumbnails: int = 0
 
 
 class MonitoringConfig(Strict):
@@ -380,6 +390,7 @@ class MonitoringConfig(Strict):
     def watched(self) -> tuple[WatchedModel, ...]:
         """Every model with the defaults filled in."""
         inherited = {name: getattr(self.defaults, name) for name in MonitorDefaults.model_fields}
+        inherited["keep_thumbnails"] = self.thumbnails.keep
         return tuple(
             WatchedModel(
                 **inherited

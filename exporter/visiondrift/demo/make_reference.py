@@ -1,12 +1,13 @@
 """Makes the demo's reference: `python -m visiondrift.demo.make_reference`, after training the demo's CLIP anew.
 
 The digits of the reference quarter, seen by each camera a few times, classified and embedded as the stream will be, at
-its pace, and with the digits that they truly are. The same code and weights give the same rows.
+its pace, and with the digits that they truly are; beside the rows small pictures of some, to set beside those of a
+drift. The same code and weights give the same rows and pictures.
 """
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,14 +18,23 @@ from PIL import Image
 from visiondrift.config import load_config
 from visiondrift.demo import classifier, digits
 from visiondrift.demo.stream import FRAMES_PER_SECOND, MODEL, VERSION
+from visiondrift.drift.embedding.novelty import evenly
 from visiondrift.intake.embedder import Embedder, embedder_of
 from visiondrift.intake.image_stats import measure
+from visiondrift.intake.thumbnails import small_jpeg
 from visiondrift.intake.trials import MOST_IMAGES, learn, with_probes
 from visiondrift.prediction import PredictionEvent, Sample, sample_of
 from visiondrift.reference import save_reference
+from visiondrift.reference_pictures import save_pictures
 from visiondrift.witness_file import save_witnesses
 
 ROUNDS = 2
+PICTURES = 240
+"""Kept of the rows: some of each camera and digit, in a few hundred KiB."""
+
+_Shown = tuple[PredictionEvent, int, Image.Image]
+"""An event of the reference, the digit that it truly is of, and its image."""
+
 _BEGIN = datetime(2026, 11, 2, 8, 0, tzinfo=UTC).timestamp()
 
 
@@ -33,14 +43,20 @@ def main(config_directory: Path = Path("exporter/config")) -> None:
     config = load_config(config_directory)
     embedder = embedder_of(config)
     directory = config.path(config.monitoring.reference_data) / MODEL
+    shown = _shown(embedder)
+    sample = _sample(shown, embedder.dimension)
     manifest = save_reference(
         directory,
-        _sample(embedder),
+        sample,
         embedder=embedder.identity,
         source="the reference quarter of scikit-learn's digits, three cameras, clear",
         now=time.time(),
         overwrite=True,
     )
+    images = {event.id: image for event, _, image in shown}
+    side = config.monitoring.thumbnails.side
+    chosen = evenly(len(sample), PICTURES).tolist()
+    save_pictures(directory, {row: small_jpeg(images[str(sample.ids[row])], side) for row in chosen})
     witnesses = with_probes(learn(_healthy(), embedder.embed), embedder.embed_text)
     save_witnesses(directory, witnesses, embedder=embedder.identity)
     print(f"{directory}: {manifest.rows} rows of {manifest.dimension} columns, made with {manifest.embedder}")
@@ -63,21 +79,25 @@ def _through_jpeg(frame: digits.Frame) -> Image.Image:
     return Image.open(io.BytesIO(digits.encode(frame))).convert("RGB")
 
 
-def _sample(embedder: Embedder) -> Sample:
-    """Every camera's rows, sorted by time, with the true digits as labels."""
+def _shown(embedder: Embedder) -> list[_Shown]:
+    """What every camera has seen, camera by camera."""
     model = classifier.train()
     rng = np.random.default_rng(1)
-    shown = [row for camera in digits.CAMERAS for row in _seen_by(camera, embedder, model, rng)]
-    sample = sample_of([event for event, _ in shown], classes=classifier.CLASSES, dimension=embedder.dimension)
+    return [row for camera in digits.CAMERAS for row in _seen_by(camera, embedder, model, rng)]
+
+
+def _sample(shown: Sequence[_Shown], dimension: int) -> Sample:
+    """Every camera's rows, sorted by time, with the true digits as labels."""
+    sample = sample_of([event for event, _, _ in shown], classes=classifier.CLASSES, dimension=dimension)
     # By id, because an event has no place for its true class and the sample is sorted.
-    true = {event.id: classifier.CLASSES.index(str(digit)) for event, digit in shown}
+    true = {event.id: classifier.CLASSES.index(str(digit)) for event, digit, _ in shown}
     return replace(sample, labels=np.array([true[id_] for id_ in sample.ids], dtype=np.int32))
 
 
 def _seen_by(
     camera: str, embedder: Embedder, model: classifier.DigitClassifier, rng: np.random.Generator
-) -> Iterator[tuple[PredictionEvent, int]]:
-    """(event, true digit) of each frame of one camera, in the order of time."""
+) -> Iterator[_Shown]:
+    """Each frame of one camera, in the order of time."""
     indices = np.concatenate([rng.permutation(digits.split().reference) for _ in range(ROUNDS)])
     frames, true = zip(*digits.frames(indices, camera, rng=rng), strict=True)
     images = [_through_jpeg(frame) for frame in frames]
@@ -96,7 +116,7 @@ def _seen_by(
             confidences=confidences.astype(np.float32),
             predicted_class=classifier.CLASSES[int(confidences.argmax())],
         )
-        yield event, digit
+        yield event, digit, image
 
 
 if __name__ == "__main__":

@@ -186,10 +186,9 @@ def _tell(found: Sightings, condition: str | None, url: str, console: Console) -
     for name in sorted(reported):
         console.print(f"[bold]{name}[/] was reported {found.first_reported[name]:.0f} s into its part of the story.")
     for slice_ in sorted(reported):
-        console.print(
-            f"Evidently report: {url}/reports/latest?model={MODEL}&version={VERSION}&slice={slice_}&window={WINDOW}",
-            soft_wrap=True,
-        )
+        asked = f"model={MODEL}&version={VERSION}&slice={slice_}&window={WINDOW}"
+        console.print(f"Evidently report: {url}/reports/latest?{asked}", soft_wrap=True)
+        console.print(f"Images behind it: {url}/reports/latest/images?{asked}", soft_wrap=True)
     console.print(f"Page to open:     {url}/", soft_wrap=True)
     passed = found.as_expected(condition)
     if passed:

@@ -182,13 +182,14 @@ class Intake:
 
         def images() -> Iterator[Image.Image]:
             for candidate in candidates:
+                model = candidate.rules.model.name
                 try:
                     image = _decoded(candidate)
                 except Refused as error:
                     refused.append(_rejection(candidate, error))
                 else:
                     decoded.append(candidate.index)
-                    seen.append(_Seen(measure(image), self._thumbnails.shrink(image)))
+                    seen.append(_Seen(measure(image), self._thumbnails.shrink(model, image)))
                     yield image
 
         failed = True

@@ -11,7 +11,7 @@ import io
 import logging
 import threading
 from bisect import insort
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from PIL import Image
@@ -25,13 +25,15 @@ _log = logging.getLogger(__name__)
 
 
 class Thumbnails:
-    """At most ``keep`` pictures of each model and set of slice labels, ``side`` pixels wide and high at most, for
-    ``max_age`` seconds.
+    """At most ``keep(model)`` pictures of each set of slice labels of a model, ``side`` pixels wide and high at most,
+    for ``max_age`` seconds.
 
-    Safe to call from several threads. With ``keep`` 0 nothing is made and nothing is written.
+    Safe to call from several threads. ``keep`` is asked each time; where it is 0 nothing is made and nothing written.
     """
 
-    def __init__(self, directory: Path, *, keep: int, side: int, max_age: float = float("inf")) -> None:
+    def __init__(
+        self, directory: Path, *, keep: Callable[[str], int], side: int, max_age: float = float("inf")
+    ) -> None:
         self._directory = directory
         self._keep = keep
         self._side = side
@@ -40,17 +42,14 @@ class Thumbnails:
         self._kept: dict[tuple[str, Slices], list[tuple[float, str]]] = {}
         for old in directory.glob(f"*{_SUFFIX}"):
             old.unlink(missing_ok=True)
-        if keep:
-            directory.mkdir(parents=True, exist_ok=True)
 
-    @property
-    def wanted(self) -> bool:
-        """Whether any picture is kept at all."""
-        return self._keep > 0
+    def wanted(self, model: str) -> bool:
+        """Whether any picture of a model is kept at all."""
+        return self._keep(model) > 0
 
-    def shrink(self, image: Image.Image) -> bytes | None:
-        """The small JPEG of an RGB image; None where none is kept."""
-        return small_jpeg(image, self._side) if self._keep else None
+    def shrink(self, model: str, image: Image.Image) -> bytes | None:
+        """The small JPEG of an RGB image of a model; None where none is kept."""
+        return small_jpeg(image, self._side) if self.wanted(model) else None
 
     def keep(self, event: PredictionEvent, picture: bytes) -> None:
         """Keep the picture of ``event``; another of its camera makes room."""
@@ -60,21 +59,23 @@ class Thumbnails:
             if any(name == other for _, other in kept):
                 return
             try:
+                self._directory.mkdir(parents=True, exist_ok=True)
                 self._file(name).write_bytes(picture)
             except OSError as error:
                 _log.warning("A thumbnail could not be kept in %s: %s", self._directory, error)
                 return
             insort(kept, (event.time, name))
-            if len(kept) > self._keep:
-                _, gone = kept.pop(_least_missed(kept))
-                self._file(gone).unlink(missing_ok=True)
+            self._make_room(kept, self._keep(event.model))
 
-    def drop_old(self, now: float) -> None:
-        """Remove the pictures that are older than ``max_age`` at ``now``, seconds since the epoch."""
+    def drop(self, now: float) -> None:
+        """Remove the pictures that are older than ``max_age`` at ``now``, seconds since the epoch, and those that are
+        more than ``keep`` says since it was changed.
+        """
         with self._lock:
             for camera, kept in list(self._kept.items()):
                 while kept and now - kept[0][0] > self._max_age:
                     self._file(kept.pop(0)[1]).unlink(missing_ok=True)
+                self._make_room(kept, self._keep(camera[0]))
                 if not kept:
                     del self._kept[camera]
 
@@ -103,6 +104,11 @@ class Thumbnails:
             return self._file(_name(model, id_)).read_bytes()
         except OSError:
             return None
+
+    def _make_room(self, kept: list[tuple[float, str]], most: int) -> None:
+        while len(kept) > most:
+            _, gone = kept.pop(_least_missed(kept))
+            self._file(gone).unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:
         return self._directory / f"{name}{_SUFFIX}"

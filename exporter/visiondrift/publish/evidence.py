@@ -147,7 +147,7 @@ class Evidence:
                 evaluation,
                 reference.sample,
                 model=model,
-                title=" · ".join((f"{model} {version}", slice_, window_name, evaluation.verdict)),
+                title=" · ".join((f"{model} version {version}", slice_, f"last {window_name}", evaluation.verdict)),
                 pictures=self._pictures,
                 kept=kept,
             )

@@ -17,14 +17,14 @@ from visiondrift.drift.judge import WindowEvaluation
 from visiondrift.prediction import Sample
 from visiondrift.publish.montage_drawing import Tile, draw
 
-OFF = "Pictures are not kept: thumbnails.keep in monitoring.yml is 0."
+OFF = "Pictures of this model are not kept: its keep_thumbnails in monitoring.yml, or else thumbnails.keep, is 0."
 NO_EMBEDDINGS = "No image can be named: the window or the reference has no embeddings."
 NONE_KEPT = (
     "No picture of this window is kept: its events came as embeddings without an image, or their pictures have made "
-    "room for newer ones (thumbnails.keep, thumbnails.max_age in monitoring.yml)."
+    "room for newer ones (keep_thumbnails of the model, thumbnails.keep and max_age in monitoring.yml)."
 )
 NO_REFERENCE = (
-    "No pictures are kept of the reference: `reference build --images` keeps some while thumbnails.keep is not 0."
+    "No pictures are kept of the reference: `reference build --images` keeps some where the model keeps thumbnails."
 )
 MEASURES = {
     "ratio": "how many times nearer the image is to others of the window than to the reference",
@@ -35,9 +35,8 @@ MEASURES = {
 class Pictures(Protocol):
     """Small pictures of events as JPEG files."""
 
-    @property
-    def wanted(self) -> bool:
-        """Whether any are kept at all."""
+    def wanted(self, model: str) -> bool:
+        """Whether any of a model are kept at all."""
         ...
 
     def known(self, model: str, ids: Collection[str]) -> frozenset[str]:
@@ -93,7 +92,7 @@ def build_montage(
     influence = evaluation.influence
     if influence is None:
         return _nothing(NO_EMBEDDINGS)
-    if pictures is None or not pictures.wanted:
+    if pictures is None or not pictures.wanted(model):
         return _nothing(OFF)
     ids = [str(window.ids[row]) for row in influence.rows]
     known = pictures.known(model, ids)
@@ -154,11 +153,15 @@ def _same_slices(reference: Sample, rows: NDArray[np.intp], window: Sample, row:
 
 def _captions(image: ShownImage, measure: str, near: _Nearest | None) -> tuple[str, ...]:
     at = datetime.fromtimestamp(image.time, tz=UTC).strftime("%m-%d %H:%M:%S UTC")
-    size = f"{image.score:.1f} x nearer to its like" if measure == "ratio" else f"{image.score:+.1f} sd along the shift"
+    size = (
+        f"{image.score:.1f} times nearer to others of the window than to the reference"
+        if measure == "ratio"
+        else f"{image.score:+.1f} standard deviations along the shift"
+    )
     lines = (
         f"{at} · {image.slices}" if image.slices else at,
         size,
-        "" if image.chance is None else f"normal images so far out: at most {image.chance:.2%}",
-        f"similarity {near.similarity:.2f}" if near else "",
+        "" if image.chance is None else f"as far from the reference: at most {image.chance:.2%} of normal images",
+        f"CLIP similarity of the two: {near.similarity:.2f}" if near else "",
     )
     return tuple(line for line in lines if line)

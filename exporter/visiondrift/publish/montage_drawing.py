@@ -38,7 +38,7 @@ def draw(tiles: Sequence[Tile], *, title: str, note: str, paired: bool) -> bytes
     card_height = SIDE + lines * _LINE + 2 * _GAP
     # One picture alone must not cut the title off.
     width = max(2 * _MARGIN + columns * card_width + (columns - 1) * 2 * _GAP, 2 * _MARGIN + 2 * SIDE + _GAP)
-    heading = [title, _reading(paired=paired), *_wrapped(note, width)]
+    heading = [title, *_wrapped(_reading(paired=paired), width), *_wrapped(note, width)]
     top = _MARGIN + 8 + len(heading) * (_LINE + 3) + _GAP
     sheet = Image.new("RGB", (width, top + rows * card_height + _MARGIN - _GAP), _PAPER)
     pen = ImageDraw.Draw(sheet)
@@ -57,8 +57,11 @@ def draw(tiles: Sequence[Tile], *, title: str, note: str, paired: bool) -> bytes
 
 def _reading(*, paired: bool) -> str:
     if paired:
-        return "Left: images of this window, the most responsible first. Right: the most similar of the reference."
-    return "Images of this window, the most responsible first."
+        return (
+            "Left, framed in red: images of this window, the most responsible for the drift first. "
+            "Right: of each the most similar image of the reference."
+        )
+    return "Images of this window, the most responsible for the drift first."
 
 
 def _card(

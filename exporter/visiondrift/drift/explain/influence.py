@@ -28,6 +28,10 @@ _CANDIDATES = 5
 _LEAST = 0.5
 """Of the typical influence of the first few: what has less is not shown, however unlike the others it is."""
 
+_ORDINARY = 2.0
+"""Standard deviations along the shift within which images of the reference lie, too: what is no farther is shown only
+where nothing is."""
+
 _SPEAKS = 0.01
 """Chance of the neighbours' score, without drift, from which on it is they that say which images are meant."""
 
@@ -130,7 +134,10 @@ def chosen(influence: Influence, embeddings: NDArray[np.float32], *, most: int =
     scores = influence.scores[by_score]
     if not (scores > 0).any():
         return np.zeros(0, dtype=np.intp)
-    candidates = by_score[scores >= max(_LEAST * float(np.median(scores[:most])), np.finfo(float).tiny)]
+    least = max(_LEAST * float(np.median(scores[:most])), np.finfo(float).tiny)
+    if influence.measure == "shift" and scores[0] > _ORDINARY:
+        least = max(least, _ORDINARY)
+    candidates = by_score[scores >= least]
     weights = influence.scores[candidates]
     vectors = embeddings[influence.rows[candidates]].astype(np.float64)
     taken = [0]
