@@ -358,7 +358,8 @@ def test_it_ends_in_order_on_ctrl_c_with_a_summary(config: Path, tmp_path: Path)
             text=True,
         )
         until(lambda: (tmp_path / "manifest.jsonl").is_file() and len(manifest(tmp_path)) > 3, what="kept frames")
-        process.send_signal(signal.SIGINT)
+        for _ in range(2):  # as `timeout` sends it: to the program, and to its group
+            process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     assert "Traceback" not in err

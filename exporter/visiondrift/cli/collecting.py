@@ -35,6 +35,7 @@ _REFRESH = 0.5
 _PLAIN_EVERY = 10.0
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _FAILED = 1
+_ONE_WISH = 1.0
 
 
 @dataclass(frozen=True)
@@ -96,26 +97,27 @@ def collect_frames(
     embedder = embedder_of(config)
     try:
         looker = _looker(config, jobs, embedder, look_at_all=dry_run)
-        with _stopped_by_signals(stop), _Display(is_dry=dry_run) as display:
-            servers = [_server(config, job, display) if job.server and not dry_run else None for job in jobs]
-            sinks = [] if dry_run else _sinks(config, places, stop, display)
-            collector = Collector(
-                jobs,
-                sinks,
-                looker=looker,
-                servers=servers,
-                stop=stop,
-                tell=display.tell,
-                judged=display.judged,
-                look_at_all=dry_run,
-                max_frames=max_frames,
-            )
-            display.follow(collector.progress)
-            _tell_unseen(jobs, sinks, display)
-            collector.run()
+        with _stopped_by_signals(stop):
+            with _Display(is_dry=dry_run) as display:
+                servers = [_server(config, job, display) if job.server and not dry_run else None for job in jobs]
+                sinks = [] if dry_run else _sinks(config, places, stop, display)
+                collector = Collector(
+                    jobs,
+                    sinks,
+                    looker=looker,
+                    servers=servers,
+                    stop=stop,
+                    tell=display.tell,
+                    judged=display.judged,
+                    look_at_all=dry_run,
+                    max_frames=max_frames,
+                )
+                display.follow(collector.progress)
+                _tell_unseen(jobs, sinks, display)
+                collector.run()
+            _summarise(collector.progress, sinks)
     finally:
         embedder.close()
-    _summarise(collector.progress, sinks)
     return _status(collector.progress, sinks)
 
 
@@ -205,12 +207,21 @@ def _secret(file: Path) -> str:
 
 @contextmanager
 def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """The first SIGINT or SIGTERM ends the collection in order; a second one does what it always does."""
+    """The first SIGINT or SIGTERM ends the collection in order; a later one does what it always does.
+
+    Not one within a second: `timeout` and others signal a program and then its whole group.
+    """
     before: dict[int, Any] = {}
+    first: float | None = None
 
     def end(number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[number])
+        nonlocal first
+        if first is None:
+            first = time.monotonic()
+            stop.set()
+        elif time.monotonic() - first > _ONE_WISH:
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
 
     for number in (int(signal.SIGINT), int(signal.SIGTERM)):
         before[number] = signal.signal(number, end)
