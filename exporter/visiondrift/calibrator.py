@@ -138,6 +138,20 @@ class ImmediateCalibrations:
         return Answer(made)
 
 
+def kept_calibration(request: Request, directory: Path) -> CalibratedReference | None:
+    """The one that lies beside its reference, else the one that an exporter had to make and keeps under ``directory``.
+
+    None where neither fits.
+    """
+    places = (request.directory, _own_directory(request, directory))
+    found = (load_calibration(place, key=request.key, sample=request.sample) for place in places)
+    return next((one for one in found if one is not None), None)
+
+
+def _own_directory(request: Request, directory: Path) -> Path:
+    return directory / request.model
+
+
 class BackgroundCalibrations:
     """Makes calibrations in the thread that calls ``run``, and keeps them under ``directory``.
 
@@ -251,11 +265,10 @@ class BackgroundCalibrations:
         self._answer(request, Answer(answer.calibrated, answer.why, tested, now))
 
     def _calibrate(self, request: Request) -> Answer:
-        own = self._directory / request.model
-        for directory in (request.directory, own):
-            found = load_calibration(directory, key=request.key, sample=request.sample)
-            if found is not None:
-                return Answer(found)
+        found = kept_calibration(request, self._directory)
+        if found is not None:
+            return Answer(found)
+        own = _own_directory(request, self._directory)
         begun = self._stopwatch()
         logger.info("Calibrating the reference of %s; `reference build` would have kept it", request.model)
         problem = request.plan.rule.problem(request.sample)

@@ -184,7 +184,8 @@ def cameras_of(model: WatchedModel, pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def _company(others: Sequence[_Seen], *, within: float) -> Company:
-    lags = [other.now.lag for other in others if other.now.lag < (other.usual or within)]
+    # A camera whose clock is ahead must not make the others look behind.
+    lags = [max(0.0, other.now.lag) for other in others if other.now.lag < (other.usual or within)]
     return Company(len(others), len(lags), statistics.median(lags) if lags else 0.0)
 
 

@@ -1,4 +1,5 @@
-"""How many events a second one exporter stores: the shipped server over loopback, its SQLite log, real bodies.
+"""How many events a second one exporter stores: the shipped server over loopback, its SQLite log, real bodies; and what
+measuring one image costs.
 
     python tests/bench/bench_ingest.py [--seconds 8] [--clients 4] [--state DIRECTORY]
 
@@ -28,6 +29,8 @@ import httpx
 import numpy as np
 import pyarrow as pa
 from PIL import Image
+
+from visiondrift.intake.image_stats import measure as measure_image
 
 DIMENSION = 512
 CLASSES = [str(number) for number in range(10)]
@@ -209,6 +212,17 @@ def measure(url: str, load: Load, *, seconds: float, clients: int) -> Tally:
     return tally
 
 
+def measuring(size: tuple[int, int]) -> float:
+    """Milliseconds of one core that the properties of an image of this size cost, decoded; the middle of many."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    image, costs = Image.fromarray(pixels), []
+    for _ in range(31):
+        began = time.thread_time()
+        measure_image(image)
+        costs.append((time.thread_time() - began) * 1e3)
+    return statistics.median(costs)
+
+
 def main() -> None:
     """Measure every kind of traffic and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -216,6 +230,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--state", type=Path, help="where the log is kept: the disk that is measured")
     arguments = parser.parse_args()
+    for size in ((640, 480), (1920, 1080), (3840, 2160)):
+        print(f"measuring an image of {size[0]} x {size[1]}: {measuring(size):.1f} ms of one core")
     with server(arguments.state) as url:
         print(f"{'traffic':42}{'events/s':>10}{'requests/s':>12}{'MB/s':>8}{'p50 ms':>9}{'p95 ms':>9}")
         for load in loads():

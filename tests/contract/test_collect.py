@@ -20,10 +20,14 @@ from PIL import Image
 from collect_parts import Camera, jpeg, scene, served, video
 from exporter_process import demo_config, running_exporter
 from programs import PATIENCE_S, until
+from rtsp_camera import RtspCamera, serving
 from visiondrift.cli import main
 from visiondrift.collect import video as collect_video
 from visiondrift.collect.frames import Frame, Tally
+from visiondrift.collect.keep import Policy
 from visiondrift.collect.reading import Readers, frames_of
+from visiondrift.collect.run import Collector, Job
+from visiondrift.collect.sinks import FolderSink, KeptFrame
 from visiondrift.collect.sources import Source
 from visiondrift.demo.digits import frames as digit_frames
 from visiondrift.errors import BadInput
@@ -119,6 +123,22 @@ def test_images_of_a_folder_come_by_age_and_as_they_were(tmp_path: Path) -> None
     assert frames[0].encoded == (tmp_path / "b.jpg").read_bytes()
 
 
+@pytest.mark.parametrize("watch", [False, True])
+def test_a_folder_is_read_past_what_is_no_file(watch: bool, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").mkdir()
+    os.mkfifo(tmp_path / "b.jpg")
+    scene(0).save(tmp_path / "c.jpg")
+    stop, tally = threading.Event(), Tally()
+    frames = frames_of(Source("hall", str(tmp_path), watch=watch), tally, stop, tell=lambda _: None)
+    assert (next(frames).name, tally.corrupt) == ("c.jpg", 0)
+
+
+def test_a_folder_without_images_is_told(tmp_path: Path) -> None:
+    scene(0).save(tmp_path / "a.bmp")
+    with pytest.raises(BadInput, match=r"no image lies there; accepted are \.jpg"):
+        seen(Source("hall", str(tmp_path)))
+
+
 def test_an_image_that_says_when_and_in_which_zone_it_was_taken_is_believed(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif.get_ifd(0x8769).update({0x9003: "2026:11:02 09:00:00", 0x9011: "+01:00"})
@@ -188,6 +208,24 @@ def test_a_camera_that_is_not_there_yet_is_asked_ever_more_seldom(monkeypatch: p
     assert camera.connections == 5
     assert tally.connections == 0
     assert all(0.5 * 0.2 * 2**n - 0.05 <= pause <= 1.5 * 0.2 * 2**n + 0.05 for n, pause in enumerate(pauses)), pauses
+
+
+def test_the_frames_of_an_rtsp_camera_are_in_order_and_go_on_when_it_has_hung_up(clip: Path) -> None:
+    camera, stop, tally, said = RtspCamera(clip), threading.Event(), Tally(), []
+    times: list[float] = []
+    with serving(camera) as url:
+        began = time.time()
+        for frame in frames_of(Source("hall", url, look=0.5), tally, stop, tell=said.append):
+            tally.looked += 1
+            times.append(frame.time)
+            if camera.connections == 2:
+                stop.set()
+    assert (tally.corrupt, said[-1]) == (0, "hall: connected again")
+    assert len(times) == 13
+    # FFmpeg reads some seconds before it gives the first picture: those are of when they were taken, and not of now.
+    assert times[0] - began < 1
+    assert np.diff(times[:12]) == pytest.approx(0.5, abs=0.11)
+    assert times[11] < times[12] <= time.time()
 
 
 def test_a_recording_waits_for_whoever_is_slow_and_loses_nothing(clip: Path) -> None:
@@ -264,6 +302,36 @@ def test_collecting_the_same_again_doubles_nothing(clip: Path, collect: Collect,
     assert len(manifest(tmp_path)) == 3
 
 
+def test_a_full_folder_takes_no_more_and_says_so_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    frames = [KeptFrame("hall", Frame(START + number, scene(number)), ("every",)) for number in range(4)]
+    room = 2 * max(len(frame.encoded) for frame in frames) + 1000
+    for _ in range(2):  # what lies there already counts
+        sink = FolderSink(tmp_path, said.append, room)
+        for frame in frames:
+            sink.put(frame)
+    assert dict(sink.counts) == {"duplicates": 2, "lost": 2}
+    assert len(manifest(tmp_path)) == 2
+    assert len(said) == 2
+    assert "collect.folder_max_size" in sink.problem
+
+
+def test_a_collection_ends_when_its_folder_is_full(clip: Path, tmp_path: Path) -> None:
+    job = Job(Source("hall", str(clip), look=0.1), Policy(uniform=1.0))
+    sink = FolderSink(tmp_path, lambda _: None, 1)
+    collector = Collector([job], [sink], looker=None, stop=threading.Event(), tell=lambda _: None)
+    collector.run()
+    assert sink.problem
+    assert collector.progress[0].kept < 60
+
+
+def test_a_full_folder_leaves_the_other_sink_all_frames(clip: Path, tmp_path: Path) -> None:
+    job = Job(Source("hall", str(clip), look=0.1), Policy(uniform=1.0))
+    sinks = [FolderSink(tmp_path / name, lambda _: None, room) for name, room in (("small", 1), ("large", 2**30))]
+    Collector([job], sinks, looker=None, stop=threading.Event(), tell=lambda _: None).run()
+    assert [dict(sink.counts) for sink in sinks] == [{"lost": 60}, {"stored": 60}]
+
+
 def test_a_dry_run_prints_what_each_frame_resembles(clip: Path, collect: Collect) -> None:
     said = collect(clip, "--look", "2s", "--prompt", "a dark photo", "--dry-run")
     assert said.status == 0, said.err
@@ -275,12 +343,13 @@ def test_a_dry_run_prints_what_each_frame_resembles(clip: Path, collect: Collect
 
 def test_a_threshold_keeps_what_resembles_the_words(collect: Collect, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
     for condition in ("clear", "dark"):
         for number, (frame, _) in enumerate(digit_frames(np.arange(4), "left", condition, rng=rng)):
-            Image.fromarray(frame).save(tmp_path / f"{condition}-{number}.png")
+            Image.fromarray(frame).save(tmp_path / "in" / f"{condition}-{number}.png")
     out = tmp_path / "out"
     said = collect(
-        tmp_path, "--prompt", "a dark photo", "--threshold", "0.5", "--to-folder", out, "--model", "digits-demo",
+        tmp_path / "in", "--prompt", "a dark photo", "--threshold", "0.5", "--to-folder", out, "--model", "digits-demo",
     )  # fmt: skip
     assert said.status == 0, said.err
     assert {line["name"].partition("-")[0] for line in manifest(out)} == {"dark"}
@@ -298,7 +367,8 @@ def test_it_ends_in_order_on_ctrl_c_with_a_summary(config: Path, tmp_path: Path)
             text=True,
         )
         until(lambda: (tmp_path / "manifest.jsonl").is_file() and len(manifest(tmp_path)) > 3, what="kept frames")
-        process.send_signal(signal.SIGINT)
+        for _ in range(2):  # as `timeout` sends it: to the program, and to its group
+            process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert "Traceback" not in err
@@ -315,6 +385,9 @@ def test_it_ends_in_order_on_ctrl_c_with_a_summary(config: Path, tmp_path: Path)
         (["CLIP", "--every", "often", "--to-folder", "out"], "--every: 'often' is not a duration"),
         (["CLIP", "--every", "1s", "--slice", "camra=left", "--to-folder", "out"], "accepted is camera=..."),
         (["CLIP", "--every", "1s", "--watch", "--to-folder", "out"], "only a folder can be watched"),
+        (["CLIP", "--uniform", "0", "--to-folder", "out"], "a share above 0"),
+        (["CLIP", "--prompt", " ", "--threshold", "0.2", "--to-folder", "out"], "there are no words in it"),
+        (["FOLDER", "--uniform", "1", "--watch", "--to-folder", "FOLDER/out"], "would be read again"),
         (["--to-folder", "out"], "collect.sources"),
         (["rstp://viewer:s3cret@10.0.0.7/", "--every", "1s", "--to-folder", "out"], "rstp://***@10.0.0.7"),
     ],
@@ -322,7 +395,8 @@ def test_it_ends_in_order_on_ctrl_c_with_a_summary(config: Path, tmp_path: Path)
 def test_what_cannot_be_done_is_said_with_status_3(
     arguments: list[str], says: str, clip: Path, collect: Collect
 ) -> None:
-    said = collect(*(str(clip) if argument == "CLIP" else argument for argument in arguments))
+    given = (argument.replace("FOLDER", str(clip.parent)) for argument in arguments)
+    said = collect(*(str(clip) if argument == "CLIP" else argument for argument in given))
     assert said.status == 3
     assert says in said.err.replace("\n", " ")
 
@@ -342,6 +416,8 @@ def test_frames_reach_a_running_exporter_and_only_those_of_chance_and_clock_its_
         census = SqliteLog(exporter.state / "predictions.sqlite").census()
     assert (by_the_clock.status, unlike.status) == (0, 0), by_the_clock.err + unlike.err
     assert "24 stored" in unlike.out
+    assert "no drift window and no camera health reads it" in unlike.err
+    assert "no camera health" not in by_the_clock.err
     kept = int(by_the_clock.out.rpartition("exporter: ")[2].split()[0])
     assert [(stream.version, stream.slices, stream.rows) for stream in census.streams] == [
         ("7", (("camera", "left"),), kept)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -14,11 +15,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from visiondrift.calibration_file import save_calibration
+from visiondrift.calibrator import ImmediateCalibrations
 from visiondrift.cli import main
+from visiondrift.config import load_config
 from visiondrift.log.sqlite import SqliteLog
 from visiondrift.parquet import read_sample
 from visiondrift.prediction import PredictionEvent, sample_of
 from visiondrift.reference import save_reference
+from visiondrift.shelf import request_of
 
 DIMENSION = 6
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC).timestamp()
@@ -49,7 +54,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hall and yard from Monday to Wednesday and a week later; the yard moved on Wednesday; nothing in between."""
     folder = tmp_path_factory.mktemp("similarity")
     (folder / "monitoring.yml").write_text(
-        f"reference_data: {folder}\nlog: {{path: log.sqlite, keep: 90d}}\nmodels:\n"
+        f"reference_data: {folder}\nlog: {{path: log.sqlite, keep: 90d}}\n"
+        "calibration: {path: made}\nmodels:\n"
         f"  - {{name: cats, reference: cats, slices: [camera], embedding: {{name: own, dimension: {DIMENSION}}}}}\n",
         encoding="utf-8",
     )
@@ -115,6 +121,22 @@ def test_the_interval_is_around_the_mean_and_counts_hours_where_there_is_no_cali
     for row in rows("--by", "day", "-o", "json"):
         assert row["low"] < row["similarity"] < row["high"]
         assert row["blocks"] == (20 if row["slice"] == "all" else 10)
+
+
+def test_a_calibration_that_the_exporter_had_to_make_is_found(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    copied = tmp_path / "config"
+    shutil.copytree(config, copied)
+    loaded = load_config(copied)
+    request = request_of(config / "cats", loaded.models[0], embedder="own")
+    made = ImmediateCalibrations().of(request).calibrated
+    assert made is not None
+    save_calibration(copied / "made" / "cats", made, request.plan)
+    monkeypatch.setattr(sys, "argv", ["visiondrift", "similarity", "--config", str(copied), *SPAN])
+    with pytest.raises(SystemExit):
+        main()
+    assert "blocks are those of the reference's calibration" in capsys.readouterr().out
 
 
 def test_the_table_states_what_it_shows(rows: Rows) -> None:

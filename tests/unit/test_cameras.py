@@ -178,6 +178,16 @@ def test_frames_from_the_future_say_that_the_clock_is_ahead(world: World) -> Non
     assert faults(world) == ["clock"]
 
 
+def test_a_clock_that_is_ahead_does_not_make_the_other_cameras_look_behind(world: World) -> None:
+    world.configure(model(health={"within": "2m"}), **QUIET)
+    for minute in range(4):
+        world.send(shown(frames(60, until=world.now), tag=str(minute)))
+        world.send(shown(frames(60, until=world.now + 280), "right", tag=str(minute)))
+        world.tick()
+        world.now += 60
+    assert (faults(world), faults(world, "camera=right")) == ([], ["clock"])
+
+
 def test_a_window_that_was_read_anyhow_is_not_read_again(world: World, log: CountingLog) -> None:
     world.send(shown(frames(until=NOON - 1)))
     world.tick()

@@ -82,6 +82,11 @@ def test_pixels_are_normalised_where_that_is_said() -> None:
     np.testing.assert_allclose(normal, (plain - 0.5) / 0.25, atol=1e-5)
 
 
+def test_a_batch_of_one_may_come_as_nested_lists() -> None:
+    _, answer = asked(Network(says=[[0.5, 0.4, 0.1]]))
+    assert answer.confidences == {"cat": 0.5, "dog": 0.4, "fox": 0.1}
+
+
 def test_a_model_that_takes_files_gets_the_file() -> None:
     network = Network({"name": "file", "datatype": "BYTES", "shape": [-1]})
     asked(network)

@@ -1,5 +1,7 @@
 """Correlated frames: how many looks they are, and that few looks neither raise an alarm nor hide a real change."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,13 @@ def test_the_same_seconds_hold_the_same_looks_at_any_frame_rate():
     fast, slow = (video(rng, 600 // k, frames_per_look=20, seconds_per_frame=0.1 * k) for k in (1, 5))
     assert pace.looks(fast) == pytest.approx(pace.looks(slow), rel=0.1)
     assert pace.looks(fast) == pytest.approx(30, rel=0.4)
+
+
+@pytest.mark.parametrize("label", [None, "camera"])
+def test_an_empty_window_holds_no_look(label: str | None):
+    reference = video(np.random.default_rng(1), 200, frames_per_look=4)
+    nothing = replace(reference.take(np.arange(0)), slices={})
+    assert pace_of(reference, label).looks(nothing) == 0
 
 
 def test_a_camera_that_the_reference_does_not_know_is_taken_for_its_slowest():

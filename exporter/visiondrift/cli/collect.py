@@ -80,6 +80,10 @@ def collect(
         distinct=distinct,
         seed=seed,
     )
+    if policy.uniform == 0:
+        raise BadInput("--uniform 0: no frame would be kept by chance; accepted is a share above 0 and at most 1")
+    if not all(text.strip() for text in policy.prompts):
+        raise BadInput("--prompt: there are no words in it; accepted is a text such as 'a train'")
     places = Places(to_folder, to_exporter, token_file)
     if source is None or source in configured:
         if policy != Policy(seed=seed):

@@ -35,6 +35,7 @@ _REFRESH = 0.5
 _PLAIN_EVERY = 10.0
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _FAILED = 1
+_ONE_WISH = 1.0
 
 
 @dataclass(frozen=True)
@@ -89,31 +90,34 @@ def collect_frames(
     for job in jobs:
         check_source(job.source)
         _check_policy(job.policy, dry_run=dry_run)
+        _check_apart(job.source, places.folder)
     if not (dry_run or places.folder or places.exporter):
         raise BadInput("kept frames would go nowhere; accepted are --to-folder, --to-exporter, and --dry-run")
     stop = threading.Event()
     embedder = embedder_of(config)
     try:
         looker = _looker(config, jobs, embedder, look_at_all=dry_run)
-        with _stopped_by_signals(stop), _Display(is_dry=dry_run) as display:
-            servers = [_server(config, job, display) if job.server and not dry_run else None for job in jobs]
-            sinks = [] if dry_run else _sinks(places, stop, display)
-            collector = Collector(
-                jobs,
-                sinks,
-                looker=looker,
-                servers=servers,
-                stop=stop,
-                tell=display.tell,
-                judged=display.judged,
-                look_at_all=dry_run,
-                max_frames=max_frames,
-            )
-            display.follow(collector.progress)
-            collector.run()
+        with _stopped_by_signals(stop):
+            with _Display(is_dry=dry_run) as display:
+                servers = [_server(config, job, display) if job.server and not dry_run else None for job in jobs]
+                sinks = [] if dry_run else _sinks(config, places, stop, display)
+                collector = Collector(
+                    jobs,
+                    sinks,
+                    looker=looker,
+                    servers=servers,
+                    stop=stop,
+                    tell=display.tell,
+                    judged=display.judged,
+                    look_at_all=dry_run,
+                    max_frames=max_frames,
+                )
+                display.follow(collector.progress)
+                _tell_unseen(jobs, sinks, display)
+                collector.run()
+            _summarise(collector.progress, sinks)
     finally:
         embedder.close()
-    _summarise(collector.progress, sinks)
     return _status(collector.progress, sinks)
 
 
@@ -126,6 +130,25 @@ def _check_policy(policy: Policy, *, dry_run: bool) -> None:
         raise BadInput("--threshold: of which words? Give --prompt")
     if not policy.keeps_something:
         raise BadInput("no frame would be kept; accepted are --every, --uniform, --prompt, --similar and --unlike")
+
+
+def _check_apart(source: Source, folder: Path | None) -> None:
+    """Raises BadInput where kept frames would be frames of their own source."""
+    if folder is None or source.is_url:
+        return
+    read = Path(source.address).resolve()
+    if read.is_dir() and folder.resolve().is_relative_to(read):
+        raise BadInput(f"{folder} lies in {read}, which is read: what is kept would be read again; accepted is another")
+
+
+def _tell_unseen(jobs: Sequence[Job], sinks: Sequence[Sink], display: "_Display") -> None:
+    """Say which sources an exporter will judge neither for drift nor for the health of their camera."""
+    for job in jobs if any(isinstance(sink, ExporterSink) for sink in sinks) else ():
+        if not job.policy.leaves_unbiased:
+            display.tell(
+                f"{job.source.name}: all of it is chosen for what it shows, so no drift window and no camera health "
+                "reads it; uniform, or every without distinct, adds what they read"
+            )
 
 
 def _looker(config: Config, jobs: Sequence[Job], embedder: Embedder, *, look_at_all: bool) -> Looker | None:
@@ -152,10 +175,10 @@ def _reference(config: Config, job: Job, embedder: Embedder) -> NDArray[np.float
     return load_direction(directory, embedder=embedder.identity, dimension=embedder.dimension)
 
 
-def _sinks(places: Places, stop: threading.Event, display: "_Display") -> list[Sink]:
+def _sinks(config: Config, places: Places, stop: threading.Event, display: "_Display") -> list[Sink]:
     sinks: list[Sink] = []
     if places.folder is not None:
-        sinks.append(FolderSink(places.folder, display.tell))
+        sinks.append(FolderSink(places.folder, display.tell, config.monitoring.collect.folder_max_size))
     if places.exporter is not None:
         token = _secret(places.token_file) if places.token_file else None
         sinks.append(ExporterSink(places.exporter, token=token, stop=stop, tell=display.tell))
@@ -184,12 +207,21 @@ def _secret(file: Path) -> str:
 
 @contextmanager
 def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """The first SIGINT or SIGTERM ends the collection in order; a second one does what it always does."""
+    """The first SIGINT or SIGTERM ends the collection in order; a later one does what it always does.
+
+    Not one within a second: `timeout` and others signal a program and then its whole group.
+    """
     before: dict[int, Any] = {}
+    first: float | None = None
 
     def end(number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[number])
+        nonlocal first
+        if first is None:
+            first = time.monotonic()
+            stop.set()
+        elif time.monotonic() - first > _ONE_WISH:
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
 
     for number in (int(signal.SIGINT), int(signal.SIGTERM)):
         before[number] = signal.signal(number, end)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.calibration_file import load_calibration
+from visiondrift.calibrator import kept_calibration
 from visiondrift.config import Config, SliceThresholds
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.drift.calibrated import CalibratedReference
@@ -96,7 +96,7 @@ class _Measure:
         classes = model.classes or None
         direction = load_direction(directory, embedder=embedder, dimension=dimension, classes=classes)
         request = request_of(directory, model, embedder=embedder)
-        calibrated = load_calibration(directory, key=request.key, sample=request.sample)
+        calibrated = kept_calibration(request, config.path(config.monitoring.calibration.path))
         names = slices_of(calibrated) if calibrated else (ALL_SLICES,)
         terms = terms_for(
             config.thresholds.budget(model.name).rates,
@@ -111,7 +111,7 @@ class _Measure:
         """What counts as one look, in words."""
         if self.calibrated:
             return "blocks are those of the reference's calibration"
-        return "blocks are hours of a camera, as no calibration lies beside the reference; levels by budget need one"
+        return "blocks are hours of a camera, as the reference is not calibrated; levels by budget need that"
 
     def row(self, slice_: str, sample: Sample, images: int) -> Row:
         """The numbers of one slice of one period; ``sample`` holds its images, or an evenly spread part of them."""

@@ -1,6 +1,7 @@
 """Frames from image files: one, or all of a folder by age, which may be watched for more."""
 
 import io
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -10,6 +11,7 @@ from PIL import ExifTags, Image
 
 from visiondrift.collect.frames import Frame, Tally
 from visiondrift.collect.sources import IMAGES, Source
+from visiondrift.errors import BadInput
 from visiondrift.intake.decode import FORMATS, decode_image
 from visiondrift.intake.refusal import Refused
 
@@ -34,7 +36,8 @@ def folder_frames(
 ) -> Iterator[Frame]:
     """The images below a folder, the oldest first; new ones too, until ``stop``, where it is watched.
 
-    A file that is written again is looked at again, so one met half written is seen when it is whole.
+    A file that is written again is looked at again, so one met half written is seen when it is whole. Raises BadInput
+    where a folder that is not watched holds no image.
     """
     folder = Path(source.address)
     seen: set[int] = set()
@@ -50,6 +53,8 @@ def folder_frames(
                 if frame is not None:
                     yield frame
         if not source.watch:
+            if not found:
+                raise BadInput(f"{folder}: no image lies there; accepted are {', '.join(IMAGES)}")
             return
         seen.intersection_update(stamp for _, _, stamp in found)
         stop.wait(_POLL_SECONDS)
@@ -63,6 +68,8 @@ def _listed(folder: Path) -> list[tuple[int, Path, int]]:
             try:
                 state = path.stat()
             except OSError:  # it went while the folder was read
+                continue
+            if not stat.S_ISREG(state.st_mode):  # to open a pipe would wait for whoever writes to it
                 continue
             found.append((state.st_mtime_ns, path, hash((str(path), state.st_mtime_ns, state.st_size))))
     return sorted(found)

@@ -43,6 +43,11 @@ class Policy:
         return any(value is not None for value in (self.every, self.uniform, self.threshold, self.similar, self.unlike))
 
     @property
+    def leaves_unbiased(self) -> bool:
+        """Whether some frames are chosen by chance or the clock alone."""
+        return self.uniform is not None or (self.every is not None and self.distinct is None)
+
+    @property
     def needs_reference(self) -> bool:
         """Whether the reference decides."""
         return self.similar is not None or self.unlike is not None

@@ -115,6 +115,8 @@ class ModelServer:
         outputs = body.get("outputs")
         for output in outputs if isinstance(outputs, list) else []:
             values = output.get("data") if isinstance(output, dict) else None
+            if isinstance(values, list) and len(values) == 1 and isinstance(values[0], list):
+                values = values[0]  # the protocol allows a batch of one as nested lists
             if isinstance(values, list) and len(values) == len(self._classes):
                 return values
         raise _Unfit(f"no output has {len(self._classes)} values, one for each class of the model")

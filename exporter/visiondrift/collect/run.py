@@ -62,7 +62,7 @@ class Progress:
 
 
 class Collector:
-    """Runs ``jobs`` until all have ended, ``stop`` is set, ``max_frames`` were looked at, or a sink has failed.
+    """Runs ``jobs`` until all have ended, ``stop`` is set, ``max_frames`` were looked at, or no sink takes any more.
 
     ``looker`` embeds where a policy needs it, or all frames with ``look_at_all``; its sources are the jobs in order.
     ``judged`` is called for every frame, ``tell`` with sentences for a person, from several threads.
@@ -99,7 +99,7 @@ class Collector:
         """Collect. Raises EmbedderUnavailable where CLIP fails."""
         self._readers.start()
         try:
-            while not (self._stop.is_set() or self._readers.ended or any(sink.problem for sink in self._sinks)):
+            while not (self._stop.is_set() or self._readers.ended or self._is_in_vain()):
                 most = _BATCH if self._left is None else min(_BATCH, self._left)
                 taken = self._readers.take(most, patience=_PATIENCE)
                 self._look(taken)
@@ -113,6 +113,9 @@ class Collector:
                 sink.close()
             for server in filter(None, self._servers):
                 server.close()
+
+    def _is_in_vain(self) -> bool:
+        return bool(self._sinks) and all(sink.problem for sink in self._sinks)
 
     def _look(self, taken: Sequence[Taken]) -> None:
         wanted = [

@@ -86,19 +86,23 @@ class FolderSink:
     """Image files by source and day, and one line of JSON for each in ``manifest.jsonl``.
 
     The sub-folders are the sources, so that ``reference build --images FOLDER --slice camera`` reads them; the time of
-    a file is the frame's. A frame that is there already is left alone. Raises BadInput where it cannot be a folder.
+    a file is the frame's. A frame that is there already is left alone. At ``max_bytes`` it takes no more, as what left
+    for the newest would be missing in a reference. Raises BadInput where it cannot be a folder.
     """
 
     directory: Path
     tell: Callable[[str], None]
+    max_bytes: int
     name: str = "folder"
     counts: Counter[str] = field(default_factory=Counter)
     problem: str = ""
+    _bytes: int = 0
 
     def __post_init__(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             (self.directory / MANIFEST).touch()
+            self._bytes = sum(path.lstat().st_size for path in self.directory.rglob("*"))
         except OSError as error:
             raise BadInput(f"{self.directory}: frames cannot be kept there ({error.strerror})") from error
 
@@ -109,13 +113,16 @@ class FolderSink:
             if file.exists():
                 self.counts["duplicates"] += 1
                 return
+            if self._is_full(kept):
+                self.counts["lost"] += 1
+                return
             file.parent.mkdir(parents=True, exist_ok=True)
             unfinished = file.with_name(f".{file.name}.new")
             unfinished.write_bytes(kept.encoded)
             os.utime(unfinished, (kept.frame.time, kept.frame.time))
             unfinished.replace(file)
             with (self.directory / MANIFEST).open("a", encoding="utf-8") as manifest:
-                manifest.write(json.dumps(_line(kept), ensure_ascii=False) + "\n")
+                self._bytes += len(kept.encoded) + manifest.write(json.dumps(_line(kept), ensure_ascii=False) + "\n")
             self.counts["stored"] += 1
         except OSError as error:
             self.counts["lost"] += 1
@@ -123,6 +130,15 @@ class FolderSink:
 
     def close(self) -> None:
         """Nothing is left to do."""
+
+    def _is_full(self, kept: KeptFrame) -> bool:
+        if not self.problem and self._bytes + len(kept.encoded) > self.max_bytes:
+            self.problem = (
+                f"{self.directory} is full: it holds {self._bytes / 2**20:,.1f} MiB, and collect.folder_max_size is "
+                f"{self.max_bytes / 2**20:,.1f} MiB; move frames away, or raise it"
+            )
+            self.tell(self.problem)
+        return bool(self.problem)
 
 
 def _place(kept: KeptFrame) -> Path:

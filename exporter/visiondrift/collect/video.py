@@ -104,11 +104,13 @@ class Video:
         clock: LiveClock | None = None
         is_timed = _UNTIMED.isdisjoint(container.format.name.split(","))
         for picture in self._decoded(container):
-            now = steady()
+            now, position = steady(), picture.time if is_timed else None
             if clock is None:
+                # Of the first picture of RTSP FFmpeg may not know yet where it is: it is what the others count from.
+                position = 0.0 if is_timed and position is None else position
                 told = container.start_time_realtime
                 clock = LiveClock(now=time.time(), steady_now=now, told=told / 1e6 if told else None)
-            at = clock.time_of(picture.time if is_timed else None, steady_now=now)
+            at = clock.time_of(position, steady_now=now)
             if self._pace.is_due(at):
                 yield Frame(at, picture.to_image(), live=True)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from visiondrift.config.entries import Name, Strict, Text, Url
-from visiondrift.config.units import Duration
+from visiondrift.config.units import Duration, Size
 from visiondrift.config.words import Words
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "srt")
@@ -139,4 +139,7 @@ class CollectConfig(Strict):
     exporter: Url | None = Field(default=None, description="The running exporter that kept frames are sent to.")
     token_file: Path | None = Field(default=None, description="File with the token that this exporter asks for.")
     folder: Path | None = Field(default=None, description="The folder that kept frames are written to.")
+    folder_max_size: Size = Field(
+        default=10 * 2**30, description="Size at which nothing more is written to it: nothing in it is ever removed."
+    )
     sources: tuple[SourceConfig, ...] = Field(default=(), description="The cameras, videos and folders.")

@@ -126,6 +126,8 @@ def _correlation_seconds(rows: Sample) -> float:
 
 
 def _groups(sample: Sample, label: str | None) -> dict[str, NDArray[np.intp]]:
+    if not len(sample):  # an empty window may lack the label's column, too
+        return {}
     column = sample.slices.get(label) if label else None
     if column is None:
         return {"": np.arange(len(sample))}
