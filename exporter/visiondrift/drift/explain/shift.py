@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from visiondrift.drift.calibration.budget import discoveries
 from visiondrift.drift.embedding.bank import deviations, mean_weights
-from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence
+from visiondrift.drift.embedding.detector import Detector
 from visiondrift.drift.embedding.fit import WindowRows
 from visiondrift.drift.embedding.moments import BlockMoments, block_moments
 from visiondrift.prediction import slice_name
+from visiondrift.signals import ALL_SLICES
 
 Kind = Literal["none", "local", "common"]
 """No slice has moved by itself; some have, each its own way; or most of those have moved the same way."""
@@ -161,11 +162,11 @@ def spread_of(
     With the plain ``embeddings`` (n, d) of the rows and the ``reference_mean`` (d,) of all its rows, how much of their
     distance is explained by the mix.
     """
-    weights = _weights(detector)
+    weights = detector.shares or {}
     blocks = {str(name): _blocks(rows, slices == name) for name in np.unique(slices)}
     known = {name: own for name, own in blocks.items() if name in detector.reference.centres}
     found = [_slice(detector, name, own, weights.get(name, 0.0)) for name, own in known.items()]
-    p = {name: chance for name, own in known.items() if (chance := _chance(detector, name, own)) is not None}
+    p = {name: p for name, own in known.items() if (p := detector.chance(name, own.together())) is not None}
     moved = discoveries(p)
     explained = None
     if embeddings is not None and reference_mean is not None:
@@ -179,24 +180,9 @@ def spread_of(
     )
 
 
-def _weights(detector: Detector) -> dict[str, float]:
-    """Each slice's share of the reference's rows."""
-    rows = {name: one.blocks * one.rows for name, one in detector.slices.items() if name in detector.reference.centres}
-    whole = max(sum(rows.values()), 1e-300)
-    return {name: count / whole for name, count in rows.items()}
-
-
 def _blocks(rows: WindowRows, own: NDArray[np.bool_]) -> BlockMoments:
     place = np.unique(rows.of_row[own], return_inverse=True)[1]
     return block_moments(rows.coordinates[own], place, int(place.max()) + 1)
-
-
-def _chance(detector: Detector, name: str, blocks: BlockMoments) -> float | None:
-    """The chance of a slice's moments without drift; None where too little is known of either side."""
-    if name not in detector.slices:
-        return None
-    look = detector.look(name, {name: blocks.together()}, None)
-    return look.p if isinstance(look, EmbeddingEvidence) else None
 
 
 def _slice(detector: Detector, name: str, blocks: BlockMoments, weight: float) -> _Slice:
@@ -209,15 +195,23 @@ def _slice(detector: Detector, name: str, blocks: BlockMoments, weight: float) -
     halves = [away.first[half].sum(axis=0) / max(float(away.counts[half].sum()), 1.0) for half in (first, ~first)]
     residual = ((away.first - counts * shift) ** 2).sum(axis=0) / n**2
     variance = residual * len(blocks) / max(len(blocks) - 1, 1)
-    calibration = detector.slices.get(name)
-    of_reference = calibration.blocks if calibration else 0
-    return _Slice(name, shift, np.stack(halves), variance, weight, len(blocks) / max(of_reference, 1))
+    return _Slice(name, shift, np.stack(halves), variance, weight, len(blocks) / max(_known_blocks(detector, name), 1))
+
+
+def _known_blocks(detector: Detector, name: str) -> int:
+    """How many blocks the reference has of a slice; those of none are what the others leave."""
+    blocks = {slice_: one.blocks for slice_, one in detector.slices.items()}
+    whole = blocks.pop(ALL_SLICES)
+    return blocks[name] if name else whole - sum(blocks.values())
 
 
 def _compared(
     found: Sequence[_Slice], p: Mapping[str, float], moved: frozenset[str], variances: NDArray[np.float64]
 ) -> tuple[SliceShift, ...]:
-    """Every slice, in those axes in which what has moved stands out most from what chance moves."""
+    """Every slice, in those axes in which what has moved stands out most from what chance moves.
+
+    Rows of no slice have their share of the whole, and are none to name.
+    """
     asked = [one for one in found if one.name in moved] or list(found)
 
     def clarity(axes: NDArray[np.float64]) -> float:
@@ -245,6 +239,7 @@ def _compared(
             common=one.name in common,
         )
         for one in found
+        if one.name
     )
 
 
