@@ -35,7 +35,9 @@ LIVE_METRICS: tuple[LiveMetric, ...] = (
     LiveMetric("events_duplicate", "Events whose id was stored before", ("model",)),
     LiveMetric("events_rejected", "Events refused at intake", ("model", "reason")),
     LiveMetric("events_sampled_out", "Valid events that the sampling of their model did not keep", ("model",)),
-    LiveMetric("events_kept", "Valid events that are there for a reason: by chance, or what they show", ("model", "why")),
+    LiveMetric(
+        "events_kept", "Valid events that are there for a reason: by chance, or what they show", ("model", "why")
+    ),
     LiveMetric("ingest_failures", "Requests that could not be stored", ("reason",)),
     LiveMetric("embeddings", "Images embedded", ()),
     LiveMetric("embedding_failures", "Batches of images that the embedder failed on", ()),

@@ -154,7 +154,9 @@ class Detector:
         return traffic_shares(self.slices, self.reference.centres)
 
 
-def _combined(calibration: SliceCalibration, values: NDArray[np.float64], names: tuple[str, ...], worth: float) -> float:
+def _combined(
+    calibration: SliceCalibration, values: NDArray[np.float64], names: tuple[str, ...], worth: float
+) -> float:
     """The p of all scores together: ``values`` (S,) of ``names``, in a window worth so many blocks."""
     together = float(combined_score(values[None, :], [calibration.nulls[name] for name in names], worth)[0])
     return calibration.p(EMBEDDING if len(names) == len(SCORES) else MOMENTS, together, worth)

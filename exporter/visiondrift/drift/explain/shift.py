@@ -23,14 +23,20 @@ from visiondrift.signals import ALL_SLICES
 Kind = Literal["none", "local", "common"]
 """No slice has moved by itself; some have, each its own way; or most of those have moved the same way."""
 
-ALIKE = 0.5
-"""Cosine of two shifts from which on they are the same way, where chance does not reach that."""
+ALIKE = 0.7
+"""Cosine of two shifts from which on they are the same way, where chance does not reach that: within 45 degrees.
+
+Within 60, faults of different kinds that are strong look like one to the demo's CLIP (docs/benchmarks.md).
+"""
 
 _SURE = 2.33
 """Standard deviations that chance passes once in a hundred times."""
 
 _SURE_ALONG = 3.0
 """The same, in one given direction, of slices that are asked for no other reason."""
+
+_ALIKE_ALONG = 0.5
+"""The cosine for these: too little is known of the size of their shifts to ask for more."""
 
 _MOST_NAMES = 3
 _LEAST_BLOCKS = 2
@@ -267,7 +273,7 @@ def _follows(one: _Slice, way: NDArray[np.float64], axes: NDArray[np.float64]) -
     along = float((axes * one.shift * way).sum())
     noise = float(np.sqrt((axes**2 * way**2 * one.variance).sum() * (1 + one.centre)))
     size = np.sqrt(max(one.energy(axes), 1e-300) * float((axes * way**2).sum()))
-    return along > _SURE_ALONG * noise and along >= ALIKE * float(size)
+    return along > _SURE_ALONG * noise and along >= _ALIKE_ALONG * float(size)
 
 
 def _cosine(a: _Slice, b: _Slice, axes: NDArray[np.float64]) -> float:
