@@ -50,8 +50,8 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter, generated files
 bench: $(VENV)/.dev ## measure all of it and write docs/benchmarks.md: an hour (QUICK=--quick: minutes, elsewhere)
 	$(VENV)/bin/python tests/bench/tables.py $(QUICK)
 
-bench-explain: $(VENV)/.dev ## whether causes of drift are named rightly: ten minutes, into docs/benchmarks.md (QUICK=--quick)
-	$(VENV)/bin/python tests/bench/tables.py $(QUICK) --only explain
+bench-explain: $(VENV)/.dev ## whether causes and cameras are named rightly: 15 minutes, into docs/benchmarks.md (QUICK=--quick)
+	$(VENV)/bin/python tests/bench/tables.py $(QUICK) --only explain spread hours
 
 dashboards: $(VENV)/.dev ## regenerate grafana/dashboards from grafana/source
 	$(VENV)/bin/python grafana/source/build.py

@@ -97,6 +97,7 @@ class Counts:
         self.outcomes: list[tuple[Appended, tuple[Rejection, ...]]] = []
         self.commits: list[float] = []
         self.sampled: Counter[str] = Counter()
+        self.reasons: Counter[tuple[str, str]] = Counter()
         self.seconds = 0.0
         self.embeddings: list[tuple[int, bool]] = []
         self.failures: Counter[str] = Counter()
@@ -109,6 +110,9 @@ class Counts:
 
     def sampled_out(self, model: str, events: int) -> None:
         self.sampled[model] += events
+
+    def kept(self, model: str, why: str, events: int) -> None:
+        self.reasons[model, why] += events
 
     def committed(self, seconds: float) -> None:
         self.commits.append(seconds)

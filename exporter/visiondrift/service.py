@@ -21,7 +21,7 @@ from visiondrift.log import Appended, Census
 from visiondrift.log.retention import Retention
 from visiondrift.log.sqlite import SqliteLog
 from visiondrift.monitor import Monitor
-from visiondrift.prediction import IngestFailure, Rejection
+from visiondrift.prediction import IngestFailure, Kept, Rejection
 from visiondrift.publish.metrics import Metrics
 from visiondrift.publish.report import ReportStore
 from visiondrift.publish.snapshot import Links, ModelState, Snapshot
@@ -91,6 +91,10 @@ class IntakeCounts:
     def sampled_out(self, model: str, events: int) -> None:
         """Valid events that the sampling of ``model`` does not keep."""
         self._metrics.count("events_sampled_out", events, model=model)
+
+    def kept(self, model: str, why: Kept, events: int) -> None:
+        """Valid events of ``model`` that are there for a reason."""
+        self._metrics.count("events_kept", events, model=model, why=why)
 
     def committed(self, seconds: float) -> None:
         """One commit."""

@@ -172,7 +172,7 @@ def _low_confidence() -> timeseries.Panel:
 
 def basis() -> list[Panel]:
     """What the verdict rests on: samples, the reference, what arrives, and the evaluation itself."""
-    return [_samples(), _reference(), _stored(), _rejected(), _duration()]
+    return [_samples(), _reference(), _stored(), _rejected(), _kept(), _duration()]
 
 
 def _samples() -> timeseries.Panel:
@@ -246,7 +246,7 @@ def _rejected() -> timeseries.Panel:
             "Rejected events by reason",
             "Events per second that were refused at intake. Only reasons that occur are drawn; the answer to the "
             "sender names the event, the field and what is accepted.",
-            width=12,
+            width=8,
             height=8,
             unit="eps",
             no_value="The exporter is not scraped",
@@ -259,6 +259,27 @@ def _rejected() -> timeseries.Panel:
     )
 
 
+def _kept() -> timeseries.Panel:
+    kept = f"rate(visiondrift_events_kept_total{{{MODEL}}}[$__rate_interval])"
+    return lines(
+        Box(
+            "Sampling: kept, and why",
+            "Events per second of a model that is sampled, or whose sender chooses: uniform and every are the share by "
+            "chance and by the clock, which is all that windows read; the others were kept for what they show. Sampled "
+            "out: not stored.",
+            width=8,
+            height=8,
+            unit="eps",
+            no_value="The exporter is not scraped",
+        ),
+        [
+            Query(f"sum by (why) ({kept}) > 0", "{{why}}"),
+            Query(f"sum(rate(visiondrift_events_sampled_out_total{{{MODEL}}}[$__rate_interval]))", "sampled out"),
+        ],
+        colors={"sampled out": threshold_line(style.INSUFFICIENT)},
+    )
+
+
 def _duration() -> timeseries.Panel:
     metric = "visiondrift_evaluation_duration_seconds"
     count = f"sum(rate({metric}_count{{{MODEL}}}[$__rate_interval]))"
@@ -266,7 +287,7 @@ def _duration() -> timeseries.Panel:
         Box(
             "Evaluation time",
             "Mean time that one evaluation of this model takes, with its report, beside the interval that it must fit.",
-            width=12,
+            width=8,
             height=8,
             unit="s",
             no_value="No evaluation yet",

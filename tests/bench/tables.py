@@ -52,6 +52,8 @@ PARTS = {
     "accuracy": Part("bench_accuracy.py"),
     "health": Part("bench_health.py"),
     "explain": Part("bench_explain.py"),
+    "spread": Part("bench_spread.py"),
+    "hours": Part("bench_spread.py", ("--hours",)),
 }
 
 

@@ -29,6 +29,7 @@ _DOMAINS: dict[str, tuple[str, ...]] = {
     "model_owner": ("vision-team",),
     "reference": ("digits-demo",),
     "reason": ("bad_image", "missing_field"),
+    "why": ("uniform", "low_confidence"),
     "signal": tuple(BY_NAME),
     "exporter_url": ("http://localhost:9109",),
     "grafana_url": ("http://localhost:3000",),

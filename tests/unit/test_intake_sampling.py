@@ -88,6 +88,7 @@ def test_a_share_is_kept_and_the_rest_is_counted(parts: WritePath, log: MemoryLo
     assert receipt.accepted + receipt.sampled_out == 2000
     assert 430 < receipt.accepted < 570
     assert parts.counts.sampled == {"doors": receipt.sampled_out}
+    assert parts.counts.reasons == {("doors", "uniform"): receipt.accepted}
     assert read(log, biased=False).total == receipt.accepted
 
 
@@ -115,6 +116,7 @@ def test_what_a_rule_keeps_is_marked_with_it_and_in_no_window(
     biases = read(log, biased=True).sample.biases
     assert biases is not None
     assert set(biases) == {reason}
+    assert parts.counts.reasons == {("doors", reason): 20}
 
 
 def test_what_chance_keeps_is_in_the_windows_however_rare_it_is(parts: WritePath, log: MemoryLog) -> None:
@@ -125,6 +127,7 @@ def test_what_chance_keeps_is_in_the_windows_however_rare_it_is(parts: WritePath
 def test_what_a_client_kept_for_what_it_shows_stays(parts: WritePath, log: MemoryLog) -> None:
     receipt = sent(parts, *(usual(number, kept="prompt") for number in left_out(10)))
     assert (receipt.accepted, receipt.sampled_out) == (10, 0)
+    assert parts.counts.reasons == {("doors", "prompt"): 10}
     assert read(log, biased=False).total == 0
 
 

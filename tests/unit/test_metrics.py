@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from visiondrift.drift.explain.shift import SliceShift, Spread
 from visiondrift.drift.judge import BlockCount, Judgement, Levels, WindowEvaluation, with_common_causes
-from visiondrift.prediction import INGEST_FAILURES, REASONS
+from visiondrift.prediction import INGEST_FAILURES, KEPT, REASONS
 from visiondrift.publish.metrics import Metrics, catalogue
 from visiondrift.publish.snapshot import Evaluation, Links, ModelState, ReferenceState, Snapshot
 from visiondrift.signals import SIGNALS, VERDICTS
@@ -144,6 +144,7 @@ def test_counters_exist_at_zero_before_anything_happens():
     assert reasons == set(REASONS)
     assert {labels["reason"] for labels, _ in series["visiondrift_ingest_failures_total"]} == set(INGEST_FAILURES)
     assert ({"model": "trains"}, 0.0) in series["visiondrift_events_received_total"]
+    assert {labels["why"] for labels, _ in series["visiondrift_events_kept_total"]} == set(KEPT)
 
 
 def test_a_model_that_left_the_configuration_leaves_the_exposition():

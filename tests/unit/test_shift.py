@@ -5,7 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from site_parts import CAMERAS, DIMENSION, Frames, detector, frames, rows_of
+from site_parts import CAMERAS, DIMENSION, Frames, detector, frames, moments_by_camera, rows_of
+from visiondrift.drift.calibration.blocks import labelled_blocks
+from visiondrift.drift.embedding.detector import EmbeddingEvidence, build_detector
+from visiondrift.drift.embedding.fit import WindowRows
 from visiondrift.drift.explain.shift import SliceShift, Spread, spread_of
 
 KNOWN = frames(1, 50)
@@ -127,3 +130,34 @@ def test_cameras_with_too_few_scenes_are_not_judged():
 def test_of_many_cameras_the_first_are_named_and_the_others_counted():
     slices = tuple(SliceShift(f"c{n}", 1e-9, moved=True, share=0.1, cosine=None, common=False) for n in range(7))
     assert Spread(slices).sentence == "c0, c1, c2 and 4 more, each its own way"
+
+
+def test_the_chance_of_a_slice_is_that_of_a_look_at_its_moments():
+    moments = moments_by_camera(frames(95, 16, {"c": step(0)}))
+    for camera, own in moments.items():
+        look = detector().look(camera, {camera: own}, None)
+        assert isinstance(look, EmbeddingEvidence)
+        assert detector().chance(camera, own) == look.p
+    assert detector().chance("a", moments_by_camera(frames(96, 2))["a"]) is None
+    assert detector().chance("unheard of", moments["a"]) is None
+
+
+def test_rows_without_a_slice_have_their_share_of_the_shift_and_are_not_named():
+    """Half of the images are of no camera: what moves them as far as one camera is three times its part."""
+    nameless = ("d", "e", "f")
+
+    def without(given: Frames) -> Frames:
+        return replace(given, cameras=np.where(np.isin(given.cameras, nameless), "", given.cameras))
+
+    known = without(frames(1, 50))
+    blind = build_detector(
+        known.embeddings, labelled_blocks(known.scenes, known.cameras), splits=2, draws=60, novelty=False
+    )
+    assert blind.shares == pytest.approx({"a": 1 / 6, "b": 1 / 6, "c": 1 / 6, "": 1 / 2})
+    window = without(frames(97, 32, dict.fromkeys(("a", *nameless), step(0))))
+    rows = WindowRows(blind.reference.coordinates(window.embeddings), window.scenes.astype(np.intp))
+    found = spread_of(blind, rows, window.cameras)
+    assert {one.slice for one in found.slices} == {"a", "b", "c"}
+    assert found.moved == ("a",)
+    assert next(one.share for one in found.slices if one.slice == "a") == pytest.approx(0.25, abs=0.08)
+    assert not found.silent

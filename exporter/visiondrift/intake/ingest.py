@@ -15,7 +15,7 @@ from typing import Protocol
 
 from visiondrift.errors import LogError, LogFull, QueueFull
 from visiondrift.log import Appended, PredictionLog
-from visiondrift.prediction import IngestFailure, PredictionEvent, Rejection
+from visiondrift.prediction import IngestFailure, Kept, PredictionEvent, Rejection
 
 _LARGEST_COMMIT = 5000  # events: bounds a transaction's memory and how long its first request waits
 _RETRY_AFTER = 1.0
@@ -36,6 +36,10 @@ class IngestCounters(Protocol):
 
     def sampled_out(self, model: str, events: int) -> None:
         """Valid events of ``model`` that its sampling does not keep."""
+        ...
+
+    def kept(self, model: str, why: Kept, events: int) -> None:
+        """Valid events of ``model`` that its sampling, or their client, kept for a reason."""
         ...
 
     def committed(self, seconds: float) -> None:

@@ -106,6 +106,9 @@ class Intake:
         appended = self._ingest.enqueue(events, [self._in_its_share(rejection) for rejection in rejections])
         for model, count in (+counted_out).items():
             self._counters.sampled_out(model, count)
+        for (model, why), count in Counter((event.model, event.kept) for event in events).items():
+            if why:
+                self._counters.kept(model, why, count)
         return Receipt(len(events), tuple(rejections), appended, sampled_out=(+counted_out).total())
 
     def _may_be_kept(self, candidate: Candidate) -> bool:

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from visiondrift.prediction import INGEST_FAILURES, REASONS, UNKNOWN_MODEL
+from visiondrift.prediction import INGEST_FAILURES, KEPT, REASONS, UNKNOWN_MODEL
 from visiondrift.publish.gauges import SNAPSHOT_GAUGES
 from visiondrift.publish.snapshot import Snapshot
 
@@ -35,6 +35,9 @@ LIVE_METRICS: tuple[LiveMetric, ...] = (
     LiveMetric("events_duplicate", "Events whose id was stored before", ("model",)),
     LiveMetric("events_rejected", "Events refused at intake", ("model", "reason")),
     LiveMetric("events_sampled_out", "Valid events that the sampling of their model did not keep", ("model",)),
+    LiveMetric(
+        "events_kept", "Valid events that are there for a reason: by chance, or what they show", ("model", "why")
+    ),
     LiveMetric("ingest_failures", "Requests that could not be stored", ("reason",)),
     LiveMetric("embeddings", "Images embedded", ()),
     LiveMetric("embedding_failures", "Batches of images that the embedder failed on", ()),
@@ -138,4 +141,6 @@ class Metrics:
     def _label_sets(metric: LiveMetric, model: str) -> list[tuple[str, ...]]:
         if "reason" in metric.labels:
             return [(model, reason) for reason in REASONS]
+        if "why" in metric.labels:
+            return [(model, why) for why in KEPT]
         return [(model,)]

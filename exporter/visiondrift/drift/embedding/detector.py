@@ -107,7 +107,7 @@ class Detector:
         calibration = self.slices[target]
         if not calibration.nulls:
             return calibration.shortage()
-        shares = self._shares if target == ALL_SLICES else None
+        shares = self.shares if target == ALL_SLICES else None
         if shares:
             silent = sum(share for name, share in shares.items() if name not in moments or moments[name].count <= 0)
             if silent > MOST_SILENT:
@@ -124,11 +124,9 @@ class Detector:
         if rows is not None and NOVELTY in calibration.nulls and worth >= enough - 1e-9:
             found_rows = measure_rows(self.reference, rows, round(worth))
             values, names = np.append(values, found_rows.score), SCORES
-        name = EMBEDDING if len(names) == len(SCORES) else MOMENTS
-        together = float(combined_score(values[None, :], [calibration.nulls[n] for n in names], worth)[0])
         scores = {n: Scored(float(v), calibration.p(n, float(v), worth)) for n, v in zip(names, values, strict=True)}
         return EmbeddingEvidence(
-            p=calibration.p(name, together, worth),
+            p=_combined(calibration, values, names, worth),
             scores=scores,
             effect=effect_of(self.reference, window, worth, calibration.held, found_rows.new_share),
             worth=worth,
@@ -136,10 +134,32 @@ class Detector:
             outliers=found_rows.outliers,
         )
 
+    def chance(self, name: str, moments: Moments) -> float | None:
+        """The p of one slice by its ``moments``, as ``look`` finds it without rows; None where it finds none.
+
+        For a third of what a look costs: nothing explains the p.
+        """
+        calibration = self.slices.get(name)
+        if calibration is None or not calibration.nulls:
+            return None
+        found = window_deviation(self.reference, {name: moments})
+        worth = calibration.worth(found.blocks, found.rows, found.evenness)
+        if worth < MIN_WINDOW_BLOCKS - 1e-9:
+            return None
+        return _combined(calibration, bank(self.reference.basis, found.deviations)[0], STATISTICS, worth)
+
     @cached_property
-    def _shares(self) -> Mapping[str, float] | None:
-        """Each slice's share of the reference's rows; None where it has no slices."""
+    def shares(self) -> Mapping[str, float] | None:
+        """Each slice's share of the reference's rows, "" for those of none; None where it has no slices."""
         return traffic_shares(self.slices, self.reference.centres)
+
+
+def _combined(
+    calibration: SliceCalibration, values: NDArray[np.float64], names: tuple[str, ...], worth: float
+) -> float:
+    """The p of all scores together: ``values`` (S,) of ``names``, in a window worth so many blocks."""
+    together = float(combined_score(values[None, :], [calibration.nulls[name] for name in names], worth)[0])
+    return calibration.p(EMBEDDING if len(names) == len(SCORES) else MOMENTS, together, worth)
 
 
 def build_detector(

@@ -14,22 +14,29 @@ from numpy.typing import NDArray
 
 from visiondrift.drift.calibration.budget import discoveries
 from visiondrift.drift.embedding.bank import deviations, mean_weights
-from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence
+from visiondrift.drift.embedding.detector import Detector
 from visiondrift.drift.embedding.fit import WindowRows
 from visiondrift.drift.embedding.moments import BlockMoments, block_moments
 from visiondrift.prediction import slice_name
+from visiondrift.signals import ALL_SLICES
 
 Kind = Literal["none", "local", "common"]
 """No slice has moved by itself; some have, each its own way; or most of those have moved the same way."""
 
-ALIKE = 0.5
-"""Cosine of two shifts from which on they are the same way, where chance does not reach that."""
+ALIKE = 0.7
+"""Cosine of two shifts from which on they are the same way, where chance does not reach that: within 45 degrees.
+
+Within 60, faults of different kinds that are strong look like one to the demo's CLIP (docs/benchmarks.md).
+"""
 
 _SURE = 2.33
 """Standard deviations that chance passes once in a hundred times."""
 
 _SURE_ALONG = 3.0
 """The same, in one given direction, of slices that are asked for no other reason."""
+
+_ALIKE_ALONG = 0.5
+"""The cosine for these: too little is known of the size of their shifts to ask for more."""
 
 _MOST_NAMES = 3
 _LEAST_BLOCKS = 2
@@ -161,11 +168,11 @@ def spread_of(
     With the plain ``embeddings`` (n, d) of the rows and the ``reference_mean`` (d,) of all its rows, how much of their
     distance is explained by the mix.
     """
-    weights = _weights(detector)
+    weights = detector.shares or {}
     blocks = {str(name): _blocks(rows, slices == name) for name in np.unique(slices)}
     known = {name: own for name, own in blocks.items() if name in detector.reference.centres}
     found = [_slice(detector, name, own, weights.get(name, 0.0)) for name, own in known.items()]
-    p = {name: chance for name, own in known.items() if (chance := _chance(detector, name, own)) is not None}
+    p = {name: p for name, own in known.items() if (p := detector.chance(name, own.together())) is not None}
     moved = discoveries(p)
     explained = None
     if embeddings is not None and reference_mean is not None:
@@ -179,24 +186,9 @@ def spread_of(
     )
 
 
-def _weights(detector: Detector) -> dict[str, float]:
-    """Each slice's share of the reference's rows."""
-    rows = {name: one.blocks * one.rows for name, one in detector.slices.items() if name in detector.reference.centres}
-    whole = max(sum(rows.values()), 1e-300)
-    return {name: count / whole for name, count in rows.items()}
-
-
 def _blocks(rows: WindowRows, own: NDArray[np.bool_]) -> BlockMoments:
     place = np.unique(rows.of_row[own], return_inverse=True)[1]
     return block_moments(rows.coordinates[own], place, int(place.max()) + 1)
-
-
-def _chance(detector: Detector, name: str, blocks: BlockMoments) -> float | None:
-    """The chance of a slice's moments without drift; None where too little is known of either side."""
-    if name not in detector.slices:
-        return None
-    look = detector.look(name, {name: blocks.together()}, None)
-    return look.p if isinstance(look, EmbeddingEvidence) else None
 
 
 def _slice(detector: Detector, name: str, blocks: BlockMoments, weight: float) -> _Slice:
@@ -209,15 +201,23 @@ def _slice(detector: Detector, name: str, blocks: BlockMoments, weight: float) -
     halves = [away.first[half].sum(axis=0) / max(float(away.counts[half].sum()), 1.0) for half in (first, ~first)]
     residual = ((away.first - counts * shift) ** 2).sum(axis=0) / n**2
     variance = residual * len(blocks) / max(len(blocks) - 1, 1)
-    calibration = detector.slices.get(name)
-    of_reference = calibration.blocks if calibration else 0
-    return _Slice(name, shift, np.stack(halves), variance, weight, len(blocks) / max(of_reference, 1))
+    return _Slice(name, shift, np.stack(halves), variance, weight, len(blocks) / max(_known_blocks(detector, name), 1))
+
+
+def _known_blocks(detector: Detector, name: str) -> int:
+    """How many blocks the reference has of a slice; those of none are what the others leave."""
+    blocks = {slice_: one.blocks for slice_, one in detector.slices.items()}
+    whole = blocks.pop(ALL_SLICES)
+    return blocks[name] if name else whole - sum(blocks.values())
 
 
 def _compared(
     found: Sequence[_Slice], p: Mapping[str, float], moved: frozenset[str], variances: NDArray[np.float64]
 ) -> tuple[SliceShift, ...]:
-    """Every slice, in those axes in which what has moved stands out most from what chance moves."""
+    """Every slice, in those axes in which what has moved stands out most from what chance moves.
+
+    Rows of no slice have their share of the whole, and are none to name.
+    """
     asked = [one for one in found if one.name in moved] or list(found)
 
     def clarity(axes: NDArray[np.float64]) -> float:
@@ -245,6 +245,7 @@ def _compared(
             common=one.name in common,
         )
         for one in found
+        if one.name
     )
 
 
@@ -272,7 +273,7 @@ def _follows(one: _Slice, way: NDArray[np.float64], axes: NDArray[np.float64]) -
     along = float((axes * one.shift * way).sum())
     noise = float(np.sqrt((axes**2 * way**2 * one.variance).sum() * (1 + one.centre)))
     size = np.sqrt(max(one.energy(axes), 1e-300) * float((axes * way**2).sum()))
-    return along > _SURE_ALONG * noise and along >= ALIKE * float(size)
+    return along > _SURE_ALONG * noise and along >= _ALIKE_ALONG * float(size)
 
 
 def _cosine(a: _Slice, b: _Slice, axes: NDArray[np.float64]) -> float:
