@@ -28,11 +28,15 @@ class _Clip:
 
 
 class RtspCamera:
-    """Gives each connection the clip at ``path``, as fast as it runs, and then hangs up."""
+    """Gives each connection the clip at ``path``, as fast as it runs, and then hangs up.
+
+    ``played_at``: when each connection's clip began, in seconds since the epoch.
+    """
 
     def __init__(self, path: Path) -> None:
         self.clip = _clip(path)
         self.connections = 0
+        self.played_at: list[float] = []
         self.gone = threading.Event()
 
     def serve(self, connection: socket.socket) -> None:
@@ -66,7 +70,8 @@ class RtspCamera:
 
     def _play(self, connection: socket.socket) -> None:
         began, sent = time.monotonic(), 0
-        ntp = time.time() + _1900
+        self.played_at.append(time.time())
+        ntp = self.played_at[-1] + _1900
         report = struct.pack(">BBHIIIIII", 0x80, 200, 6, 1, int(ntp), int(ntp % 1 * 2**32), 0, 0, 0)
         _send(connection, 1, report)
         for decoded, shown, units in self.clip.packets:
