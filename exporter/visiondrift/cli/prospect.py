@@ -146,8 +146,9 @@ def _print_test(out: Console, request: Request) -> None:
     if tested is None:
         out.print("- too few blocks to tell")
         return
+    part = "all slices together" if tested.part == "all" else "a slice"
     out.print(
-        f"- {tested.alarms} of {tested.windows} windows below the {tested.nominal:.0%} level: {tested.rate:.1%}, "
-        f"99 % interval {tested.low:.1%} to {tested.high:.1%}",
+        f"- {tested.alarms} of {tested.windows} windows of {part} below the {tested.nominal:.0%} level: "
+        f"{tested.rate:.1%}, 99 % interval {tested.low:.1%} to {tested.high:.1%}",
         soft_wrap=True,
     )
