@@ -106,7 +106,8 @@ class Evaluator:
         thresholds = {pair: config.thresholds.resolve(model.name, pair_name(pair)) for pair in used}
         terms = terms_for(
             config.thresholds.budget(model.name).rates,
-            [thresholds[pair] for pair in used],
+            [(pair_name(pair), thresholds[pair]) for pair in used],
+            answer.calibrated,
             windows=len(model.windows),
             every=model.evaluate_every,
         )

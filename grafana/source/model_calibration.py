@@ -89,9 +89,9 @@ def _self_test() -> timeseries.Panel:
     return lines(
         Box(
             "Self-test",
-            "Each night the detector is put to parts of the reference that it was not built from. The share of false "
-            "alarms among them, with its 99 % interval, beside the share that there should be. An interval wholly "
-            "above the dashed line is a detector that cries wolf.",
+            "Each night the detector is put to parts of the reference that it was not built from, each slice by itself "
+            "and all together. The share of false alarms among those that raise more, with its 99 % interval, beside "
+            "the share that there should be. An interval wholly above the dashed line is a detector that cries wolf.",
             width=6,
             height=8,
             unit="percentunit",

@@ -642,7 +642,14 @@ def test_show_says_what_a_reference_can_and_cannot_see(say: Say, config: Path, f
     assert "Evidence of drift" in said.out
     assert "of the cloud" in said.out
     assert "How the model is doing: the reference has 0 labelled rows with confidences, and 200 are needed." in said.out
+    assert "A block is twice the time after which frames of a slice no longer resemble themselves" in said.out
+    assert "on a very large change" in said.out, "there are no labels to estimate a drop of accuracy from"
     assert "Self-test: the reference replayed through detectors that have not seen it" in said.out
+    kept, window = files / "references" / "pets", files / "good.parquet"
+    told = say("evaluate", "--reference", kept, "--window", window, "--config", config, "-o", "json")
+    signals = json.loads(told.out)["models"][0]["evaluations"][0]["windows"][0]["signals"]
+    (level,) = (one["warning"] for one in signals if one["signal"] == "drift_evidence")
+    assert f"Each may cry wolf once in {10**level:,.0f} (warning)" in said.out
 
 
 def test_show_of_a_reference_that_no_model_uses_says_so(say: Say, files: Path, config: Path) -> None:

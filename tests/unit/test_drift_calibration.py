@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from visiondrift.drift.calibration.blocks import block_seconds, labelled_blocks, timed_blocks
-from visiondrift.drift.calibration.nulls import Plan, Shortage, SliceCalibration, calibrate, combined_score
+from visiondrift.drift.calibration.nulls import (
+    Plan,
+    Shortage,
+    SliceCalibration,
+    calibrate,
+    combined_score,
+    window_sizes,
+)
 from visiondrift.drift.calibration.row_scores import RowFamily
 from visiondrift.drift.calibration.tails import Null, Tail, cauchy_combination, fit_null, quantile_above, upper_tail
 from visiondrift.drift.embedding.bank import STATISTICS, bank, centre_of, deviation, deviations
@@ -67,6 +74,13 @@ def test_a_null_has_a_size_of_its_own_where_a_score_looks_at_no_more_rows() -> N
     )
     assert found.at(19).mean == pytest.approx(190)
     assert straight.at(19).mean < 175
+
+
+def test_windows_of_more_blocks_than_the_largest_are_not_drawn() -> None:
+    sizes = window_sizes(400, (5, 90), largest=60)
+    assert 5 in sizes
+    assert sizes[-1] == 60
+    assert window_sizes(400, (5, 90))[-1] == 200
 
 
 def test_many_slices_are_drawn_at_fewer_sizes_and_judged_at_all_of_them() -> None:

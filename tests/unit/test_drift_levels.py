@@ -1,5 +1,6 @@
 """Levels: fixed numbers as they are, ``auto`` as budget and null give it, and critical only where there is harm."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,12 @@ from hypothesis import strategies as st
 
 from visiondrift.config import SliceThresholds, Threshold
 from visiondrift.config.starting import STARTING_THRESHOLDS
+from visiondrift.drift.calibrated import EVIDENCE, REMEMBERED, CalibratedReference, Calibration
 from visiondrift.drift.calibration.budget import DAY, MONTH, Terms
-from visiondrift.drift.calibration.tails import Tail
-from visiondrift.drift.levels import EVIDENCE, ONCE, Standard, looks_of, standard_of, terms_for
+from visiondrift.drift.calibration.nulls import SliceCalibration
+from visiondrift.drift.calibration.tails import Null, Tail
+from visiondrift.drift.embedding.detector import Detector
+from visiondrift.drift.levels import Standard, looks_of, standard_of, terms_for
 from visiondrift.signals import BY_NAME, SEVERITIES, SIGNALS, Severity
 
 AUTOMATIC = Threshold(warning="auto", critical="auto")
@@ -205,13 +209,32 @@ def test_what_is_detectable_of_a_signal_that_is_bad_when_low_is_a_fall() -> None
 # What all looks together cost
 
 
-def slices(count: int, **levels: Threshold) -> list[SliceThresholds]:
-    return [dict(levels) for _ in range(count)]
+EVERYTHING = frozenset(signal.name for signal in SIGNALS if signal.calibrated)
+
+
+def knowing(signals: Collection[str], slices: Collection[str] = ("all",), label: str = "camera") -> Calibration:
+    """Of a reference that has nulls of these signals, for these slices alone."""
+    null = Null((3.0,), (0.0,), (1.0,), (0.0,))
+    one = SliceCalibration(80, 40, 1.0, {name: null for name in signals if name not in EVIDENCE})
+    embedded = Detector(None, dict.fromkeys(slices, replace(one, nulls={"t_lw": null})))  # type: ignore[arg-type]
+    detector = embedded if EVIDENCE & set(signals) else None
+    return Calibration(label, {}, {}, detector, dict.fromkeys(slices, one))
+
+
+def reference_of(*labels: Calibration) -> CalibratedReference:
+    return CalibratedReference("", {one.label: one for one in labels})
+
+
+WHOLE = reference_of(knowing(EVERYTHING))
+
+
+def slices(count: int, **levels: Threshold) -> list[tuple[str, SliceThresholds]]:
+    return [("all", dict(levels)) for _ in range(count)]
 
 
 def test_a_look_is_a_window_of_a_slice_and_accumulated_evidence_one_of_a_slice() -> None:
     thresholds = slices(4, drift_evidence=AUTOMATIC, accumulated_evidence=AUTOMATIC, clip_similarity=AUTOMATIC)
-    assert looks_of(thresholds, windows=3) == {"warning": 4 * (3 + 1 + 3), "critical": 4 * (3 + 1 + 3)}
+    assert looks_of(thresholds, WHOLE, windows=3) == {"warning": 4 * (3 + 1 + 3), "critical": 4 * (3 + 1 + 3)}
 
 
 def test_fixed_levels_and_none_cost_no_look() -> None:
@@ -221,7 +244,41 @@ def test_fixed_levels_and_none_cost_no_look() -> None:
         embedding_drift=Threshold(warning="auto"),
         prediction_drift=Threshold(),
     )
-    assert looks_of(thresholds, windows=2) == {"warning": 4, "critical": 0}
+    assert looks_of(thresholds, WHOLE, windows=2) == {"warning": 4, "critical": 0}
+
+
+@pytest.mark.parametrize(
+    ("signals", "looks"),
+    [
+        ({"prediction_drift"}, 2),
+        ({"prediction_drift", "confidence_drift", "confidence_drop", "low_confidence_rise"}, 8),
+        ({"drift_evidence", "accumulated_evidence", "embedding_drift", "clip_similarity"}, 7),
+        (set(), 0),
+    ],
+    ids=["classes alone", "classes and confidences", "embeddings alone", "nothing"],
+)
+def test_what_a_model_does_not_send_takes_nothing_of_its_budget(signals: set[str], looks: int) -> None:
+    thresholds = [("all", STARTING_THRESHOLDS.resolve("", "all"))]
+    assert looks_of(thresholds, reference_of(knowing(signals)), windows=2)["warning"] == looks
+
+
+def test_a_slice_that_the_reference_does_not_know_takes_nothing_of_the_budget() -> None:
+    reference = reference_of(knowing({"clip_similarity"}, slices=("all", "left")))
+    looked_at = ["all", "camera=left", "camera=new", "shift=night"]
+    thresholds = [(name, {"clip_similarity": AUTOMATIC}) for name in looked_at]
+    assert looks_of(thresholds, reference, windows=1)["warning"] == 2
+
+
+def test_memories_are_looked_at_of_the_first_label_alone() -> None:
+    evidence = {"drift_evidence", "accumulated_evidence"}
+    reference = reference_of(knowing(evidence, ("all", "left")), knowing(evidence, ("all", "night"), label="shift"))
+    thresholds = [(name, dict.fromkeys(evidence, AUTOMATIC)) for name in ("all", "camera=left", "shift=night")]
+    assert looks_of(thresholds, reference, windows=2)["warning"] == 3 * 2 + 2
+
+
+def test_a_reference_that_is_not_calibrated_has_no_level_to_share_a_budget_over() -> None:
+    thresholds = slices(3, clip_similarity=AUTOMATIC)
+    assert looks_of(thresholds, None, windows=2) == {"warning": 0, "critical": 0}
 
 
 levels = st.sampled_from(["auto", None, 0.5])
@@ -231,30 +288,34 @@ resolved = st.dictionaries(signal_names, st.builds(Threshold, warning=levels, cr
 
 @given(
     thresholds=st.lists(resolved, min_size=1, max_size=5),
+    known=st.sets(signal_names),
     windows=st.integers(1, 4),
     every=st.floats(10, 3600),
     days=st.floats(1, 400),
 )
 def test_all_looks_of_an_evaluation_together_cost_what_the_budget_gives_it(
-    thresholds: list[SliceThresholds], windows: int, every: float, days: float
+    thresholds: list[SliceThresholds], known: set[str], windows: int, every: float, days: float
 ) -> None:
     rate = 1 / (days * DAY)
     rates: dict[Severity, float] = {"warning": rate, "critical": rate / 10}
-    terms = terms_for(rates, thresholds, windows=windows, every=every)
+    known |= EVIDENCE if known & EVIDENCE else set()  # one detector gives both
+    reference = reference_of(knowing(known))
+    terms = terms_for(rates, [("all", one) for one in thresholds], reference, windows=windows, every=every)
     for severity in SEVERITIES:
         spent = sum(
-            terms.alpha[severity] * (1 if name in ONCE else windows)
+            terms.alpha[severity] * (1 if name in REMEMBERED else windows)
             for one in thresholds
             for name, threshold in one.items()
-            if threshold.level(severity) == "auto"
+            if threshold.level(severity) == "auto" and name in known
         )
         assert spent == pytest.approx(rate * every * (1 if severity == "warning" else 0.1)) or spent == 0
 
 
 def test_the_starting_thresholds_keep_one_false_warning_a_week_over_cameras_windows_and_signals() -> None:
-    thresholds = [STARTING_THRESHOLDS.resolve("", "all")] * 21
-    terms = terms_for({"warning": 1 / (7 * DAY), "critical": 1 / (90 * DAY)}, thresholds, windows=2, every=300.0)
-    looks = looks_of(thresholds, windows=2)
+    thresholds = slices(21, **STARTING_THRESHOLDS.resolve("", "all"))
+    rates: dict[Severity, float] = {"warning": 1 / (7 * DAY), "critical": 1 / (90 * DAY)}
+    terms = terms_for(rates, thresholds, WHOLE, windows=2, every=300.0)
+    looks = looks_of(thresholds, WHOLE, windows=2)
     assert looks == {"warning": 21 * 17, "critical": 21 * 17}
     assert terms.pages(terms.alpha["warning"]) * looks["warning"] == pytest.approx(30 / 7)
     assert terms.pages(terms.alpha["critical"]) * looks["critical"] == pytest.approx(30 / 90)

@@ -65,6 +65,11 @@ class Compared:
         return self.watched.evaluate_every if self.watched else MonitorDefaults().evaluate_every
 
     @property
+    def windows(self) -> int:
+        """How many windows of a slice share the budget, of which the file is one: then levels are the service's."""
+        return len((self.watched or MonitorDefaults()).windows)
+
+    @property
     def slices(self) -> tuple[str, ...]:
         """All events together, then every slice of the window."""
         labels = self.plan.settings.slices
@@ -162,8 +167,9 @@ def _evaluations(compared: Compared, min_samples: int) -> Iterator[WindowEvaluat
     thresholds = {name: compared.thresholds.resolve(compared.model, name) for name in names}
     terms = terms_for(
         compared.thresholds.budget(compared.model).rates,
-        thresholds.values(),
-        windows=1,
+        thresholds.items(),
+        compared.answer.calibrated if compared.answer else None,
+        windows=compared.windows,
         every=compared.every,
     )
     for name in names:

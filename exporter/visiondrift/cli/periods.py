@@ -100,7 +100,8 @@ class _Measure:
         names = slices_of(calibrated) if calibrated else (ALL_SLICES,)
         terms = terms_for(
             config.thresholds.budget(model.name).rates,
-            [config.thresholds.resolve(model.name, name) for name in names],
+            [(name, config.thresholds.resolve(model.name, name)) for name in names],
+            calibrated,
             windows=len(model.windows),
             every=model.evaluate_every,
         )

@@ -11,13 +11,22 @@ from visiondrift.cli.tables import console, table_of
 from visiondrift.config import Config
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import format_rate, parse_duration
-from visiondrift.drift.calibrate import replay_reference
+from visiondrift.drift.calibrate import BlockRule, replay_reference
 from visiondrift.drift.calibrated import CalibratedReference
-from visiondrift.drift.levels import terms_for
+from visiondrift.drift.levels import looks_of, terms_for
 from visiondrift.drift.prospect import SliceProspect, prospects, slices_of
 from visiondrift.reference import Manifest, read_manifest
 from visiondrift.shelf import request_of
 from visiondrift.signals import BY_NAME
+
+_BLOCKS = {
+    "estimated": "twice the time after which frames of a slice no longer resemble themselves (their autocorrelation is "
+    "below 0.05), longer where neighbouring blocks still do",
+    "seconds": "as long as configured",
+    "row": "one row of the reference, and as long as configured in production",
+    "label": "a scene, by the column that is configured, and as long as one usually is in production",
+}
+_HARM, _LARGE = "on a drop of accuracy", "on a very large change"
 
 
 def print_reference(config: Config, directory: Path, model: WatchedModel | None) -> None:
@@ -36,18 +45,21 @@ def print_reference(config: Config, directory: Path, model: WatchedModel | None)
     names = slices_of(answer.calibrated)
     thresholds = {name: config.thresholds.resolve(model.name, name) for name in names}
     rates = config.thresholds.budget(model.name).rates
-    terms = terms_for(rates, thresholds.values(), windows=len(model.windows), every=model.evaluate_every)
+    windows, every = len(model.windows), model.evaluate_every
+    looks = looks_of(thresholds.items(), answer.calibrated, windows=windows)["warning"]
+    terms = terms_for(rates, thresholds.items(), answer.calibrated, windows=windows, every=every)
     out.print(
         f"\nBudget of {model.name}: {format_rate(rates['warning'])} false warnings, {format_rate(rates['critical'])} "
-        f"false critical alerts, over {len(names) - 1 or 1} slices, {len(model.windows)} windows and all signals; "
-        f"evaluated every {model.evaluate_every:g} s. Each look may cry wolf once in "
+        f"false critical alerts, over {len(names) - 1 or 1} slices, {windows} windows and all signals that the "
+        f"reference can judge: {looks} looks every {every:g} s. Each may cry wolf once in "
         f"{1 / terms.alpha['warning']:,.0f} (warning) and {1 / terms.alpha['critical']:,.0f} (critical).",
         soft_wrap=True,
     )
+    out.print(f"A block is {_BLOCKS[_kind(request.plan.rule)]}.", soft_wrap=True)
     for window in sorted(model.windows, key=parse_duration):
         found = list(prospects(answer.calibrated, parse_duration(window), thresholds, terms))
         _print_blocks(out, window, found)
-        _print_levels(out, window, found)
+        _print_levels(out, window, found, answer.calibrated)
     _print_limits(out, answer.calibrated)
     _print_test(out, request)
 
@@ -80,19 +92,26 @@ def _print_blocks(out: Console, window: str, found: Sequence[SliceProspect]) -> 
             out.print(f"{one.slice}: {one.why}", markup=False, soft_wrap=True)
 
 
-def _print_levels(out: Console, window: str, found: Sequence[SliceProspect]) -> None:
+def _kind(rule: BlockRule) -> str:
+    if rule.label is not None:
+        return "label"
+    return "estimated" if rule.seconds is None else "seconds" if rule.timed else "row"
+
+
+def _print_levels(out: Console, window: str, found: Sequence[SliceProspect], calibrated: CalibratedReference) -> None:
     columns = ("slice", "signal", "warning", "critical", "false warnings a month", "smallest shift seen")
     title = f"Levels in a {window} window, and the smallest shift that four in five such windows show"
     table = table_of(*columns, numbers=columns[2:], title=title)
-    for row in _level_rows(found):
+    for row in _level_rows(found, otherwise=_LARGE if calibrated.performance is None else _HARM):
         table.add_row(*row)
     out.print()
     out.print(table)
 
 
-def _level_rows(found: Sequence[SliceProspect]) -> Iterator[tuple[str, ...]]:
+def _level_rows(found: Sequence[SliceProspect], *, otherwise: str) -> Iterator[tuple[str, ...]]:
+    """Of the slices that can be judged; ``otherwise`` says when evidence, which is never large, is critical."""
     for one in found:
-        for signal in one.signals:
+        for signal in () if one.why else one.signals:
             levels, worth = signal.levels, signal.worth
             unit = " of the cloud" if signal.signal == "drift_evidence" else ""
             pages = worth.false_pages.get("warning")
@@ -100,7 +119,7 @@ def _level_rows(found: Sequence[SliceProspect]) -> Iterator[tuple[str, ...]]:
                 escape(one.slice),
                 BY_NAME[signal.signal].title,
                 "" if levels.warning is None else f"{levels.warning:.3g}",
-                "on a drop of accuracy" if levels.critical is None else f"{levels.critical:.3g}",
+                (otherwise if signal.is_critical_auto else "") if levels.critical is None else f"{levels.critical:.3g}",
                 "" if pages is None else f"{pages:.2g}",
                 "none of those tried" if worth.detectable is None else f"{worth.detectable:.3g}{unit}",
             )
@@ -127,8 +146,9 @@ def _print_test(out: Console, request: Request) -> None:
     if tested is None:
         out.print("- too few blocks to tell")
         return
+    part = "all slices together" if tested.part == "all" else "a slice"
     out.print(
-        f"- {tested.alarms} of {tested.windows} windows below the {tested.nominal:.0%} level: {tested.rate:.1%}, "
-        f"99 % interval {tested.low:.1%} to {tested.high:.1%}",
+        f"- {tested.alarms} of {tested.windows} windows of {part} below the {tested.nominal:.0%} level: "
+        f"{tested.rate:.1%}, 99 % interval {tested.low:.1%} to {tested.high:.1%}",
         soft_wrap=True,
     )

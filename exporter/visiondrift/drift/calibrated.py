@@ -22,6 +22,12 @@ from visiondrift.drift.performance.model import PerformanceModel
 from visiondrift.prediction import Sample, slice_values
 from visiondrift.signals import ALL_SLICES
 
+EVIDENCE = frozenset({"drift_evidence", "accumulated_evidence"})
+"""Signals whose score is -log10 p itself."""
+
+REMEMBERED = frozenset({"accumulated_evidence"})
+"""Signals of the memories, which hold the slices of the first label, and are read in one window of each."""
+
 _DAY = 86_400.0
 _FAR_APART = 1 << 40
 """Between the numbers of two slices' blocks, so that none of them look like neighbours."""
@@ -113,6 +119,14 @@ class Calibration:
             return None
         return calibration.nulls[signal].at(worth)
 
+    def judged(self, target: str) -> frozenset[str]:
+        """The signals of a target that have a null, and so can have a level that follows from a budget."""
+        calibration = self.scores.get(target)
+        found = set(calibration.nulls) if calibration else set()
+        if self.detector and target in self.detector.slices and self.detector.slices[target].nulls:
+            found |= EVIDENCE
+        return frozenset(found)
+
     def look(self, target: str, moments: Mapping[str, Moments], rows: WindowRows | None) -> EmbeddingEvidence | str:
         """What a window's embeddings say, or why they say nothing."""
         if self.detector is None:
@@ -155,3 +169,11 @@ class CalibratedReference:
         if slice_ == ALL_SLICES:
             return next(iter(self.labels.values()), None)
         return self.labels.get(slice_.partition("=")[0])
+
+    def judged(self, slice_: str) -> frozenset[str]:
+        """The signals of a slice by its name that can have a level that follows from a budget."""
+        calibration = self.of_slice(slice_)
+        if calibration is None:
+            return frozenset()
+        found = calibration.judged(calibration.target(slice_))
+        return found if calibration is self.of_slice(ALL_SLICES) else found - REMEMBERED

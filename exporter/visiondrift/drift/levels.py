@@ -10,16 +10,11 @@ from dataclasses import dataclass
 
 from visiondrift.config import SliceThresholds, Threshold
 from visiondrift.config.thresholds import AUTO
+from visiondrift.drift.calibrated import EVIDENCE, REMEMBERED, CalibratedReference
 from visiondrift.drift.calibration.budget import Terms, terms_of
 from visiondrift.drift.calibration.tails import Tail, surprise
 from visiondrift.drift.judge import Levels, is_past
 from visiondrift.signals import BY_NAME, SEVERITIES, Severity, Signal
-
-EVIDENCE = frozenset({"drift_evidence", "accumulated_evidence"})
-"""Signals whose score is -log10 p itself."""
-
-ONCE = frozenset({"accumulated_evidence"})
-"""Signals that exist in one window of a slice only."""
 
 _SEEN = 0.8
 """Share of windows that must show a shift before it counts as one that can be seen."""
@@ -103,22 +98,34 @@ class Standard:
         return self.signal.sign * max(self.signal.sign * a, self.signal.sign * b)
 
 
-def looks_of(thresholds: Iterable[SliceThresholds], *, windows: int) -> dict[Severity, int]:
-    """How many p values are held against a budget in one evaluation, by severity; ``thresholds`` of each slice."""
+def looks_of(
+    thresholds: Iterable[tuple[str, SliceThresholds]], calibrated: CalibratedReference | None, *, windows: int
+) -> dict[Severity, int]:
+    """How many p values are held against a budget in one evaluation, by severity; ``thresholds`` of slices by name.
+
+    What the reference has no null of has no level that follows from the budget, and takes nothing of it: a model
+    without confidences, or a slice that the reference does not know.
+    """
     counts: dict[Severity, int] = dict.fromkeys(SEVERITIES, 0)
-    for resolved in thresholds:
-        for name, threshold in resolved.items():
+    for slice_, resolved in thresholds:
+        judged = calibrated.judged(slice_) if calibrated else frozenset()
+        for name in resolved.keys() & judged:
             for severity in SEVERITIES:
-                if threshold.level(severity) == AUTO:
-                    counts[severity] += 1 if name in ONCE else windows
+                if resolved[name].level(severity) == AUTO:
+                    counts[severity] += 1 if name in REMEMBERED else windows
     return counts
 
 
 def terms_for(
-    rates: Mapping[Severity, float], thresholds: Iterable[SliceThresholds], *, windows: int, every: float
+    rates: Mapping[Severity, float],
+    thresholds: Iterable[tuple[str, SliceThresholds]],
+    calibrated: CalibratedReference | None,
+    *,
+    windows: int,
+    every: float,
 ) -> Terms:
     """What a look may cost where ``thresholds`` (one of each slice and version) share ``rates`` of false pages."""
-    return terms_of(rates, looks_of(thresholds, windows=windows), every=every)
+    return terms_of(rates, looks_of(thresholds, calibrated, windows=windows), every=every)
 
 
 def standard_of(name: str, thresholds: SliceThresholds, tail: Tail | None, why: str) -> Standard:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from visiondrift.config import SliceThresholds
-from visiondrift.drift.calibrated import CalibratedReference, Calibration
+from visiondrift.config.thresholds import AUTO
+from visiondrift.drift.calibrated import REMEMBERED, CalibratedReference, Calibration
 from visiondrift.drift.calibration.budget import Terms
 from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS
 from visiondrift.drift.judge import Levels, Worth
-from visiondrift.drift.levels import EVIDENCE, ONCE, standard_of
+from visiondrift.drift.levels import standard_of
 from visiondrift.drift.weighing import worth_of
 from visiondrift.prediction import slice_name
 from visiondrift.signals import ALL_SLICES, BY_NAME
@@ -20,12 +21,16 @@ from visiondrift.signals import ALL_SLICES, BY_NAME
 
 @dataclass(frozen=True)
 class Prospect:
-    """One signal of one slice: ``levels`` where no drop of accuracy is estimated, and what these are worth."""
+    """One signal of one slice: ``levels`` where no drop of accuracy is estimated, and what these are worth.
+
+    ``is_critical_auto`` says whether its critical level follows from the budget.
+    """
 
     slice: str
     signal: str
     levels: Levels
     worth: Worth
+    is_critical_auto: bool
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def _of_slice(
     calibration: Calibration, name: str, window: float, thresholds: SliceThresholds, terms: Terms
 ) -> SliceProspect:
     target = calibration.target(name)
-    one = calibration.scores[target]
+    one, judged = calibration.scores[target], calibration.judged(target)
     own = calibration.seconds.values() if name == ALL_SLICES else [calibration.seconds[target]]
     blocks = sum(window / seconds for seconds in own)
     worth = one.worth(blocks, blocks * one.rows) if one.nulls else 0.0
@@ -79,7 +84,7 @@ def _of_slice(
     signals = tuple(
         _of_signal(calibration, target, name, signal, worth=worth, why=why, thresholds=thresholds, terms=terms)
         for signal in thresholds
-        if BY_NAME[signal].calibrated and signal not in ONCE and (signal in EVIDENCE or signal in one.nulls)
+        if BY_NAME[signal].calibrated and signal in judged and signal not in REMEMBERED
     )
     evidence = next((s.levels.warning for s in signals if s.signal == "drift_evidence"), None)
     return SliceProspect(
@@ -109,4 +114,4 @@ def _of_signal(
     standard = standard_of(signal, thresholds, calibration.tail(target, signal, worth), why)
     levels = standard.levels(terms, harmful=False)
     priced = worth_of(standard, levels, terms, calibration=calibration, target=target, blocks=worth)
-    return Prospect(slice_, signal, levels, priced)
+    return Prospect(slice_, signal, levels, priced, standard.threshold.critical == AUTO)

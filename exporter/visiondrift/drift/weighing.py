@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special
 
 from visiondrift.config import SliceThresholds
-from visiondrift.drift.calibrated import CalibratedReference, Calibration, WindowBlocks
+from visiondrift.drift.calibrated import EVIDENCE, CalibratedReference, Calibration, WindowBlocks
 from visiondrift.drift.calibration.budget import Terms
 from visiondrift.drift.calibration.nulls import HELD_PER_WINDOW, MIN_HELD_BLOCKS
 from visiondrift.drift.calibration.tails import surprise
@@ -21,7 +21,7 @@ from visiondrift.drift.embedding.memory import Memory, accumulated
 from visiondrift.drift.embedding.moments import Moments
 from visiondrift.drift.explain.causes import Cause
 from visiondrift.drift.judge import BlockCount, EmbeddingFindings, Judgement, Levels, PropertyMove, ScoreOrReason, Worth
-from visiondrift.drift.levels import EVIDENCE, Standard, standard_of
+from visiondrift.drift.levels import Standard, standard_of
 from visiondrift.drift.performance.cbpe import Z
 from visiondrift.drift.performance.estimate import PerformanceEstimate, estimate_performance
 from visiondrift.drift.performance.model import evidence_of

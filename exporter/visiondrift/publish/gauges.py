@@ -676,7 +676,8 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
     ),
     SnapshotGauge(
         "selftest_false_alarm_ratio",
-        "False alarms of the detector on parts of the reference that it has not seen, at the nominal level",
+        "False alarms of the detector on parts of the reference that it has not seen, at the nominal level: "
+        "of each slice or of all together, whichever is more surely too many",
         ("model",),
         _self_test(_tested(lambda test: test.rate)),
     ),

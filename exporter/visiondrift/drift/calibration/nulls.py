@@ -172,7 +172,8 @@ class SliceCalibration:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to calibrate. ``sizes`` are window sizes in blocks that must be among those drawn.
+    """How to calibrate. ``sizes`` are window sizes in blocks that must be among those drawn; of none beyond
+    ``largest`` are windows drawn.
 
     ``splits`` times the reference is parted anew, each time with ``draws`` windows a size. ``alike`` where scores
     change so slowly that so many blocks in a row are one witness: then windows are drawn in one piece, not from here
@@ -183,6 +184,7 @@ class Plan:
 
     sizes: tuple[int, ...] = ()
     most_rows: int | None = None
+    largest: int | None = None
     splits: int = 4
     draws: int = 250
     alike: float | None = None
@@ -248,7 +250,7 @@ def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[st
         measures = [family.fit(split) for family in families]
         for target, own in targets(split.blocks):
             corner = (round(plan.most_rows / rows[target]),) if plan.most_rows and rows[target] else ()
-            for size in window_sizes(len(own), (*plan.sizes, *corner), ratio=ratio):
+            for size in window_sizes(len(own), (*plan.sizes, *corner), ratio=ratio, largest=plan.largest):
                 if plan.alike is None:
                     draw = draw_windows(target, own, size, blocks=split.blocks, draws=draws, rng=rng)
                 else:
@@ -285,14 +287,16 @@ def targets(blocks: Blocks) -> Iterator[tuple[str, NDArray[np.intp]]]:
             yield name, np.flatnonzero(blocks.stratum == stratum)
 
 
-def window_sizes(held: int, asked: Sequence[int], *, ratio: float = _GRID_RATIO) -> tuple[int, ...]:
+def window_sizes(
+    held: int, asked: Sequence[int], *, ratio: float = _GRID_RATIO, largest: int | None = None
+) -> tuple[int, ...]:
     """The sizes in blocks at which a slice with ``held`` blocks is drawn: a geometric grid and those asked for.
 
     Nulls between sizes are interpolated by powers, which they follow: up to 2.6 between two sizes costs no accuracy.
     """
-    largest = held // HELD_PER_WINDOW
     if held < MIN_HELD_BLOCKS:
         return ()
+    largest = max(MIN_WINDOW_BLOCKS, min(held // HELD_PER_WINDOW, largest or held))
     steps = int(np.log(largest / MIN_WINDOW_BLOCKS) / np.log(ratio)) + 1
     grid = np.geomspace(MIN_WINDOW_BLOCKS, largest, max(2, steps))
     wanted = {size for size in asked if MIN_WINDOW_BLOCKS <= size <= largest}

@@ -168,6 +168,7 @@ def build_detector(
     *,
     times: NDArray[np.float64] | None = None,
     sizes: tuple[int, ...] = (),
+    largest: int | None = None,
     splits: int = 4,
     draws: int = 250,
     novelty: bool = True,
@@ -175,11 +176,12 @@ def build_detector(
 ) -> Detector:
     """Fit and calibrate on a reference's ``embeddings`` (n, d) in ``blocks``; with ``times`` for the hour of day.
 
-    Raises ValueError where it is too small to be parted.
+    Windows of more than ``largest`` blocks are judged as if they had no more. Raises ValueError where the reference is
+    too small to be parted.
     """
     combined = {MOMENTS: STATISTICS} | ({EMBEDDING: SCORES} if novelty else {})
     most_rows = WINDOW_ROWS if novelty else None
-    plan = Plan(sizes, most_rows, splits=splits, draws=draws, combined=combined, seed=seed)
+    plan = Plan(sizes, most_rows, largest, splits=splits, draws=draws, combined=combined, seed=seed)
     family = EmbeddingFamily(embeddings, times=times, novelty=novelty, seed=seed)
     slices = calibrate([family], blocks, plan)
     return Detector(fit_embedding(embeddings, split_of(blocks, seed), times=times, seed=seed), slices)
