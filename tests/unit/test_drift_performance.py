@@ -197,6 +197,14 @@ def test_it_refuses_where_the_windows_confidences_are_no_probabilities(confidenc
     assert why in estimate.why
 
 
+def test_it_refuses_where_a_class_of_the_window_was_never_labelled() -> None:
+    taught, window = world(1200, 0), world(400, 5)
+    known = np.where(taught.labels == 3, -1, taught.labels).astype(np.int32)
+    estimate = estimate_performance(fit_performance(taught.evidence, known, names=NAMES), window.evidence)
+    assert not estimate.valid
+    assert "are predicted as classes that no labelled row of the reference has; at most 5% may be" in estimate.why
+
+
 def test_the_likeliest_class_alone_is_enough_of_a_confidence() -> None:
     evidence = world(400, 11).evidence
     top = evidence.confidences.max(axis=1, keepdims=True)

@@ -21,7 +21,7 @@ from visiondrift.drift.performance.cbpe import (
 )
 from visiondrift.drift.performance.confidence_calibration import Normalised
 from visiondrift.drift.performance.folds import Company, block_index, design_effect, mean_companions
-from visiondrift.drift.performance.label_shift import MAX_CLASSES, LabelShift
+from visiondrift.drift.performance.label_shift import MAX_CLASSES, MAX_UNKNOWN_SHARE, LabelShift
 from visiondrift.drift.performance.model import Evidence, PerformanceModel, why_no_probabilities
 from visiondrift.drift.performance.second_opinion import Consultation
 
@@ -89,7 +89,7 @@ def estimate_performance(model: PerformanceModel, window: Evidence, *, seed: int
     consultation = _consult(model, window, company)
     reader = consultation.cautious if consultation else None
     by_readers = reader.accuracy if reader else None
-    why = _why_refused(consultation, shift)
+    why = _why_unknown(model, window) or _why_refused(consultation, shift)
     return PerformanceEstimate(
         samples=len(window),
         reference_accuracy=model.accuracy,
@@ -141,6 +141,17 @@ def _cautious(by_confidence: Interval, by_readers: Interval | None) -> Interval:
         min(by_confidence.value, by_readers.value),
         min(by_confidence.low, by_readers.low),
         max(by_confidence.high, by_readers.high),
+    )
+
+
+def _why_unknown(model: PerformanceModel, window: Evidence) -> str:
+    """Neither the readers nor the mixture can know a class that no labelled row has."""
+    unknown = float((model.mixture.counts[window.predicted] == 0).mean())
+    if unknown <= MAX_UNKNOWN_SHARE:
+        return ""
+    return (
+        f"{unknown:.0%} of the window's events are predicted as classes that no labelled row of the reference has; at "
+        f"most {MAX_UNKNOWN_SHARE:.0%} may be"
     )
 
 
