@@ -603,6 +603,36 @@ def test_a_reference_that_exists_is_kept_unless_told_otherwise(say: Say, files: 
     assert say(*build, "--overwrite").status == 0
 
 
+def test_a_file_that_the_model_could_not_use_replaces_nothing(say: Say, files: Path, config: Path) -> None:
+    build = built_from_file(files, config)
+    assert say(*build).status == 0
+    before = read_manifest(files / "references" / "pets")
+    write_sample(files / "reference.parquet", sliced(rows(300, dimension=DIMENSION + 1), "left"))
+    said = say(*build, "--overwrite")
+    assert said.status == 3
+    assert f"reference.parquet: column embedding has {DIMENSION + 1} values a row, and" in said.err
+    good = read_sample(files / "good.parquet")
+    write_sample(files / "reference.parquet", replace(good, classes=("wolf", *good.classes[1:])))
+    said = say(*build, "--overwrite")
+    assert said.status == 3
+    assert "reference.parquet: class 'wolf' is not one of pets; accepted are" in said.err
+    assert read_manifest(files / "references" / "pets") == before
+
+
+@pytest.mark.parametrize("command", ["build", "calibrate", "witnesses", "show"])
+def test_a_path_is_no_name_of_a_reference(say: Say, config: Path, files: Path, command: str) -> None:
+    more = ("--parquet", files / "reference.parquet") if command == "build" else ()
+    said = say("reference", command, "../pets", "--config", config, *more)
+    assert said.status == 3
+    assert "'../pets' cannot be the name of a reference; accepted are letters" in said.err
+
+
+def test_what_is_not_there_cannot_be_calibrated(say: Say, config: Path) -> None:
+    said = say("reference", "calibrate", "nothing", "--config", config)
+    assert said.status == 3
+    assert "nothing: there is no such reference" in said.err
+
+
 @pytest.mark.parametrize("more", [(), ("--from-log", "--images", "x")])
 def test_a_reference_has_exactly_one_source(say: Say, config: Path, more: tuple[str, ...]) -> None:
     said = say("reference", "build", "pets", "--config", config, *more)

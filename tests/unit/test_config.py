@@ -209,6 +209,20 @@ def test_the_budget_is_one_warning_a_week_and_one_critical_page_a_quarter_where_
     assert (budget.rate("warning"), budget.rate("critical")) == (1 / (7 * DAY), 1 / (90 * DAY))
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("defaults: {budget: {warning: 1 per 90d, critical: 1 per 7d}}\n", "1: defaults.budget: critical 1 per 7d"),
+        ("defaults: {budget: {critical: 2 per 7d}}\n", "1: defaults.budget: critical 1 per 3d12h"),
+        ("models: {cats: {budget: {warning: 1 per 91d}}}\n", "1: models.cats.budget: critical 1 per 90d"),
+    ],
+)
+def test_a_budget_of_more_critical_pages_than_warnings_is_a_mistake(tmp_path: Path, text: str, where: str) -> None:
+    (problem,) = problems(write(tmp_path, thresholds=text))
+    assert f"thresholds.yml:{where} is more often than warning" in problem
+    assert "accepted is a critical not more often than warning" in problem
+
+
 def test_a_models_budget_replaces_one_severity_at_a_time(tmp_path: Path) -> None:
     text = (
         "defaults: {budget: {warning: 2 per 7d, critical: 1 per 365d}}\n"

@@ -249,6 +249,16 @@ def test_a_busier_camera_is_no_drift() -> None:
             assert alarms(evaluated(window)) == {}
 
 
+@pytest.mark.parametrize("seconds", [20, 60])
+def test_a_faster_camera_is_no_drift(seconds: int) -> None:
+    """The reference has a frame a second; of these windows twenty frames a second show the same."""
+    for number in range(6):
+        slow = site(700 + number, {"left": seconds}, begins=1e6 + 1000.0 * number, labelled=False)
+        fast = slow.take(np.repeat(np.arange(seconds), 20))
+        fast = replace(fast, times=fast.times + np.tile(np.arange(20) / 20, seconds))
+        assert alarms(evaluated(fast, "camera=left")) == {}
+
+
 def test_an_evaluation_is_the_same_twice() -> None:
     window = site(11, QUICK, begins=2e6, wrong=0.2, shift=0.3, labelled=False)
     assert evaluated(window) == evaluated(window)

@@ -28,7 +28,7 @@ from visiondrift.drift.embedding.basis import fit_basis
 from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, build_detector
 from visiondrift.drift.embedding.fit import WindowRows
 from visiondrift.drift.embedding.moments import Moments, block_moments, faded, moments_of
-from visiondrift.drift.embedding.novelty import share_above, share_below
+from visiondrift.drift.embedding.novelty import share_above, share_below, thinned
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 from worlds import World, cone, isotropic
@@ -234,6 +234,36 @@ def test_p_promises_no_less_than_it_keeps_on_windows_of_correlated_frames(
     p = np.array([look(*correlated, 150, rng) for _ in range(200)])
     assert stats.kstest(p, "uniform", alternative="greater").pvalue > 0.05
     assert 0.03 <= np.mean(p <= 0.2) <= 0.25
+
+
+def test_more_frames_of_each_scene_than_the_reference_has_are_no_drift() -> None:
+    """The reference has one frame of each scene; of a window's scenes there are 1, 5 and 20, hardly different."""
+    rng, world = np.random.default_rng(8), cone(32, seed=3)
+    draw = lambda scenes: np.concatenate([world.draw(1, rng)[0] for _ in range(scenes)])  # noqa: E731
+    detector = build_detector(draw(800), labelled_blocks(np.arange(800)), splits=3, draws=150)
+    for frames in (1, 5, 20):
+        p = []
+        for _ in range(20):
+            of_row = np.repeat(np.arange(60), frames)
+            rows = draw(60)[of_row] + rng.normal(scale=0.01, size=(60 * frames, 32)).astype(np.float32)
+            y = detector.reference.basis.project(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+            found = detector.look("all", {"": block_moments(y, of_row, 60).together()}, WindowRows(y, of_row))
+            assert isinstance(found, EmbeddingEvidence)
+            p.append(found.p)
+        assert np.sum(np.array(p) <= 0.05) <= stats.binom.isf(1e-3, 20, 0.05)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=60), st.integers(1, 60))
+def test_the_fullest_blocks_are_thinned_to_one_number_of_rows(of_row: list[int], most: int) -> None:
+    blocks = np.array(of_row)
+    kept = blocks[thinned(blocks, most)]
+    sizes, left = (np.unique(rows, return_counts=True) for rows in (blocks, kept))
+    np.testing.assert_array_equal(sizes[0], left[0])
+    each = left[1].max()
+    np.testing.assert_array_equal(left[1], np.minimum(sizes[1], each))
+    assert len(kept) <= max(most, len(sizes[0]))
+    assert len(kept) == len(blocks) or np.minimum(sizes[1], each + 1).sum() > most
 
 
 @pytest.mark.parametrize(

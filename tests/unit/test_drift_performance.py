@@ -171,6 +171,47 @@ def test_events_of_the_same_scene_widen_the_interval() -> None:
     assert 1.8 < (wide.high - wide.low) / (narrow.high - narrow.low) < 2.7  # sqrt(5) = 2.24
 
 
+def test_frames_that_crowd_in_a_scene_count_as_one_where_the_reference_has_one_of_each() -> None:
+    window = world(60, 24)
+    crowd = np.repeat(np.arange(60), 20)
+    alone, crowded = (
+        estimate_performance(MODEL, replace(seen.evidence, blocks=blocks))
+        for seen, blocks in ((window, np.arange(60)), (window.take(crowd), crowd))
+    )
+    for one, other in ((alone.by_confidence, crowded.by_confidence), (alone.by_readers, crowded.by_readers)):
+        assert one is not None
+        assert other is not None
+        assert other.high - other.value == pytest.approx(one.high - one.value, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "why"),
+    [(0.9, "add up to 3.60 on average, and only classes that exclude each other"), (0.0, "these are no probabilities")],
+)
+def test_it_refuses_where_the_windows_confidences_are_no_probabilities(confidence: float, why: str) -> None:
+    evidence = world(400, 11).evidence
+    estimate = estimate_performance(
+        MODEL, replace(evidence, confidences=np.full_like(evidence.confidences, confidence))
+    )
+    assert (estimate.valid, estimate.accuracy) == (False, None)
+    assert why in estimate.why
+
+
+def test_it_refuses_where_a_class_of_the_window_was_never_labelled() -> None:
+    taught, window = world(1200, 0), world(400, 5)
+    known = np.where(taught.labels == 3, -1, taught.labels).astype(np.int32)
+    estimate = estimate_performance(fit_performance(taught.evidence, known, names=NAMES), window.evidence)
+    assert not estimate.valid
+    assert "are predicted as classes that no labelled row of the reference has; at most 5% may be" in estimate.why
+
+
+def test_the_likeliest_class_alone_is_enough_of_a_confidence() -> None:
+    evidence = world(400, 11).evidence
+    top = evidence.confidences.max(axis=1, keepdims=True)
+    alone = np.where(evidence.confidences == top, evidence.confidences, 0.0)
+    assert estimate_performance(MODEL, replace(evidence, confidences=alone)).accuracy is not None
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     arrays.arrays(np.float32, (60, 4), elements=st.floats(0, 1, width=32)),
@@ -178,7 +219,9 @@ def test_events_of_the_same_scene_widen_the_interval() -> None:
     st.integers(0, 3),
 )
 def test_whatever_comes_in_shares_come_out_and_intervals_hold_their_values(confidences, embeddings, predicted) -> None:
-    estimate = estimate_performance(MODEL, Evidence(confidences, np.full(60, predicted, dtype=np.int32), embeddings))
+    total = confidences.sum(axis=1, keepdims=True)
+    shares = np.where(total > 0, confidences / np.where(total > 0, total, 1), np.eye(4, dtype=np.float32)[predicted])
+    estimate = estimate_performance(MODEL, Evidence(shares, np.full(60, predicted, dtype=np.int32), embeddings))
     intervals = [estimate.accuracy, estimate.by_confidence, estimate.by_readers]
     intervals += [i for c in estimate.classes for i in (c.precision, c.recall, c.f1)]
     for interval in intervals:

@@ -7,7 +7,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from performance_worlds import world
-from visiondrift.drift.performance.folds import stratified_folds
+from visiondrift.drift.performance.folds import Company, stratified_folds
 from visiondrift.drift.performance.readers import FOLDS, NEIGHBOURS, LinearReader, fit_linear, fit_neighbours
 from visiondrift.drift.performance.second_opinion import SecondOpinion, fit_second_opinion
 
@@ -72,7 +72,7 @@ def test_one_in_a_hundred_rows_is_novel_where_nothing_is_and_all_are_far_away() 
 def test_without_drift_the_readers_imply_the_models_accuracy_and_do_not_quarrel() -> None:
     window = world(1500, 5)
     assert window.evidence.embeddings is not None
-    consultation = opinion().consult(window.evidence.embeddings, window.evidence.predicted)
+    consultation = opinion().consult(window.evidence.embeddings, window.evidence.predicted, company=Company())
     assert abs(consultation.quarrel) < 0.02
     assert consultation.all_heard
     for reader in consultation.readers:
@@ -82,7 +82,7 @@ def test_without_drift_the_readers_imply_the_models_accuracy_and_do_not_quarrel(
 def test_the_cautious_reader_is_the_lowest_that_is_heard() -> None:
     window = world(300, 6)
     assert window.evidence.embeddings is not None
-    consultation = opinion().consult(window.evidence.embeddings, window.evidence.predicted)
+    consultation = opinion().consult(window.evidence.embeddings, window.evidence.predicted, company=Company())
     assert consultation.cautious is not None
     assert consultation.cautious.accuracy.value == min(r.accuracy.value for r in consultation.readers)
 
@@ -92,7 +92,6 @@ def test_readers_survive_json() -> None:
     again = SecondOpinion.from_dict(json.loads(json.dumps(made.to_dict())), ROWS)
     fresh = world(200, 7)
     assert fresh.evidence.embeddings is not None
-    assert again.consult(fresh.evidence.embeddings, fresh.evidence.predicted) == made.consult(
-        fresh.evidence.embeddings, fresh.evidence.predicted
-    )
+    asked = (fresh.evidence.embeddings, fresh.evidence.predicted)
+    assert again.consult(*asked, company=Company()) == made.consult(*asked, company=Company())
     np.testing.assert_array_equal(LinearReader.from_dict(made.linear.to_dict()).weights, made.linear.weights)

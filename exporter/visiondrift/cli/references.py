@@ -14,8 +14,9 @@ from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption, chosen_model
 from visiondrift.cli.files import from_log, with_state
 from visiondrift.cli.tables import console, table_of
 from visiondrift.config import Config, load_config
+from visiondrift.config.entries import NAME
 from visiondrift.config.monitoring import IntakeConfig, WatchedModel
-from visiondrift.errors import BadInput
+from visiondrift.errors import BadInput, EmbedderUnavailable
 from visiondrift.prediction import ImageStats, Sample
 from visiondrift.reference import check_place, list_references, read_manifest, save_reference
 from visiondrift.reference_pictures import MOST_PICTURES, save_pictures
@@ -59,7 +60,7 @@ def build(
     from visiondrift.parquet import read_sample
 
     loaded = with_state(load_config(config), state)
-    directory = loaded.path(loaded.monitoring.reference_data) / name
+    directory = _directory(loaded, name)
     check_place(directory, overwrite=overwrite)
     pictures: dict[int, bytes] = {}
     if images is not None:
@@ -69,6 +70,7 @@ def build(
     elif parquet is not None:
         identity = embedder or _identity(loaded, model)
         sample, source = read_sample(parquet).of_unit_length(), f"file {parquet.name}"
+        _check_fits(loaded, parquet, sample, _user_of(loaded, name, model), identity)
     else:
         watched = chosen_model(loaded, model)
         identity = _identity(loaded, watched.name)
@@ -106,7 +108,7 @@ def witnesses(
 ) -> None:
     """Learn what can name the cause of a drift: known faults on images of yours, and the words of the probes."""
     loaded = load_config(config)
-    directory = loaded.path(loaded.monitoring.reference_data) / name
+    directory = _directory(loaded, name)
     _prepare_witnesses(loaded, directory, images)
     _calibrate(directory, _user_of(loaded, name, model))
 
@@ -132,7 +134,9 @@ def calibrate_(
 ) -> None:
     """Calibrate a reference anew, after windows, classes or slices have changed."""
     loaded = load_config(config)
-    _calibrate(loaded.path(loaded.monitoring.reference_data) / name, _user_of(loaded, name, model))
+    directory = _directory(loaded, name)
+    read_manifest(directory)  # of a reference that is not there nothing is said of its users
+    _calibrate(directory, _user_of(loaded, name, model))
 
 
 @app.command("list")
@@ -167,13 +171,54 @@ def show(
 ) -> None:
     """What a reference is, how it is calibrated, and what windows can and cannot show against it."""
     loaded = load_config(config)
-    directory = loaded.path(loaded.monitoring.reference_data) / name
+    directory = _directory(loaded, name)
     if output == "json":
         typer.echo(read_manifest(directory).model_dump_json(indent=2))
         return
     from visiondrift.cli.prospect import print_reference
 
     print_reference(loaded, directory, _user_of(loaded, name, model))
+
+
+def _directory(config: Config, name: str) -> Path:
+    """Where the reference of that name is. Raises BadInput for what is a path, and no name."""
+    if not NAME.fullmatch(name):
+        raise BadInput(
+            f"{name!r} cannot be the name of a reference; accepted are letters, digits, '.', '_' and '-', at most 63, "
+            "a letter or digit first"
+        )
+    return config.path(config.monitoring.reference_data) / name
+
+
+def _check_fits(config: Config, file: Path, sample: Sample, user: WatchedModel | None, identity: str) -> None:
+    """Raises BadInput where the ``user`` of the reference could not use it: before one that it can use is replaced.
+
+    ``identity`` is what made the embeddings.
+    """
+    unknown = sorted(set(sample.classes).difference(user.classes)) if user and user.classes else []
+    if user and unknown:
+        raise BadInput(
+            f"{file}: class {unknown[0]!r} is not one of {user.name}; accepted are {', '.join(user.classes)}"
+        )
+    columns = _columns_of(config, user, identity) if sample.has_embedding.any() else None
+    if columns is not None and columns != sample.dimension:
+        raise BadInput(
+            f"{file}: column embedding has {sample.dimension} values a row, and {identity} makes {columns}; accepted "
+            "are its embeddings, or --embedder with the name of what made these"
+        )
+
+
+def _columns_of(config: Config, user: WatchedModel | None, identity: str) -> int | None:
+    """How many columns embeddings of ``identity`` have; None where that is not known here."""
+    from visiondrift.intake.embedder import embedder_of
+
+    if user and user.embedding and user.embedding.name == identity:
+        return user.embedding.dimension
+    embedder = embedder_of(config)
+    try:
+        return embedder.dimension if embedder.identity == identity else None
+    except EmbedderUnavailable:
+        return None
 
 
 def _user_of(config: Config, name: str, model: str | None) -> WatchedModel | None:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from visiondrift.config.monitoring import LogConfig, MonitorDefaults
-from visiondrift.config.thresholds import AUTO, is_level
+from visiondrift.config.thresholds import AUTO, BudgetConfig, is_level
 from visiondrift.config.tree import Finding, Where
-from visiondrift.config.units import format_duration, parse_duration
+from visiondrift.config.units import format_duration, format_rate, parse_duration, parse_rate
 from visiondrift.config.words import did_you_mean, one_of
 from visiondrift.signals import BY_NAME, SEVERITIES, Signal
 
@@ -46,11 +46,14 @@ def check_thresholds(value: Mapping[str, Any], models: Mapping[str, tuple[str, .
     """
     defaults = _signals(_map(value.get("defaults")).get("signals"))
     yield from _levels(("defaults", "signals"), defaults, {})
+    budget = _map(_map(value.get("defaults")).get("budget"))
+    yield from _budget(("defaults", "budget"), budget, {})
     for name, given in _map(value.get("models")).items():
         if models is not None and name not in models:
             accepted = f"accepted are {', '.join(models)}" if models else "accepted are its models"
             text = f"monitoring.yml has no model of that name{did_you_mean(name, models)}; {accepted}"
             yield Finding(("models", name), text)
+        yield from _budget(("models", name, "budget"), _map(_map(given).get("budget")), budget)
         own = _signals(_map(given).get("signals"))
         yield from _levels(("models", name, "signals"), own, defaults)
         inherited = _merged(defaults, own)
@@ -178,6 +181,25 @@ def _order(where: Where, signal: Signal, given: Levels, inherited: Levels) -> It
             f"warning not {side} critical, because {signal.name} is bad when {signal.bad_when}"
         )
         yield Finding(where, text)
+
+
+def _budget(where: Where, given: Mapping[str, Any], inherited: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether more false critical alerts are accepted than false warnings, of which they are the rarer."""
+    together = BudgetConfig().rates | {key: _rate(rate) for key, rate in {**inherited, **given}.items()}
+    warning, critical = together["warning"], together["critical"]
+    if given and warning is not None and critical is not None and critical > warning:
+        text = (
+            f"critical {format_rate(critical)} is more often than warning {format_rate(warning)}; accepted is a "
+            "critical not more often than warning, of those given here and inherited"
+        )
+        yield Finding(where, text)
+
+
+def _rate(text: Any) -> float | None:
+    try:
+        return parse_rate(text)
+    except ValueError:
+        return None
 
 
 def _range(signal: Signal) -> str:

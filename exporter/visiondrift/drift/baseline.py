@@ -160,7 +160,10 @@ class PreparedReference:
     def baseline(self, slice_: str, window: Sample) -> Baseline:
         """The rows for ``window``, prepared. Raises ReferenceUnusable where embeddings have different lengths."""
         if self.has_embeddings and window.has_embedding.any() and window.dimension != self.dimension:
-            msg = f"the reference's embeddings have {self.dimension} columns, the window's {window.dimension}"
+            msg = (
+                f"the reference's embeddings have {self.dimension} columns, the window's {window.dimension}; accepted "
+                "are embeddings made with what made the reference's"
+            )
             raise ReferenceUnusable(msg)
         if slice_ == ALL_SLICES and self._mix_label:
             return self._mixed(window)

@@ -29,6 +29,7 @@ REMEMBERED = frozenset({"accumulated_evidence"})
 """Signals of the memories, which hold the slices of the first label, and are read in one window of each."""
 
 _DAY = 86_400.0
+_HOUR = 3_600.0
 _FAR_APART = 1 << 40
 """Between the numbers of two slices' blocks, so that none of them look like neighbours."""
 
@@ -104,13 +105,18 @@ class Calibration:
         if not self.spans.get(target):
             return holds
         more = shortage.more * self.spans[target] / max(calibration.blocks, 1)
-        time = f"about {more / _DAY:.1f} more days" if more >= _DAY / 2 else f"about {more / 3600:.1f} more hours"
-        return f"{holds}: {time} of reference"
+        return f"{holds}: about {_as_time(more)} of reference"
 
     def worth(self, target: str, blocks: WindowBlocks) -> float:
         """How many blocks of the reference a window is worth; 0 where nothing is calibrated."""
         calibration = self.scores.get(target)
         return calibration.worth(blocks.count, len(blocks.of_row)) if calibration and calibration.nulls else 0.0
+
+    def crowding(self, target: str, blocks: WindowBlocks) -> float:
+        """Share, at most 1, of a window's rows that so many blocks of the reference have: under it frames crowd."""
+        calibration = self.scores.get(target)
+        rows = len(blocks.of_row)
+        return min(1.0, blocks.count * calibration.rows / rows) if calibration and calibration.nulls and rows else 1.0
 
     def tail(self, target: str, signal: str, worth: float) -> Tail | None:
         """The null of one of the other signals in a window worth so many blocks; None where there is none."""
@@ -149,6 +155,13 @@ class Calibration:
         """The smallest move that four in five such windows show beyond ``surprise``; None where none of those tried."""
         found = self.sensitivities.get(move, {}).get(target)
         return None if found is None or worth <= 0 else found.smallest(worth, surprise)
+
+
+def _as_time(seconds: float) -> str:
+    """In the unit that a person would take."""
+    if seconds >= _DAY / 2:
+        return f"{seconds / _DAY:.1f} more days"
+    return f"{seconds / 3600:.1f} more hours" if seconds >= _HOUR else f"{max(1.0, seconds / 60):.0f} more minutes"
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ them. The rejected events of a model carry no slice, so ``invalid_ratio`` exists
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from visiondrift.drift.weighing import (
     block_count,
     by_null,
     cause_of,
+    crowding_of,
     findings,
     held_against,
     held_moves,
@@ -65,7 +66,12 @@ def evaluate_window(
     sample = align_classes(sample, settings.classes)
     total = len(sample) if total is None else total
     looks = reference.looks(slice_, sample)
-    question = Question(sample, reference.baseline(slice_, sample), min_samples, settings, looks)
+    baseline = reference.baseline(slice_, sample)
+    crowding = crowding_of(sample, slice_, scale)
+    # Frames that crowd in a block are no more looks than the reference has in such a block.
+    most = looks.reference / max(baseline.rows, 1) * crowding * len(sample)
+    counted = replace(looks, window=min(looks.window, most)) if crowding < 1 else looks
+    question = Question(sample, baseline, min_samples, settings, counted, crowding)
     scores: dict[str, ScoreOrReason] = {}
     if reference.has_embeddings or sample.has_embedding.any():
         scores |= embedding_scores(question)

@@ -70,6 +70,14 @@ class Weighed:
     moments: Mapping[str, Moments] | None = None
 
 
+def crowding_of(window: Sample, slice_: str, scale: Scale | None) -> float:
+    """Share, at most 1, of a window's events that as many blocks of the reference have; 1 where that is unknown."""
+    calibration = scale.calibrated.of_slice(slice_) if scale and scale.calibrated else None
+    if calibration is None:
+        return 1.0
+    return calibration.crowding(calibration.target(slice_), calibration.blocks_of(window))
+
+
 def weigh(
     question: Question,
     scores: Mapping[str, ScoreOrReason],

@@ -49,13 +49,18 @@ _NEUTRAL = {"clip_similarity": 1.0}
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """Everything that the scores of one window are computed from."""
+    """Everything that the scores of one window are computed from.
+
+    ``crowding`` is the share of its events that as many blocks of the reference have, at most 1: more frames of the
+    same scenes are no more to judge by.
+    """
 
     window: Sample
     baseline: Baseline
     min_samples: int
     settings: Settings
     looks: Looks
+    crowding: float = 1.0
 
     def may_speak(self, samples: int, part: str) -> str:
         """Why there is no score on ``part`` with so many samples; empty where there is one."""
@@ -210,7 +215,7 @@ def _class_drift(question: Question, baseline: ConfidenceBaseline, samples: int)
     reference standard deviations is chance: with a hundred such classes the worst would pass any threshold.
     """
     shares = class_shares(baseline.counts)
-    frequent = (baseline.counts >= MIN_CLASS_REFERENCE) & (shares * samples >= MIN_CLASS_EXPECTED)
+    frequent = (baseline.counts >= MIN_CLASS_REFERENCE) & (shares * samples * question.crowding >= MIN_CLASS_EXPECTED)
     classes = question.settings.classes
     shown = set(shown_classes(classes, shares, question.settings.max_classes))
     judged = [index for index in np.flatnonzero(frequent) if classes[index] in shown]

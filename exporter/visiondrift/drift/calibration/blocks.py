@@ -105,6 +105,8 @@ def block_seconds(times: NDArray[np.float64], series: NDArray[Any]) -> float:
     values = values - values.mean(axis=0)
     values = values / np.maximum(values.std(axis=0), 1e-12)
     span = max(float(at[-1] - at[0]), 1e-9)
+    if at[-1] <= at[0]:
+        return span / _FEWEST  # all at one time: nothing tells how long anything lasts
     shortest = span / min(len(at), MAX_BLOCKS)
     apart = decorrelation_seconds(at, values)
     length = max(shortest, _LENGTHS * apart if apart > shortest else shortest)

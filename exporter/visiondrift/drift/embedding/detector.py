@@ -122,7 +122,7 @@ class Detector:
         found_rows = Novelty(0.0, 0.0, None, np.zeros((2, 0)))
         enough = MIN_WINDOW_BLOCKS * (1 + 2 * self.reference.reach)
         if rows is not None and NOVELTY in calibration.nulls and worth >= enough - 1e-9:
-            found_rows = measure_rows(self.reference, rows, round(worth))
+            found_rows = measure_rows(self.reference, rows, round(worth), round(worth * calibration.rows))
             values, names = np.append(values, found_rows.score), SCORES
         scores = {n: Scored(float(v), calibration.p(n, float(v), worth)) for n, v in zip(names, values, strict=True)}
         return EmbeddingEvidence(

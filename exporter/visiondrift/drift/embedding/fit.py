@@ -29,6 +29,7 @@ from visiondrift.drift.embedding.novelty import (
     new_share,
     outlier_share,
     squared_distances,
+    thinned,
     to_reference,
 )
 from visiondrift.signals import ALL_SLICES
@@ -187,14 +188,15 @@ class Novelty:
     ratios: NDArray[np.float64]
 
 
-def measure_rows(reference: EmbeddingReference, rows: WindowRows, blocks: int) -> Novelty:
+def measure_rows(reference: EmbeddingReference, rows: WindowRows, blocks: int, most_rows: int) -> Novelty:
     """Look at some rows of a window.
 
-    At most ``blocks`` blocks are looked at, evenly spread: the more images, the nearer the siblings, and the null was
-    drawn with so many.
+    At most ``blocks`` blocks are looked at, evenly spread, and ``most_rows`` of their rows: the more images, the nearer
+    the siblings, and the null was drawn with so many.
     """
     present = np.unique(rows.of_row)
     places = np.flatnonzero(np.isin(rows.of_row, present[evenly(len(present), max(1, blocks))]))
+    places = places[thinned(rows.of_row[places], most_rows)]
     places = places[evenly(len(places), WINDOW_ROWS)]
     coordinates, of_row = rows.coordinates[places, : reference.coreset.rows.shape[1]], rows.of_row[places]
     distances = to_reference(reference.coreset.rows, coordinates)

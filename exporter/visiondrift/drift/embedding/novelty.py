@@ -5,6 +5,7 @@ window. A new kind of image has siblings in the window and none in the reference
 count: every scene resembles itself. What the user is told is another number, a share with a guarantee.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -193,6 +194,26 @@ def evenly(rows: int, most: int) -> NDArray[np.intp]:
     if rows <= most:
         return np.arange(rows)
     return np.unique(np.linspace(0, rows - 1, most).astype(np.intp))
+
+
+def thinned(of_row: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """Positions of some rows in blocks ``of_row`` (m,), ascending: all, or ``most`` at most and one of each block.
+
+    The fullest blocks are thinned, evenly, to one number of rows: frames that crowd in a block are all near to one
+    another block's, as if that were a kind of its own.
+    """
+    sizes = np.sort(np.unique(of_row, return_counts=True)[1])
+    if sizes.sum() <= most:
+        return np.arange(len(of_row))
+    each = max(1, bisect_right(range(1, int(sizes[-1])), most, key=lambda rows: int(np.minimum(sizes, rows).sum())))
+    kept = [own[evenly(len(own), each)] for own in _positions(of_row)]
+    return np.sort(np.concatenate(kept))
+
+
+def _positions(of_row: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """The rows of each block."""
+    order = np.argsort(of_row, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(of_row[order])) + 1)
 
 
 def _witnesses(of_row: NDArray[np.intp]) -> float:

@@ -20,9 +20,9 @@ from visiondrift.drift.performance.cbpe import (
     reweighted,
 )
 from visiondrift.drift.performance.confidence_calibration import Normalised
-from visiondrift.drift.performance.folds import block_index, design_effect, mean_companions
-from visiondrift.drift.performance.label_shift import MAX_CLASSES, LabelShift
-from visiondrift.drift.performance.model import Evidence, PerformanceModel
+from visiondrift.drift.performance.folds import Company, block_index, design_effect, mean_companions
+from visiondrift.drift.performance.label_shift import MAX_CLASSES, MAX_UNKNOWN_SHARE, LabelShift
+from visiondrift.drift.performance.model import Evidence, PerformanceModel, why_no_probabilities
 from visiondrift.drift.performance.second_opinion import Consultation
 
 MIN_EVENTS = 50
@@ -72,20 +72,24 @@ def estimate_performance(model: PerformanceModel, window: Evidence, *, seed: int
     """What ``window`` shows of the model's performance. Pure: equal arguments give equal answers."""
     if len(window) < MIN_EVENTS:
         why = f"the window has {len(window)} events with confidences, and {MIN_EVENTS} are needed"
-        return PerformanceEstimate(len(window), model.accuracy, None, None, None, (), None, None, valid=False, why=why)
+        return _nothing(model, window, why)
+    why = why_no_probabilities(window.confidences)
+    if why:
+        return _nothing(model, window, why)
     block_of = block_index(window.blocks, len(window))
     blocks = None if window.blocks is None else int(block_of.max()) + 1
-    companionship = _companionship(model, window, block_of)
+    # Where the window's blocks are not known they are taken to be as large as the reference's.
+    company = Company(model.companions, model.companions if window.blocks is None else mean_companions(block_of))
     given = Normalised.of(window.confidences)
     probabilities = model.calibrator.apply(given)
     shift = None
     if len(model.names) <= MAX_CLASSES:
         shift = model.mixture.estimate(probabilities, model.names, blocks=blocks, seed=seed)
-    confident = _by_confidence(model, given, window.predicted, shift, companionship)
-    consultation = _consult(model, window, companionship)
+    confident = _by_confidence(model, given, window.predicted, shift, company)
+    consultation = _consult(model, window, company)
     reader = consultation.cautious if consultation else None
     by_readers = reader.accuracy if reader else None
-    why = _why_refused(consultation, shift)
+    why = _why_unknown(model, window) or _why_refused(consultation, shift)
     return PerformanceEstimate(
         samples=len(window),
         reference_accuracy=model.accuracy,
@@ -125,6 +129,10 @@ def to_plain(estimate: PerformanceEstimate) -> dict[str, Any]:
     return {**asdict(estimate), "drop": estimate.drop}
 
 
+def _nothing(model: PerformanceModel, window: Evidence, why: str) -> PerformanceEstimate:
+    return PerformanceEstimate(len(window), model.accuracy, None, None, None, (), None, None, valid=False, why=why)
+
+
 def _cautious(by_confidence: Interval, by_readers: Interval | None) -> Interval:
     """The lower value; the interval holds both opinions', whose difference no sampling error explains."""
     if by_readers is None:
@@ -133,6 +141,17 @@ def _cautious(by_confidence: Interval, by_readers: Interval | None) -> Interval:
         min(by_confidence.value, by_readers.value),
         min(by_confidence.low, by_readers.low),
         max(by_confidence.high, by_readers.high),
+    )
+
+
+def _why_unknown(model: PerformanceModel, window: Evidence) -> str:
+    """Neither the readers nor the mixture can know a class that no labelled row has."""
+    unknown = float((model.mixture.counts[window.predicted] == 0).mean())
+    if unknown <= MAX_UNKNOWN_SHARE:
+        return ""
+    return (
+        f"{unknown:.0%} of the window's events are predicted as classes that no labelled row of the reference has; at "
+        f"most {MAX_UNKNOWN_SHARE:.0%} may be"
     )
 
 
@@ -165,25 +184,18 @@ def _by_confidence(
     given: Normalised,
     predicted: NDArray[np.int32],
     shift: LabelShift | None,
-    companionship: float,
+    company: Company,
 ) -> ConfidenceEstimate:
     """The confidences' estimate, under the window's own class shares where these moved and can be told."""
     every = [fitted.of_predicted(given, predicted) for fitted in (model.calibrator, *model.replicas)]
     if shift and shift.valid and shift.moved:
         every = [reweighted(one, shift.ratio()) for one in every]
-    effect = 1.0 + (model.design_effect - 1.0) * companionship
+    effect = company.design_effect(model.design_effect)
     return estimate_from_confidences(every[0], predicted, model.names, replicas=every[1:], design_effect=effect)
 
 
-def _companionship(model: PerformanceModel, window: Evidence, block_of: NDArray[np.intp]) -> float:
-    """Rows that share a row's block, in units of the reference's; 1 where the window's blocks are not known."""
-    if window.blocks is None or model.companions <= 0:
-        return 1.0
-    return mean_companions(block_of) / model.companions
-
-
-def _consult(model: PerformanceModel, window: Evidence, companionship: float) -> Consultation | None:
+def _consult(model: PerformanceModel, window: Evidence, company: Company) -> Consultation | None:
     embedded = window.embedded
     if model.opinion is None or window.embeddings is None or embedded.mean() < MIN_EMBEDDED_SHARE:
         return None
-    return model.opinion.consult(window.embeddings[embedded], window.predicted[embedded], companionship=companionship)
+    return model.opinion.consult(window.embeddings[embedded], window.predicted[embedded], company=company)

@@ -5,6 +5,7 @@ has seen them, so folds are made of blocks; and a mean over correlated rows is l
 the design effect (Kish 1965) measures.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,23 @@ def design_effect(residuals: NDArray[np.float64], variances: NDArray[np.float64]
         return 1.0
     sums = np.bincount(block_of, weights=residuals)
     return float(max(1.0, (sums**2).sum() / max(float(variances.sum()), 1e-12)))
+
+
+@dataclass(frozen=True)
+class Company:
+    """How many other rows share a row's block: ``window`` of a window, ``reference`` of what it is compared with."""
+
+    reference: float = 0.0
+    window: float = 0.0
+
+    def design_effect(self, reference: float) -> float:
+        """The window's design effect, from that of the ``reference``; at least 1.
+
+        It grows with the rows that share a block. Of a reference whose blocks are single rows nothing is known of that,
+        and rows of one block count as one.
+        """
+        correlation = (reference - 1.0) / self.reference if self.reference > 0 else 1.0
+        return 1.0 + min(1.0, correlation) * self.window
 
 
 def mean_companions(block_of: NDArray[np.intp]) -> float:

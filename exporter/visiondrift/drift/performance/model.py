@@ -31,6 +31,9 @@ MAX_BLOCKS = 1_000
 MAX_TOTAL = 1.05
 """What the confidences of an event may add up to on average: classes that do not exclude each other are not read."""
 
+MIN_TOTAL = 0.95
+"""What the confidences of an event must add up to on average, in units of one class's even share."""
+
 _REPLICAS = 20
 _CALIBRATION_ROWS = 10_000
 
@@ -158,11 +161,25 @@ def why_unlearnable(reference: Evidence, labels: NDArray[np.int32]) -> str:
         return f"the reference's labelled rows are of {blocks} blocks, and {MIN_BLOCKS} are needed"
     if len(np.unique(labels[known])) < 2:  # noqa: PLR2004  one class is no question
         return "all labelled rows of the reference are of one class, and at least two are needed"
-    total = float(np.asarray(reference.confidences, dtype=np.float64)[known].sum(axis=1).mean())
+    return why_no_probabilities(reference.confidences[known])
+
+
+def why_no_probabilities(confidences: NDArray[Any]) -> str:
+    """Why (n, C) ``confidences`` without gaps cannot be read as probabilities; empty where they can.
+
+    Of the classes of an event a client may leave out the less likely ones, but the likeliest has at least one in C.
+    """
+    totals = np.asarray(confidences, dtype=np.float64).sum(axis=1)
+    total, classes = float(totals.mean()), confidences.shape[1]
     if total > MAX_TOTAL:
         return (
             f"the confidences of an event add up to {total:.2f} on average, and only classes that exclude each other "
             f"(at most {MAX_TOTAL}) can be read as probabilities"
+        )
+    if total < MIN_TOTAL / classes:
+        return (
+            f"the confidences of an event add up to {total:.2g} on average, and of {classes} classes the likeliest "
+            f"alone has {1 / classes:.2g} or more: these are no probabilities"
         )
     return ""
 

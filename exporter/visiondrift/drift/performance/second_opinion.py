@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.drift.performance.cbpe import Interval
-from visiondrift.drift.performance.folds import design_effect, stratified_folds
+from visiondrift.drift.performance.folds import Company, design_effect, stratified_folds
 from visiondrift.drift.performance.readers import (
     FOLDS,
     MAX_NEIGHBOUR_ROWS,
@@ -102,21 +102,21 @@ class SecondOpinion:
     records: tuple[ReaderRecord, ...]
     quarrel: float
 
-    def consult(self, embeddings: Singles, predicted: NDArray[np.int32], *, companionship: float = 1.0) -> Consultation:
+    def consult(self, embeddings: Singles, predicted: NDArray[np.int32], *, company: Company) -> Consultation:
         """Read m rows of (m, d) ``embeddings`` that the model has taken for ``predicted`` (m,).
 
-        ``companionship`` is how many rows share a row's block, in units of the reference's.
+        ``company`` is how many rows share a row's block.
         """
         kept = spread(len(predicted), MAX_WINDOW_ROWS)
         rows, given = np.ascontiguousarray(embeddings[kept], dtype=np.float32), predicted[kept]
         by_neighbours, distances = self.neighbours.read(rows)
         seen = (self.linear.read(rows), by_neighbours)
         readers = tuple(
-            _opinion(record, float((classes != given).mean()), len(given), companionship)
+            _opinion(record, float((classes != given).mean()), len(given), company)
             for record, classes in zip(self.records, seen, strict=True)
         )
         quarrel = float((seen[0] != seen[1]).mean())
-        effect = 1.0 + (max(r.design_effect for r in self.records) - 1.0) * companionship
+        effect = company.design_effect(max(r.design_effect for r in self.records))
         error = np.sqrt(max(self.quarrel * (1 - self.quarrel), 1 / len(given)) * effect / len(given))
         return Consultation(
             readers, self.neighbours.novel_share(distances), quarrel - self.quarrel, float(error), len(given)
@@ -224,8 +224,8 @@ def _record(
     )
 
 
-def _opinion(record: ReaderRecord, disagreement: float, rows: int, companionship: float) -> ReaderOpinion:
-    window_effect = 1.0 + (record.design_effect - 1.0) * companionship
+def _opinion(record: ReaderRecord, disagreement: float, rows: int, company: Company) -> ReaderOpinion:
+    window_effect = company.design_effect(record.design_effect)
     variance = record.variance * (record.design_effect / record.rows + window_effect / rows)
     return ReaderOpinion(
         record.name,
