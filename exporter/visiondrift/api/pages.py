@@ -315,7 +315,7 @@ def sparkline(history: Sequence[float | None], *, level: float | None) -> Sparkl
 
 def number(signal: str, value: float) -> str:
     """A score as a person reads it: shares in percent, everything else with two decimals."""
-    return f"{100 * value:.1f} %" if BY_NAME[signal].percent else f"{value:.2f}"
+    return f"{100 * value:z.1f} %" if BY_NAME[signal].percent else f"{value:z.2f}"
 
 
 def _slice_words(name: str) -> str:
