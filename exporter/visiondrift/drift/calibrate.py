@@ -84,6 +84,8 @@ class CalibrationPlan:
         own = asdict(self)
         if not self.witnesses:  # what hangs on none is the same as before there were any
             del own["witnesses"]
+        if not self.rule.timed:  # calibrations from before took the hour of files off the properties
+            own["hours"] = False
         text = json.dumps([FORMAT, content_hash, own], sort_keys=True, default=list)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
