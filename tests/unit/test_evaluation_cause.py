@@ -153,7 +153,9 @@ def test_the_page_and_the_report_say_the_cause_and_its_evidence() -> None:
     report = with_header("<head></head><body></body>", dark, ABOUT)
     assert "Cause: <strong>darker</strong>. property and signature and probe agree" in report
     assert "<li>brightness " in report
-    assert "Slices: camera=left and camera=right" in report or "Slices: 2 of 2" in report
+    assert dark.spread is not None
+    assert f"<p>Slices: {dark.spread.sentence}</p>" in report
+    assert "camera=left" in dark.spread.sentence
     assert "Cause:" not in with_header("<head></head><body></body>", healthy, ABOUT)
 
 
