@@ -110,7 +110,7 @@ def _load(directory: Path, model: WatchedModel, embedder: str | None, origin: tu
     )
     manifest = reference.manifest
     return Shelved(
-        PreparedReference.from_sample(reference.sample, settings_of(model)),
+        PreparedReference.from_sample(reference.sample, settings_of(model), timed=manifest.times == "capture"),
         ReferenceState(model.reference, manifest.rows, manifest.created_seconds),
         origin,
         manifest,

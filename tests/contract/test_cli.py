@@ -217,6 +217,13 @@ def test_one_camera_that_moved_is_drift(say: Say, files: Path) -> None:
     assert all(line["verdict"] == "ok" for line in lines if line["slice"] == "camera=left")
 
 
+def test_the_table_is_followed_by_what_moved_and_says_nothing_of_a_window_like_the_reference(
+    say: Say, files: Path
+) -> None:
+    assert "\nall: only camera=right\n" in compare(say, files, "moved.parquet", "--min-samples", 100).out
+    assert "\nall: " not in compare(say, files, "good.parquet", "--min-samples", 100).out
+
+
 def small_reference(files: Path) -> Path:
     """Enough to be calibrated, and no more: it takes the longer the more there is."""
     write_sample(files / "small.parquet", sliced(rows(240, seed=1), "left", "right"))
@@ -500,11 +507,23 @@ def test_a_probe_of_ones_own_is_read_without_images_and_faults_stay_learnt(say: 
     file = config / "monitoring.yml"
     own = [{"name": "wet", "positive": "a wet road", "negative": "a dry road"}]
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text(encoding="utf-8")) | {"probes": own}))
-    assert say("reference", "witnesses", "lobby", "--config", config).status == 0
+    said = say("reference", "witnesses", "lobby", "--config", config)
+    assert said.status == 0
+    assert "never speaks" not in said.err
     kept = load_witnesses(tmp_path / "references" / "lobby")
     assert kept is not None
     assert kept.witnesses.probes[-1].positive == "a wet road"
     assert len(kept.witnesses.before) == 7
+
+
+def test_a_probe_that_the_embedder_cannot_tell_apart_is_said(say: Say, tmp_path: Path) -> None:
+    config = configured(tmp_path / "config", model(embedding=None) | {"classes": []})
+    file = config / "monitoring.yml"
+    own = [{"name": "shout", "positive": "a dark photo", "negative": "A DARK PHOTO"}]
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text(encoding="utf-8")) | {"probes": own}))
+    said = say("reference", "build", "lobby", "--config", config, "--images", gallery(tmp_path / "g"), "--no-calibrate")
+    assert "probe shout never speaks: the embedder reads both of its sentences alike" in said.err
+    assert said.err.count("never speaks") == 1
 
 
 def test_faults_are_learnt_by_properties_where_the_client_embeds(say: Say, config: Path, tmp_path: Path) -> None:

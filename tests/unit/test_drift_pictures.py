@@ -17,7 +17,9 @@ from visiondrift.drift.calibration.blocks import labelled_blocks
 from visiondrift.drift.calibration.budget import Terms
 from visiondrift.drift.calibration.nulls import draw_stretches
 from visiondrift.drift.evaluation import PreparedReference, Scale, Settings, evaluate_window
+from visiondrift.drift.independence import Looks
 from visiondrift.drift.judge import Judgement, WindowEvaluation
+from visiondrift.drift.window_scores import Question, image_scores
 from visiondrift.prediction import PROPERTIES, Sample
 
 SETTINGS = Settings(classes=(), slices=("camera",))
@@ -85,6 +87,20 @@ def test_a_camera_that_is_darker_by_day_and_by_night_is_found() -> None:
         assert moves["brightness"].p is not None
         assert moves["noise"].p is not None
         assert moves["noise"].p > moves["brightness"].p
+
+
+def test_times_that_are_those_of_files_take_no_hour_off() -> None:
+    night = reference().times // 3600 % 24 < 4
+    window = reference().take(np.flatnonzero(night)[:60])
+    found = {}
+    for timed in (True, False):
+        against = PreparedReference.from_sample(reference(), SETTINGS, timed=timed)
+        _, moves = image_scores(Question(window, against.baseline("camera=roof", window), 10, SETTINGS, Looks(600, 60)))
+        found[timed] = moves["brightness"]
+    everything = reference().properties[:, PROPERTIES.index("brightness")].mean()
+    assert found[False].expected == pytest.approx(everything, abs=0.01)
+    assert everything - found[True].expected > 0.15
+    assert found[False].moved > 2 * found[True].moved
 
 
 def test_the_level_of_a_property_is_its_own() -> None:

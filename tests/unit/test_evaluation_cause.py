@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from calibrated_parts import DIMENSION, SETTINGS, TERMS, evaluated, plan, site
+from visiondrift.api.pages import Pages
 from visiondrift.calibration_file import load_calibration, save_calibration
 from visiondrift.drift.calibrate import BlockRule, calibrate_reference
 from visiondrift.drift.calibrated import CalibratedReference
@@ -17,7 +18,9 @@ from visiondrift.drift.judge import WindowEvaluation
 from visiondrift.prediction import PROPERTIES, Sample
 from visiondrift.publish.document import window_document
 from visiondrift.publish.gauges import SNAPSHOT_GAUGES
+from visiondrift.publish.report_header import with_header
 from visiondrift.publish.snapshot import Evaluation, Links, ModelState, ReferenceState, Snapshot
+from visiondrift.signals import SEVERITIES
 
 WINDOW = {"left": 200, "right": 90}
 UNLABELLED = replace(SETTINGS, classes=())
@@ -25,6 +28,17 @@ PLAN = plan(BlockRule(seconds=3.0), settings=UNLABELLED, windows=(), witnesses="
 BY_DARKNESS = np.eye(len(PROPERTIES))[0] * -0.2 + np.eye(len(PROPERTIES))[9] * -0.1
 ALONG = np.sqrt(DIMENSION) * np.eye(DIMENSION)[-1]
 """What a shift of the site's embeddings is along."""
+ABOUT = {
+    "model": "gates",
+    "version": "1",
+    "since": 0.0,
+    "until": 1.0,
+    "at": 1.0,
+    "dimension": DIMENSION,
+    "columns": {"shown": [], "left_out": []},
+    "evidently": {"version": "0"},
+}
+"""What the head of a report reads of its JSON."""
 
 
 def measured(sample: Sample, seed: int, *, darker: float = 0.0) -> Sample:
@@ -128,6 +142,28 @@ def test_the_cause_is_a_series_of_its_window() -> None:
     window = judged(dark_window(), "camera=left")
     assert rows_of("drift_cause", window) == {("gates", "1", "camera=left", "2m", "darker"): 1.0}
     assert rows_of("witness_z", window)["gates", "1", "camera=left", "2m", "probe", "light"] > 5
+
+
+def test_the_page_and_the_report_say_the_cause_and_its_evidence() -> None:
+    dark, healthy = judged(dark_window()), judged(measured(site(45, WINDOW, begins=7e6, labelled=False), 6))
+    page = Pages().landing(snapshot(dark), lambda *_: (), lambda *_: None, now=0.0)
+    assert "cause: darker</small>" in page
+    assert "property and signature and probe agree" in page
+    assert "cause:" not in Pages().landing(snapshot(healthy), lambda *_: (), lambda *_: None, now=0.0)
+    report = with_header("<head></head><body></body>", dark, ABOUT)
+    assert "Cause: <strong>darker</strong>. property and signature and probe agree" in report
+    assert "<li>brightness " in report
+    assert dark.spread is not None
+    assert f"<p>Slices: {dark.spread.sentence}</p>" in report
+    assert "camera=left" in dark.spread.sentence
+    assert "Cause:" not in with_header("<head></head><body></body>", healthy, ABOUT)
+
+
+def test_the_page_tells_of_a_silent_camera_though_nothing_has_drifted() -> None:
+    healthy = judged(measured(site(46, {"left": 200}, begins=8e6, labelled=False), 7))
+    assert healthy.verdict not in SEVERITIES
+    page = Pages().landing(snapshot(healthy), lambda *_: (), lambda *_: None, now=0.0)
+    assert "nothing from camera=right" in page
 
 
 def test_a_healthy_window_has_no_series_of_a_cause() -> None:

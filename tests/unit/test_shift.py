@@ -67,13 +67,13 @@ def test_a_camera_that_is_not_clear_alone_joins_those_that_moved_its_way():
 def test_opposite_ways_are_not_the_same_way():
     found = spread(frames(70, 16, {"a": step(0), "b": step(0, -2.5)}))
     assert found.kind == "local"
-    assert found.sentence == "a and b, each its own way"
+    assert found.sentence == "a and b, no common way found"
 
 
 def test_a_camera_that_moves_otherwise_is_told_apart_from_the_common_cause():
     found = spread(frames(71, 16, dict.fromkeys("abcd", step(0)) | {"f": step(3)}))
     assert set(found.common) == set("abcd")
-    assert found.sentence == "4 of 6 moved the same way: a common cause; f otherwise"
+    assert found.sentence == "4 of 6 moved the same way: a common cause; f moved too"
 
 
 def test_where_nothing_moves_hardly_ever_is_a_cause_named():
@@ -129,7 +129,7 @@ def test_cameras_with_too_few_scenes_are_not_judged():
 
 def test_of_many_cameras_the_first_are_named_and_the_others_counted():
     slices = tuple(SliceShift(f"c{n}", 1e-9, moved=True, share=0.1, cosine=None, common=False) for n in range(7))
-    assert Spread(slices).sentence == "c0, c1, c2 and 4 more, each its own way"
+    assert Spread(slices).sentence == "c0, c1, c2 and 4 more, no common way found"
 
 
 def test_the_chance_of_a_slice_is_that_of_a_look_at_its_moments():

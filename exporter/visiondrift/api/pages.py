@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from visiondrift import __version__
+from visiondrift.drift.explain.causes import UNKNOWN
 from visiondrift.drift.judge import Judgement, WindowEvaluation
 from visiondrift.publish.report import StoredReport
 from visiondrift.publish.snapshot import Evaluation, Links, ModelState, Snapshot
@@ -58,6 +59,8 @@ class PageRow:
     slice: str
     detail: str
     spread: str
+    cause: str
+    cause_hint: str
     verdict: str
     cells: tuple[Cell, ...]
     report: str
@@ -238,6 +241,7 @@ def _row(
     by_name = {judgement.signal: judgement for judgement in window.judgements}
     scope = (evaluation.version, window.slice, window.window)
     report = montage = ""
+    cause = window.cause if window.cause and window.cause.drifted else None
     if scope in state.reports:
         asked = {"model": state.name, "version": scope[0], "slice": scope[1], "window": scope[2]}
         report = f"/reports/latest?{urlencode(asked)}"
@@ -247,13 +251,22 @@ def _row(
     return PageRow(
         slice=_slice_words(window.slice),
         detail=f"{window.window} · {window.samples:,} events · version {evaluation.version}",
-        spread=window.spread.sentence if window.spread and window.verdict in SEVERITIES else "",
+        spread=_spread(window),
+        cause=(cause.word or UNKNOWN) if cause else "",
+        cause_hint=f"{cause.text}: {cause.why}" if cause else "",
         verdict=window.verdict,
         cells=tuple(_cell(by_name.get(name), state.history.get((*scope, name), ())) for name in signals),
         report=report,
         montage=montage,
         pictures=tuple(map(_inline, newest_pictures(state.name, window.slice, PICTURES))),
     )
+
+
+def _spread(window: WindowEvaluation) -> str:
+    """Which slices have moved; new ones and those that are silent are told of whatever the verdict."""
+    spread = window.spread
+    is_news = spread is not None and bool(window.verdict in SEVERITIES or spread.new or spread.silent)
+    return spread.sentence if spread and is_news else ""
 
 
 def _inline(picture: bytes) -> str:
@@ -307,7 +320,7 @@ def sparkline(history: Sequence[float | None], *, level: float | None) -> Sparkl
 
 def number(signal: str, value: float) -> str:
     """A score as a person reads it: shares in percent, everything else with two decimals."""
-    return f"{100 * value:.1f} %" if BY_NAME[signal].percent else f"{value:.2f}"
+    return f"{100 * value:z.1f} %" if BY_NAME[signal].percent else f"{value:z.2f}"
 
 
 def _slice_words(name: str) -> str:

@@ -33,7 +33,7 @@ from visiondrift.publish.document import models_document
 from visiondrift.publish.snapshot import Evaluation, ModelState, ReferenceState
 from visiondrift.reference import Manifest, open_reference
 from visiondrift.shelf import plan_of, witnesses_of
-from visiondrift.signals import ALL_SLICES, BY_NAME
+from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES
 
 OK, DRIFT, CANNOT_TELL = 0, 1, 2
 _COLUMNS = ("slice", "signal", "score", "p", "warning", "critical", "verdict", "samples", "why")
@@ -100,7 +100,7 @@ def compare(
     elif output == "tsv":
         typer.echo("\n".join("\t".join(row) for row in (_COLUMNS, *_rows(windows))))
     else:
-        _print_table(windows, f"{window} against {compared.manifest.name}")
+        _print_table(windows, camera_health(compared), f"{window} against {compared.manifest.name}")
     return status_of(windows)
 
 
@@ -116,7 +116,8 @@ def _compared(reference: Path, window: Path, config: Path | None, model: str | N
     kept_witnesses = witnesses_of(reference, found.manifest)
     plan = _plan(watched, reference, found.manifest, classes, tuple(sorted(sample.slices)))
     plan = replace(plan, witnesses=kept_witnesses.identity if kept_witnesses else "")
-    prepared = PreparedReference.from_sample(found.sample.of_unit_length(), plan.settings)
+    timed = found.manifest.times == "capture"
+    prepared = PreparedReference.from_sample(found.sample.of_unit_length(), plan.settings, timed=timed)
     request = Request(
         watched.name if watched else "",
         reference,
@@ -258,11 +259,27 @@ def _rows(windows: Sequence[WindowEvaluation]) -> Iterator[tuple[str, ...]]:
             )
 
 
+def _explanations(windows: Sequence[WindowEvaluation]) -> Iterator[str]:
+    """Why each drifted window has drifted, and which slices have moved, are new, or have sent nothing."""
+    for window in windows:
+        cause, spread = window.cause, window.spread
+        if spread and (window.verdict in SEVERITIES or spread.new or spread.silent):
+            yield f"{window.slice}: {spread.sentence}"
+        if cause and cause.drifted:
+            yield f"{window.slice}: cause {cause.text} ({cause.why})"
+
+
+def _faults(cameras: Sequence[CameraHealth]) -> Iterator[str]:
+    for camera in cameras:
+        for fault in camera.faults:
+            yield f"{camera.slice}: camera {fault.name}, {fault.certainty}: {fault.evidence}"
+
+
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _print_table(windows: Sequence[WindowEvaluation], title: str) -> None:
+def _print_table(windows: Sequence[WindowEvaluation], cameras: Sequence[CameraHealth], title: str) -> None:
     colours = {"ok": "green", "warning": "yellow", "critical": "red", "insufficient": "bright_black"}
     numbers = ("score", "p", "warning", "critical", "verdict", "samples")
     table = table_of(*_COLUMNS[:-1], numbers=numbers, title=title)
@@ -273,5 +290,7 @@ def _print_table(windows: Sequence[WindowEvaluation], title: str) -> None:
         table.add_section()
     out = console()
     out.print(table)
+    for line in (*_explanations(windows), *_faults(cameras)):
+        out.print(line, soft_wrap=True, markup=False)
     for why in dict.fromkeys(row[-1] for row in _rows(windows) if row[-1]):
         out.print(f"insufficient: {why}", soft_wrap=True, markup=False)

@@ -81,7 +81,15 @@ def _with_probes(config: Config, embedder: "Embedder", found: "Witnesses", tell:
 
     own = [Probe(probe.name, probe.positive, probe.negative) for probe in config.monitoring.probes]
     try:
-        return with_probes(found, embedder.embed_text, own)
+        found = with_probes(found, embedder.embed_text, own)
     except EmbedderUnavailable as error:
         tell(f"no probes: {error}")
         return found
+    for probe, direction in zip(found.probes, found.directions, strict=True):
+        if np.linalg.norm(direction) < _WHOLE:
+            tell(f"probe {probe.name} never speaks: the embedder reads both of its sentences alike")
+    return found
+
+
+_WHOLE = 0.99
+"""Of the length 1 that the direction between two sentences has, where there is any."""

@@ -36,6 +36,7 @@ def check_monitoring(value: Mapping[str, Any]) -> Iterator[Finding]:
             yield from _repeated(_list(_map(model), key), (*where, key))
         yield from _rare_classes(_map(model), where)
     yield from dict.fromkeys(_paces(value))
+    yield from _probes(value)
     yield from _sources(value)
 
 
@@ -106,6 +107,15 @@ def _paces(value: Mapping[str, Any]) -> Iterator[Finding]:
                 f"accepted is at most {shortest}"
             )
             yield Finding(every_at if every_at in _given(value, every_at) else windows_at, text)
+
+
+def _probes(value: Mapping[str, Any]) -> Iterator[Finding]:
+    """Probes of the same name, of which only one could be told."""
+    names = [_map(probe).get("name") for probe in _list(value, "probes")]
+    for index, name in enumerate(names):
+        if isinstance(name, str) and name in names[:index]:
+            text = f"the name {name!r} is taken by probes[{names.index(name)}]; accepted is a name of its own for each"
+            yield Finding(("probes", index, "name"), text)
 
 
 def _rare_classes(model: Mapping[str, Any], where: Where) -> Iterator[Finding]:

@@ -205,6 +205,13 @@ class ProbeConfig(Strict):
     positive: Text = Field(max_length=300, description="What an image is to be more like.")
     negative: Text = Field(max_length=300, description="What it is to be less like: the same but for one thing.")
 
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.positive == self.negative:
+            msg = f"positive and negative are both {self.positive!r}; accepted are two sentences that differ"
+            raise ValueError(msg)
+        return self
+
 
 class WindowConfig(Strict):
     """How many samples a window needs before it may speak, and how many it reads at most."""

@@ -83,9 +83,10 @@ class PreparedReference:
     """A model's reference, held as long as it does not change. What does not depend on a window is computed once.
 
     ``mix_label`` is the slice label whose mix is matched when all slices are compared together, with ``match_mix``.
+    ``timed``: the times of its rows are those of their frames.
     """
 
-    def __init__(self, sample: Sample, *, mix_label: str | None, match_mix: bool = True) -> None:
+    def __init__(self, sample: Sample, *, mix_label: str | None, match_mix: bool = True, timed: bool = True) -> None:
         self._sample = sample
         # To count rows and looks: copying embeddings for that would cost as much as comparing them.
         self._light = replace(sample, embeddings=sample.embeddings[:, :0], confidences=sample.confidences[:, :0])
@@ -95,14 +96,14 @@ class PreparedReference:
         self._fixed_looks: dict[str, float] = {}
         self._pace = pace_of(sample, label)
         self._slice_label = label
-        self._day = property_day(sample, label)
+        self._day = property_day(sample, label, timed=timed)
 
     @classmethod
-    def from_sample(cls, sample: Sample, settings: Settings) -> "PreparedReference":
-        """A reference in the order of the model's classes, whatever order it was stored in."""
+    def from_sample(cls, sample: Sample, settings: Settings, *, timed: bool = True) -> "PreparedReference":
+        """A reference in the order of the model's classes, whatever order it was stored in; ``timed`` as above."""
         aligned = align_classes(sample, settings.classes)
         aligned = replace(aligned, predicted=predicted_or_top(aligned))
-        return cls(aligned, mix_label=settings.slices[0] if settings.slices else None)
+        return cls(aligned, mix_label=settings.slices[0] if settings.slices else None, timed=timed)
 
     @property
     def sample(self) -> Sample:

@@ -84,6 +84,8 @@ class CalibrationPlan:
         own = asdict(self)
         if not self.witnesses:  # what hangs on none is the same as before there were any
             del own["witnesses"]
+        if not self.rule.timed:  # calibrations from before took the hour of files off the properties
+            own["hours"] = False
         text = json.dumps([FORMAT, content_hash, own], sort_keys=True, default=list)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -233,15 +235,15 @@ def _scores(
         names = CONFIDENCE_SIGNALS if sample.has_confidences.any() else ("prediction_drift",)
         draws = Plan(sizes=sizes, draws=_CONFIDENCE_DRAWS, seed=plan.seed)
         answers = replace(light, properties=None)
-        families.append((_family(answers, plan.settings, names, mix_label=label), draws))
+        families.append((_family(answers, plan, names, mix_label=label), draws))
     if sample.has_properties.any():
         # The light of a picture is alike for longer than what it shows.
-        draws = Plan(sizes=sizes, draws=_IMAGE_DRAWS, seed=plan.seed, alike=_blocks_alike(sample, blocks, label))
-        families.append((_family(light, plan.settings, IMAGE_SIGNALS, mix_label=label), draws))
+        draws = Plan(sizes=sizes, draws=_IMAGE_DRAWS, seed=plan.seed, alike=_blocks_alike(sample, blocks, plan, label))
+        families.append((_family(light, plan, IMAGE_SIGNALS, mix_label=label), draws))
     if sample.has_embedding.any():
         draws = Plan(sizes=sizes, draws=_EMBEDDING_DRAWS, seed=plan.seed)
         embedded = replace(sample, properties=None)
-        families.append((_family(embedded, plan.settings, EMBEDDING_SIGNALS, mix_label=label), draws))
+        families.append((_family(embedded, plan, EMBEDDING_SIGNALS, mix_label=label), draws))
     found: dict[str, SliceCalibration] = {}
     for family, draws in families:
         for target, one in calibrate([family], blocks, draws).items():
@@ -252,12 +254,13 @@ def _scores(
     return found
 
 
-def _blocks_alike(sample: Sample, blocks: Blocks, label: str) -> float:
+def _blocks_alike(sample: Sample, blocks: Blocks, plan: CalibrationPlan, label: str) -> float:
     """How many blocks in a row have images alike as pictures, in the slice where they are longest so; at least 1."""
     rows = np.flatnonzero(sample.has_properties)
     own, measured = blocks.of_rows(rows), sample.take(rows)
     assert measured.properties is not None  # noqa: S101  the caller has asked
-    values = property_day(measured, label).without(measured.properties, measured.times, slice_values(measured, label))
+    day = property_day(measured, label, timed=plan.rule.timed)
+    values = day.without(measured.properties, measured.times, slice_values(measured, label))
     values = values / np.maximum(values.std(axis=0), 1e-6)
     sums = np.stack([np.bincount(own.of_row, weights=column, minlength=len(own)) for column in values.T], axis=1)
     means = sums / own.sizes[:, None]
@@ -270,17 +273,17 @@ def _rows_of(blocks: Blocks, value: str) -> int:
     return int(blocks.sizes[blocks.stratum == blocks.names.index(value)].sum())
 
 
-def _family(sample: Sample, settings: Settings, names: Sequence[str], *, mix_label: str) -> RowFamily:
+def _family(sample: Sample, plan: CalibrationPlan, names: Sequence[str], *, mix_label: str) -> RowFamily:
     """The signals ``names`` as the calibration measures them: high where bad."""
     signs = [BY_NAME[name.partition(":")[0]].sign for name in names]
 
     def prepare(rows: Rows) -> Score:
-        reference = PreparedReference(sample.take(rows), mix_label=mix_label, match_mix=False)
+        reference = PreparedReference(sample.take(rows), mix_label=mix_label, match_mix=False, timed=plan.rule.timed)
 
         def score(window: Rows) -> list[float]:
             part = sample.take(window)
             question = Question(
-                part, reference.baseline(ALL_SLICES, part), 1, settings, reference.looks(ALL_SLICES, part)
+                part, reference.baseline(ALL_SLICES, part), 1, plan.settings, reference.looks(ALL_SLICES, part)
             )
             values = score_window(question, names)
             return [sign * values[name] for name, sign in zip(names, signs, strict=True)]

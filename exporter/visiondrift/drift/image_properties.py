@@ -69,10 +69,13 @@ def prepare_properties(sample: Sample, rows: NDArray[np.intp], day: DayCurves, l
     return PropertyBaseline(prepare_columns(values), values.mean(axis=0, dtype=np.float64), scale, day, label)
 
 
-def property_day(sample: Sample, label: str | None) -> DayCurves:
-    """What the hour of day does to the properties of a reference, slice by slice, where it spans days."""
+def property_day(sample: Sample, label: str | None, *, timed: bool = True) -> DayCurves:
+    """What the hour of day does to the properties of a reference, slice by slice, where it spans days.
+
+    Nothing where its times do not say when a frame was taken (``timed``).
+    """
     rows = sample.has_properties
-    if sample.properties is None or not rows.any():
+    if not timed or sample.properties is None or not rows.any():
         return DayCurves({})
     times = sample.times[rows]
     hours = np.floor(times / _HOUR).astype(np.intp)

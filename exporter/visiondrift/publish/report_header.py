@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from visiondrift.drift.explain.causes import UNKNOWN
 from visiondrift.drift.judge import Judgement, WindowEvaluation
 from visiondrift.signals import BY_NAME, Signal
 
@@ -59,9 +60,22 @@ def _header(title: str, evaluation: WindowEvaluation, data: Mapping[str, Any], i
 <tbody>
 {rows}
 </tbody></table></div>
-{images}{_reading(data)}
+{_explanation(evaluation)}{images}{_reading(data)}
 </div>
 """
+
+
+def _explanation(evaluation: WindowEvaluation) -> str:
+    """Why the window has drifted, with the evidence, and on which slices; empty where nothing has."""
+    cause, spread = evaluation.cause, evaluation.spread
+    found = ""
+    if cause and cause.drifted:
+        seen = "".join(f"<li>{escape(one.text)}</li>" for one in cause.evidence)
+        found = f"<p>Cause: <strong>{escape(cause.word or UNKNOWN)}</strong>. {escape(cause.why)}</p>\n"
+        found += f"<ul>{seen}</ul>\n" if seen else ""
+    if spread and spread.sentence:
+        found += f"<p>Slices: {escape(spread.sentence)}</p>\n"
+    return found
 
 
 def _images(data: Mapping[str, Any], picture: bytes | None) -> str:

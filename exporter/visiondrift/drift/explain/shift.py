@@ -21,7 +21,7 @@ from visiondrift.prediction import slice_name
 from visiondrift.signals import ALL_SLICES
 
 Kind = Literal["none", "local", "common"]
-"""No slice has moved by itself; some have, each its own way; or most of those have moved the same way."""
+"""No slice has moved by itself; some have, and no way is common to most; or most of those have moved the same way."""
 
 ALIKE = 0.7
 """Cosine of two shifts from which on they are the same way, where chance does not reach that: within 45 degrees.
@@ -116,12 +116,13 @@ class Spread:
 def _told(spread: Spread) -> str:
     if spread.common:
         others = tuple(name for name in spread.moved if name not in spread.common)
-        rest = f"; {_listed(others)} otherwise" if others else ""
+        rest = f"; {_listed(others)} moved too" if others else ""
         return f"{len(spread.common)} of {spread.judged} moved the same way: a common cause{rest}"
     if len(spread.moved) == 1:
         return f"only {spread.moved[0]}"
     if spread.moved:
-        return f"{_listed(spread.moved)}, each its own way"
+        # That no common way was found does not show that there is none.
+        return f"{_listed(spread.moved)}, no common way found"
     return "no slice by itself"
 
 
