@@ -156,12 +156,19 @@ def _calibration(numbers: Mapping[str, Any], arrays: Arrays) -> Calibration:
 
 
 def _explainer_numbers(explainer: Explainer) -> dict[str, Any]:
-    spaces = {"properties": explainer.properties, "embeddings": explainer.embeddings}
     return {
         "causes": list(explainer.causes),
         "probes": [asdict(probe) for probe in explainer.probes],
-        "spaces": {name: _space_numbers(space) for name, space in spaces.items() if space},
+        "spaces": {name: _space_numbers(space) for name, space in _spaces(explainer)},
     }
+
+
+def _spaces(explainer: Explainer) -> Iterator[tuple[str, Space]]:
+    """By the name of its place in the explainer, each that there is."""
+    for name in ("properties", "layouts", "embeddings"):
+        space: Space | None = getattr(explainer, name)
+        if space:
+            yield name, space
 
 
 def _space_numbers(space: Space) -> dict[str, Any]:
@@ -175,13 +182,12 @@ def _space_numbers(space: Space) -> dict[str, Any]:
 
 
 def _explainer_arrays(explainer: Explainer) -> Iterator[tuple[str, NDArray[Any]]]:
-    for name, space in (("properties", explainer.properties), ("embeddings", explainer.embeddings)):
-        if space:
-            yield f"{name}/scales", np.stack(list(space.scales.values()))
-            yield f"{name}/directions", np.vstack([panel.directions for panel in space.panels])
+    for name, space in _spaces(explainer):
+        yield f"{name}/scales", np.stack(list(space.scales.values()))
+        yield f"{name}/directions", np.vstack([panel.directions for panel in space.panels])
+        if name != "embeddings":  # whose axes are the detector's, and are kept there
+            yield from ((f"{name}/{part}", array) for part, array in _arrays(space.reference))
     if explainer.properties and explainer.scale:
-        # The embeddings' own axes are the detector's, and are kept there.
-        yield from ((f"properties/{name}", array) for name, array in _arrays(explainer.properties.reference))
         yield "properties/scale", np.stack([explainer.scale.centre, explainer.scale.spread])
         yield "properties/usual_of", np.array(list(explainer.usual), dtype=np.str_)
         yield "properties/usual", np.stack([np.stack([one.mean, one.sd]) for one in explainer.usual.values()])
@@ -203,6 +209,7 @@ def _explainer(numbers: Mapping[str, Any], arrays: Arrays, detector: Detector | 
         scale=PropertyScale(*arrays["properties/scale"]) if "properties" in spaces else None,
         properties=spaces.get("properties"),
         embeddings=spaces.get("embeddings"),
+        layouts=spaces.get("layouts"),
         usual=usual,
     )
 

@@ -221,6 +221,11 @@ class Sample:
         return np.zeros(len(self), dtype=bool) if self.properties is None else ~np.isnan(self.properties[:, 0])
 
     @property
+    def has_layout(self) -> NDArray[np.bool_]:
+        """(n,) True where the layout of the event's image is known."""
+        return np.zeros(len(self), dtype=bool) if self.layouts is None else ~np.isnan(self.layouts[:, 0])
+
+    @property
     def top_confidence(self) -> NDArray[np.float32]:
         """(k,) highest confidence of each of the k events that have confidences."""
         return np.asarray(np.nanmax(self.confidences[self.has_confidences], axis=1, initial=0.0), dtype=np.float32)

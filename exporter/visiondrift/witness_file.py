@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.drift.explain.witnesses import Probe, Trace, Witnesses
-from visiondrift.prediction import PROPERTIES
+from visiondrift.prediction import LAYOUT_SIDE, PROPERTIES
 from visiondrift.whole_file import written_whole
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,9 @@ MOST_TRACES = 500
 MOST_PROBES = 200
 MOST_COLUMNS = 8192
 
-_FORMAT = 1
+_FORMAT = 2
+_WITHOUT_LAYOUTS = 1
+"""The format before layouts were learnt: it is read, and the witness that looks at them stays silent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,8 @@ def save_witnesses(directory: Path, witnesses: Witnesses, *, embedder: str) -> N
         "words": np.frombuffer(json.dumps(words, ensure_ascii=False).encode(), dtype=np.uint8),
         "before": witnesses.before,
         "after": witnesses.after,
+        "layouts_before": witnesses.layouts_before,
+        "layouts_after": witnesses.layouts_after,
         "moves": witnesses.moves,
         "directions": witnesses.directions,
     }
@@ -79,8 +83,8 @@ def load_witnesses(directory: Path) -> KeptWitnesses | None:
 
 def _read(arrays: Mapping[str, NDArray[Any]]) -> tuple[Witnesses, str]:
     words = json.loads(arrays["words"].astype(np.uint8).tobytes())
-    if words["format"] != _FORMAT:
-        msg = f"format {words['format']} is not {_FORMAT}"
+    if words["format"] not in {_FORMAT, _WITHOUT_LAYOUTS}:
+        msg = f"format {words['format']} is neither {_WITHOUT_LAYOUTS} nor {_FORMAT}"
         raise ValueError(msg)
     traces = tuple(Trace(str(t["cause"]), int(t["severity"]), int(t["way"])) for t in words["traces"])
     probes = tuple(
@@ -89,10 +93,19 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> tuple[Witnesses, str]:
     before, after, moves, directions = (
         arrays[name].astype(np.float32) for name in ("before", "after", "moves", "directions")
     )
-    images, columns = len(before), moves.shape[1]
+    if words["format"] == _WITHOUT_LAYOUTS:
+        layouts_before = np.zeros((0, LAYOUT_SIDE**2), np.float32)
+        layouts_after = np.zeros((len(traces), 0, LAYOUT_SIDE**2), np.float32)
+    else:
+        layouts_before, layouts_after = (
+            arrays[name].astype(np.float32) for name in ("layouts_before", "layouts_after")
+        )
+    images, seen, columns = len(before), len(layouts_before), moves.shape[1]
     shapes = {
         "before": (before, (images, len(PROPERTIES))),
         "after": (after, (len(traces), images, len(PROPERTIES))),
+        "layouts_before": (layouts_before, (seen, LAYOUT_SIDE**2)),
+        "layouts_after": (layouts_after, (len(traces), seen, LAYOUT_SIDE**2)),
         "moves": (moves, (len(traces), columns)),
         "directions": (directions, (len(probes), columns)),
     }
@@ -103,4 +116,5 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> tuple[Witnesses, str]:
     if max(len(traces) / MOST_TRACES, len(probes) / MOST_PROBES, columns / MOST_COLUMNS) > 1:
         msg = f"at most {MOST_TRACES} traces, {MOST_PROBES} probes and {MOST_COLUMNS} columns are read"
         raise ValueError(msg)
-    return Witnesses(traces, before, after, moves, probes, directions), str(words["embedder"])
+    found = Witnesses(traces, before, after, layouts_before, layouts_after, moves, probes, directions)
+    return found, str(words["embedder"])

@@ -10,10 +10,11 @@ NO_WITNESS = "No witnesses: the reference was built without images, or nothing w
 
 
 def cause() -> list[timeseries.Panel]:
-    """The word, and the three kinds of witnesses behind it."""
+    """The word, and the four kinds of witnesses behind it."""
     return [
         _word(),
         _witness("property", "Properties: how far the pictures moved"),
+        _witness("layout", "Layouts: edges displaced as by which fault"),
         _witness("signature", "Signatures: like which known fault"),
         _witness("probe", "Probes: like which words"),
     ]
@@ -24,7 +25,7 @@ def _word() -> timeseries.Panel:
         Box(
             "Cause",
             "1 while the window has drifted and witnesses agree on this cause; unknown while they do not.",
-            width=6,
+            width=4,
             height=8,
             decimals=0,
             no_value="Nothing has drifted",
@@ -40,7 +41,7 @@ def _witness(witness: str, title: str) -> timeseries.Panel:
             title,
             "In standard deviations of such windows without drift. A cause is named where two kinds of witnesses "
             "agree, or the properties leave no doubt.",
-            width=6,
+            width=5,
             height=8,
             decimals=1,
             no_value=NO_WITNESS,

@@ -41,8 +41,8 @@ SEED = 83
 NONE, NEW = "none", "new content"
 MOST_WRONG = 0.05
 Pictures = Sequence[Picture]
-Pool = tuple[np.ndarray, np.ndarray]
-"""Embeddings (n, d) and properties (n, P) of the same scenes in one condition."""
+Pool = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Embeddings (n, d), properties (n, P) and layouts (n, L) of the same scenes in one condition."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,18 +174,27 @@ def explainers(material: Material) -> tuple[dict[str, Explainer], float]:
     whole = build_explainer(reference, blocks, witnesses, timed=False)
     spent = time.process_time() - begun
     assert whole is not None
-    return {"all witnesses": whole, "properties alone": replace(whole, embeddings=None)}, spent
+    heard = {
+        "all witnesses": whole,
+        "without layouts": replace(whole, layouts=None),
+        "properties alone": replace(whole, embeddings=None, layouts=None),
+    }
+    return heard, spent
 
 
 def pool_of(pictures: Pictures, see: Callable[[list[Picture]], np.ndarray]) -> Pool:
     """Of pictures as they are."""
-    measured = np.stack([measure(Image.fromarray(picture)).properties for picture in pictures])
-    return see(list(pictures)), measured
+    measured = [measure(Image.fromarray(picture)) for picture in pictures]
+    return (
+        see(list(pictures)),
+        np.stack([one.properties for one in measured]),
+        np.stack([one.layout for one in measured]),
+    )
 
 
 def sample_of(pool: Pool, cameras: np.ndarray) -> Sample:
     """As the exporter would hold it."""
-    embeddings, properties = pool
+    embeddings, properties, layouts = pool
     n = len(embeddings)
     return Sample(
         times=np.arange(n, dtype=np.float64),
@@ -197,6 +206,7 @@ def sample_of(pool: Pool, cameras: np.ndarray) -> Sample:
         predicted=np.full(n, -1, dtype=np.int32),
         latency_ms=np.full(n, np.nan),
         properties=properties,
+        layouts=layouts,
     )
 
 
@@ -223,7 +233,7 @@ def windows_of(
     for _ in range(count):
         rows = np.flatnonzero(np.isin(of_row, rng.choice(of_row.max() + 1, material.size, replace=False)))
         cameras = material.window_cameras[rows]
-        yield sample_of((pool[0][rows], pool[1][rows]), cameras), of_row[rows], cameras
+        yield sample_of((pool[0][rows], pool[1][rows], pool[2][rows]), cameras), of_row[rows], cameras
 
 
 def is_right(cause: str, word: str | None) -> bool:

@@ -46,7 +46,7 @@ _DOMAINS: dict[str, tuple[str, ...]] = {
     "state": ("judged", "moved"),
     "spread": ("",),
     "cause": ("darker",),
-    "witness": ("property", "signature", "probe"),
+    "witness": ("property", "layout", "signature", "probe"),
     "name": ("darker", "brightness"),
 }
 

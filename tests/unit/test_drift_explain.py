@@ -23,11 +23,12 @@ from visiondrift.drift.explain.causes import (
 from visiondrift.drift.explain.contrasts import Panel, Reading, build_space
 from visiondrift.drift.explain.explainer import Explainer, build_explainer
 from visiondrift.drift.explain.witnesses import LIMIT, PROBES, Probe, Trace, Witnesses, property_scale
-from visiondrift.prediction import PROPERTIES, Sample
+from visiondrift.prediction import LAYOUT_SIDE, PROPERTIES, Sample
 
 DIMENSION = 16
 ROWS, A_BLOCK = 600, 3
 CAUSES = ("darker", "noisy", "foggy")
+CELLS = LAYOUT_SIDE**2
 WINDOW_BLOCKS = 30
 
 
@@ -78,6 +79,8 @@ def witnesses() -> Witnesses:
         traces,
         before,
         np.stack([before + properties for _, properties in each]).astype(np.float32),
+        np.zeros((0, CELLS), dtype=np.float32),
+        np.zeros((len(traces), 0, CELLS), dtype=np.float32),
         np.stack([embedding for embedding, _ in each]).astype(np.float32),
         (Probe("light", "a dark photo", "a bright photo", ("darker",), ("brighter",)),),
         (direction / np.linalg.norm(direction))[None].astype(np.float32),
@@ -176,6 +179,99 @@ def test_embeddings_of_one_fault_and_properties_of_another_are_unknown():
     assert "do not agree" in found.why
 
 
+# Where things are
+
+VIEWS = np.abs(np.random.default_rng(7).normal(size=(3, LAYOUT_SIDE, LAYOUT_SIDE)))
+ALONG = {"shifted": np.eye(DIMENSION)[9], "zoomed": np.eye(DIMENSION)[12]}
+
+
+def displaced(layouts: np.ndarray, fault: str) -> np.ndarray:
+    """(..., side, side) as a fault leaves them."""
+    if fault == "shifted":
+        return np.roll(layouts, 3, axis=-1)
+    return layouts[..., 3:9, 3:9].repeat(2, axis=-2).repeat(2, axis=-1)
+
+
+def seen(seed: int, rows: int, fault: str = "", *, cameras: int = 3, only: int | None = None, free: bool = False):
+    """Frames of fixed cameras, or of one that looks anywhere (``free``), after a fault of all or of one (``only``)."""
+    rng = np.random.default_rng((seed, 1))
+    base = sample(seed, rows, cameras=cameras)
+    camera = np.array([int(name[1:]) for name in base.slices["camera"]])
+    layouts = np.abs(rng.normal(size=(rows, LAYOUT_SIDE, LAYOUT_SIDE))) * (1.0 if free else 0.4)
+    layouts = layouts if free else layouts + VIEWS[camera]
+    embeddings = base.embeddings
+    if fault:
+        hit = np.ones(rows, dtype=bool) if only is None else camera == only
+        layouts = np.where(hit[:, None, None], displaced(layouts, fault), layouts)
+        embeddings = embeddings + (hit[:, None] * ALONG[fault]).astype(np.float32)
+    flat = layouts.reshape(rows, -1)
+    return replace(
+        base,
+        embeddings=embeddings,
+        layouts=(flat / np.linalg.norm(flat, axis=1, keepdims=True)).astype(np.float32),
+    )
+
+
+@cache
+def sees_places(*, free: bool = False) -> Explainer:
+    shown = seen(9, 36, free=free)
+    assert shown.layouts is not None
+    traces = tuple(Trace(fault, 2) for fault in ALONG)
+    squares = shown.layouts.reshape(-1, LAYOUT_SIDE, LAYOUT_SIDE)
+    after = np.stack([displaced(squares, fault).reshape(len(squares), -1) for fault in ALONG])
+    learnt = replace(
+        witnesses(),
+        traces=traces,
+        before=shown.properties,
+        after=np.stack([shown.properties] * len(traces)),
+        layouts_before=shown.layouts,
+        layouts_after=(after / np.linalg.norm(after, axis=2, keepdims=True)).astype(np.float32),
+        moves=np.stack(list(ALONG.values())).astype(np.float32),
+        probes=(),
+        directions=np.zeros((0, DIMENSION), dtype=np.float32),
+    )
+    reference = seen(1, ROWS, free=free)
+    blocks = labelled_blocks(np.arange(ROWS) // A_BLOCK, reference.slices["camera"])
+    found = build_explainer(reference, blocks, learnt, timed=False)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("fault", ALONG)
+def test_layout_and_signature_name_what_has_moved_and_properties_cannot_see(fault):
+    shown = seen(120, 180, fault)
+    found = ask(shown, sees_places())
+    assert (found.word, found.agreed) == (fault, ("layout", "signature"))
+    assert any(one.text.startswith(f"edges like {fault}") for one in found.evidence)
+    assert ask(shown, replace(sees_places(), layouts=None)).word is None
+
+
+def test_one_camera_that_was_turned_is_named_by_the_traces_on_its_own_view():
+    shown = seen(121, 270, "shifted", only=1)
+
+    def word(camera):
+        own = shown.slices["camera"] == camera
+        of_row, slices = (np.arange(270) // A_BLOCK)[own], np.full(own.sum(), camera)
+        return sees_places().explain(camera, shown.take(own), of_row=of_row, slices=slices, drifted=True).word
+
+    assert (word("c1"), word("c2")) == ("shifted", None)
+
+
+def test_the_layout_of_healthy_windows_says_nothing():
+    for free in (False, True):
+        spoken = [
+            "layout" in {e.witness for e in ask(seen(seed, 180, free=free), sees_places(free=free)).evidence}
+            for seed in range(50)
+        ]
+        assert np.mean(spoken) <= 0.06, free
+
+
+def test_where_the_view_is_free_the_layout_of_a_shift_says_nothing():
+    found = ask(seen(122, 180, "shifted", free=True), sees_places(free=True))
+    assert found.word is None
+    assert {one.witness for one in found.evidence} == {"signature"}
+
+
 def test_no_word_is_spoken_of_a_window_that_has_not_drifted():
     found = ask(window(107, "darker", 1.5), drifted=False)
     assert (found.word, found.evidence, found.text) == (None, (), "")
@@ -263,6 +359,27 @@ def test_what_two_see_in_one_embedding_does_not_outvote_the_pixels():
 
 def test_properties_alone_name_nothing_that_has_moved():
     assert verdict([Statement("property", ("shifted",), match=1.0, p=1e-9)])[0] is None
+
+
+def test_of_what_has_moved_the_layout_is_heard_and_not_the_properties():
+    resampled, moved = Statement("property", ("coarser", "blurred")), Statement("layout", ("rotated",))
+    word, agreed, _ = verdict([resampled, moved, Statement("signature", ("rotated",))])
+    assert (word, agreed) == ("rotated", ("layout", "signature"))
+    word, _, _ = verdict([resampled, Statement("layout", ("foggy",)), Statement("signature", ("foggy",))])
+    assert word is None
+
+
+def test_properties_are_no_second_witness_of_what_has_moved():
+    blurred = [Statement("property", ("shifted", "rotated")), Statement("layout", ("blurred", "rotated"))]
+    assert verdict(blurred)[0] is None
+    assert verdict([*blurred, Statement("signature", ("rotated",))])[0] == "rotated"
+    assert verdict([Statement("property", ("noisy",)), Statement("layout", ("noisy", "rainy"))])[0] == "noisy"
+
+
+def test_a_layout_alone_names_nothing_and_is_not_outvoted_by_two_that_see_one_embedding():
+    moved = Statement("layout", ("shifted",), match=1.0, p=1e-9)
+    assert verdict([moved])[0] is None
+    assert verdict([moved, Statement("signature", ("noisy",)), Statement("probe", ("noisy",))])[0] is None
 
 
 def test_pixels_that_agree_half_with_one_and_half_with_another_settle_nothing():

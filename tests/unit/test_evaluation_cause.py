@@ -15,7 +15,7 @@ from visiondrift.drift.calibrated import CalibratedReference
 from visiondrift.drift.evaluation import PreparedReference, Scale
 from visiondrift.drift.explain.witnesses import Probe, Trace, Witnesses
 from visiondrift.drift.judge import WindowEvaluation
-from visiondrift.prediction import PROPERTIES, Sample
+from visiondrift.prediction import LAYOUT_SIDE, PROPERTIES, Sample
 from visiondrift.publish.document import window_document
 from visiondrift.publish.gauges import SNAPSHOT_GAUGES
 from visiondrift.publish.report_header import with_header
@@ -39,23 +39,32 @@ ABOUT = {
     "evidently": {"version": "0"},
 }
 """What the head of a report reads of its JSON."""
+LAYOUT = (np.arange(LAYOUT_SIDE**2) % 5 / 30).astype(np.float32)
 
 
 def measured(sample: Sample, seed: int, *, darker: float = 0.0) -> Sample:
     noise = np.random.default_rng(seed).normal(size=(len(sample), len(PROPERTIES)))
-    return replace(sample, properties=(0.5 + 0.1 * noise + darker * BY_DARKNESS).astype(np.float32))
+    layouts = LAYOUT + 0.02 * np.random.default_rng(seed + 1).normal(size=(len(sample), len(LAYOUT)))
+    return replace(
+        sample,
+        properties=(0.5 + 0.1 * noise + darker * BY_DARKNESS).astype(np.float32),
+        layouts=layouts.astype(np.float32),
+    )
 
 
 def witnesses() -> Witnesses:
     traces = tuple(Trace(cause, severity) for cause in ("darker", "noisy") for severity in (2, 4))
     before = np.full((5, len(PROPERTIES)), 0.5, dtype=np.float32)
     other = np.eye(len(PROPERTIES))[6] * 0.2
+    view = np.tile(LAYOUT, (5, 1))
     after = np.stack([before + part for part in (BY_DARKNESS / 2, BY_DARKNESS, other / 2, other)])
     noisy = np.roll(ALONG, 1)
     return Witnesses(
         traces,
         before,
         after.astype(np.float32),
+        view,
+        np.stack([view, np.roll(view, 12, axis=1), view, view]).astype(np.float32),
         np.stack([ALONG / 2, ALONG, noisy / 2, noisy]).astype(np.float32),
         (Probe("light", "a dark photo", "a bright photo", ("darker",)),),
         (ALONG / np.linalg.norm(ALONG))[None].astype(np.float32),
@@ -141,7 +150,9 @@ def test_the_document_of_a_window_tells_the_cause_and_its_evidence() -> None:
 def test_the_cause_is_a_series_of_its_window() -> None:
     window = judged(dark_window(), "camera=left")
     assert rows_of("drift_cause", window) == {("gates", "1", "camera=left", "2m", "darker"): 1.0}
-    assert rows_of("witness_z", window)["gates", "1", "camera=left", "2m", "probe", "light"] > 5
+    z = rows_of("witness_z", window)
+    assert z["gates", "1", "camera=left", "2m", "probe", "light"] > 5
+    assert ("gates", "1", "camera=left", "2m", "layout", "darker") in z
 
 
 def test_the_page_and_the_report_say_the_cause_and_its_evidence() -> None:

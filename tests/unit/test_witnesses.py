@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from visiondrift.corruptions import CORRUPTIONS
+from visiondrift.drift.explain.explainer import NO_WITNESSES
 from visiondrift.drift.explain.witnesses import PATTERN, PROBES, Probe, Witnesses, property_scale
 from visiondrift.intake import trials
 from visiondrift.intake.trials import TRIALS, chosen, learn, with_probes, without_embeddings
-from visiondrift.prediction import PROPERTIES
+from visiondrift.prediction import LAYOUT_SIDE, PROPERTIES
 from visiondrift.witness_file import MOST_BYTES, WITNESS_FILE, load_witnesses, save_witnesses
 
 DIMENSION = 6
@@ -107,6 +108,20 @@ def test_sentences_that_a_model_cannot_tell_apart_have_no_direction(learnt):
     assert not with_probes(learnt, read, same).directions[-1].any()
 
 
+def test_the_trace_of_a_shift_is_the_layout_displaced(learnt):
+    """The edges of what has moved to the right are those of before, so many cells further on."""
+    places = [i for i, trace in enumerate(TRIALS) if (trace.cause, trace.severity) == ("shifted", 4)]
+    before = learnt.layouts_before.reshape(-1, LAYOUT_SIDE, LAYOUT_SIDE)
+    after = learnt.layouts_after[places[0]].reshape(-1, LAYOUT_SIDE, LAYOUT_SIDE)
+    gone = round(0.2 * LAYOUT_SIDE)
+
+    def alike(a, b):
+        return np.corrcoef(a.ravel(), b.ravel())[0, 1]
+
+    assert alike(after[:, :, gone + 1 :], before[:, :, 1:-gone]) > 0.8
+    assert alike(after, before) < 0.5
+
+
 # Keeping
 
 
@@ -121,7 +136,7 @@ def test_what_is_kept_is_read_again(kept, learnt):
     assert found is not None
     wanted = with_probes(learnt, read)
     assert (found.embedder, found.witnesses.traces, found.witnesses.probes) == ("clip@1", TRIALS, wanted.probes)
-    for name in ("before", "after", "moves", "directions"):
+    for name in ("before", "after", "layouts_before", "layouts_after", "moves", "directions"):
         np.testing.assert_array_equal(getattr(found.witnesses, name), getattr(wanted, name))
 
 
@@ -142,6 +157,26 @@ def test_where_none_are_kept_there_are_none(tmp_path):
     assert load_witnesses(tmp_path) is None
 
 
+def test_words_are_kept_where_no_fault_was_learnt(tmp_path):
+    words = with_probes(replace(NO_WITNESSES, moves=np.zeros((0, DIMENSION), dtype=np.float32)), read)
+    save_witnesses(tmp_path, words, embedder="clip@1")
+    found = load_witnesses(tmp_path)
+    assert found is not None
+    assert found.witnesses.probes == words.probes
+
+
+def test_a_file_from_before_layouts_were_learnt_is_read_without_them(kept, learnt):
+    with np.load(kept / WITNESS_FILE) as stored:
+        arrays = {name: stored[name] for name in stored.files if not name.startswith("layouts")}
+    words = json.loads(arrays["words"].tobytes()) | {"format": 1}
+    with (kept / WITNESS_FILE).open("wb") as file:
+        np.savez(file, **arrays | {"words": np.frombuffer(json.dumps(words).encode(), dtype=np.uint8)})
+    found = load_witnesses(kept)
+    assert found is not None
+    np.testing.assert_array_equal(found.witnesses.after, learnt.after)
+    assert not list(found.witnesses.layout_panels(np.zeros((1, LAYOUT_SIDE**2))))
+
+
 def rewritten(kept: Path, **changes: np.ndarray) -> None:
     with np.load(kept / WITNESS_FILE) as stored:
         arrays = {name: stored[name] for name in stored.files}
@@ -154,6 +189,7 @@ DAMAGE = {
     "no archive": lambda kept: (kept / WITNESS_FILE).write_bytes(b"not an archive"),
     "pickled": lambda kept: rewritten(kept, moves=np.array([{"a": 1}], dtype=object)),
     "another shape": lambda kept: rewritten(kept, before=np.zeros((3, 2), dtype=np.float32)),
+    "layouts of another size": lambda kept: rewritten(kept, layouts_before=np.zeros((4, 100), dtype=np.float32)),
     "not a number": lambda kept: rewritten(kept, directions=np.full((len(PROBES), DIMENSION), np.nan)),
     "another format": lambda kept: rewritten(
         kept, words=np.frombuffer(json.dumps({"format": 99}).encode(), dtype=np.uint8)

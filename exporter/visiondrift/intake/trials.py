@@ -61,16 +61,26 @@ def learn(
     if not tried:
         msg = f"no image of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels to learn faults from"
         raise ValueError(msg)
-    before, usual = _seen(tried, embed)
-    after, moves = [], []
+    before, layouts_before, usual = _seen(tried, embed)
+    after, layouts_after, moves = [], [], []
     for trace in TRIALS:
         if trace.severity == TRIED_SEVERITIES[0] and trace.way == 0:
             progress(f"learning what {trace.cause} looks like")
-        properties, mean = _seen(_changed(tried, trace), embed)
+        properties, layouts, mean = _seen(_changed(tried, trace), embed)
         after.append(properties)
+        layouts_after.append(layouts)
         moves.append(mean - usual)
     no_directions = np.zeros((0, len(usual)), dtype=np.float32)
-    return Witnesses(TRIALS, before, np.stack(after), np.stack(moves).astype(np.float32), (), no_directions)
+    return Witnesses(
+        TRIALS,
+        before,
+        np.stack(after),
+        layouts_before,
+        np.stack(layouts_after),
+        np.stack(moves).astype(np.float32),
+        (),
+        no_directions,
+    )
 
 
 def with_probes(witnesses: Witnesses, read: ReadWords, own: Sequence[Probe] = ()) -> Witnesses:
@@ -95,8 +105,11 @@ def _changed(images: Sequence[Image.Image], trace: Trace) -> Iterator[Image.Imag
         yield CORRUPTIONS[trace.cause](image, trace.severity, rng=rng, way=trace.way)
 
 
-def _seen(images: Iterable[Image.Image], embed: Embed) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """(N, P) what is measured of the images, and the mean (d,) of their embeddings; each is made once."""
+def _seen(
+    images: Iterable[Image.Image], embed: Embed
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+    """Properties (N, P) and layouts (N, L) of the images, and the mean (d,) of their embeddings; each is made once."""
     stats: list[ImageStats] = []
     embedded = embed(measured(images, stats))
-    return np.stack([one.properties for one in stats]), np.asarray(embedded.mean(axis=0, dtype=np.float64))
+    mean = np.asarray(embedded.mean(axis=0, dtype=np.float64))
+    return np.stack([one.properties for one in stats]), np.stack([one.layout for one in stats]), mean

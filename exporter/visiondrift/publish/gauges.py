@@ -436,8 +436,8 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
     ),
     SnapshotGauge(
         "witness_z",
-        "Move of an image property, of a fault's signature or of a probe's words, in its standard deviations in "
-        "windows without drift",
+        "Move of an image property, of a fault's signature or layout, or of a probe's words, in its standard "
+        "deviations in windows without drift",
         (*_SCOPE, "witness", "name"),
         _witnesses,
     ),

@@ -2,30 +2,34 @@
 
 A witness testifies only where its panel is beyond chance and some known fault accounts for most of the move; and it
 testifies to every fault that accounts for it nearly as well, as traces of blur and of fewer pixels hardly differ. The
-word is what all of them leave over. Properties are measured on the pixels and may speak alone where they leave no
-doubt; anything else is unknown, with the evidence: a wrong word is worse than none.
+word is what all of them leave over. Properties and layouts are measured on the pixels. Properties may speak alone where
+they leave no doubt, layouts speak in their place of what has moved; anything else is unknown, with the evidence: a
+wrong word is worse than none.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, cycle
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.drift.explain.contrasts import Reading
-from visiondrift.drift.explain.witnesses import PATTERN, PROBE, PROPERTY, SIGNATURE, Probe
+from visiondrift.drift.explain.witnesses import LAYOUT, PATTERN, PROBE, PROPERTY, SIGNATURE, Probe
 
-Witness = Literal["property", "signature", "probe"]
+Witness = Literal["property", "layout", "signature", "probe"]
+
+TRACED: Mapping[str, Witness] = {PATTERN: "property", LAYOUT: "layout", SIGNATURE: "signature"}
+"""Whose panels are of what faults leave behind."""
 
 ALPHA = 0.01
 """The chance at which a witness that sees nothing testifies all the same."""
 
-NEARLY: Mapping[str, float] = {PATTERN: 0.03, SIGNATURE: 0.05}
+NEARLY: Mapping[str, float] = {PATTERN: 0.03, LAYOUT: 0.05, SIGNATURE: 0.05}
 """Faults whose match is within this of the best are as good as the best."""
 
-LEAST_MATCH: Mapping[str, float] = {PATTERN: 0.7, SIGNATURE: 0.5}
+LEAST_MATCH: Mapping[str, float] = {PATTERN: 0.7, LAYOUT: 0.7, SIGNATURE: 0.5}
 """Cosine of the move with a fault's trace below which that fault does not account for it."""
 
 ALONE_MATCH, ALONE_ALPHA = 0.95, 1e-4
@@ -51,8 +55,9 @@ ALIKE: Mapping[str, frozenset[str]] = {
 @dataclass(frozen=True)
 class Evidence:
     """One thing that was seen beyond chance. ``z`` in standard deviations of such windows without drift; ``p`` the
-    chance that anything this witness looks at is as far out; ``match`` how much of the move a signature accounts for,
-    -1 to 1; ``before`` and ``after`` the means of a property, ``moved`` by so many standard deviations of one image.
+    chance that anything this witness looks at is as far out; ``match`` how much of the move a fault's trace accounts
+    for, -1 to 1; ``before`` and ``after`` the means of a property, ``moved`` by so many standard deviations of one
+    image.
     """
 
     witness: Witness
@@ -73,9 +78,11 @@ class Evidence:
                 f"({abs(self.moved):.1f} reference sd, p {_short(self.p)})"
             )
         if self.match is not None:
-            source = "properties like" if self.witness == PROPERTY else "signature"
-            return f"{source} {self.name} {self.match:.2f} (p {_short(self.p)})"
+            return f"{_LIKE[self.witness]} {self.name} {self.match:.2f} (p {_short(self.p)})"
         return f"{self.witness} '{self.name}' {self.z:+.1f} (p {_short(self.p)})"
+
+
+_LIKE: Mapping[Witness, str] = {"property": "properties like", "layout": "edges like", "signature": "signature"}
 
 
 @dataclass(frozen=True)
@@ -109,23 +116,25 @@ class Statement:
     p: float = 1.0
 
 
-def by_cause(reading: Reading, causes: Sequence[str]) -> dict[str, float]:
-    """The best match of each fault; ``causes`` (C,) is whose trace each direction of the panel is. Likeliest first."""
+def by_cause(values: NDArray[np.float64], causes: Sequence[str]) -> dict[str, float]:
+    """The greatest of each fault, the greatest first, of ``values`` by direction of a panel.
+
+    ``causes`` (T,) is whose trace each direction is; a panel may have all of them several times over.
+    """
     best: dict[str, float] = {}
-    for cause, match in zip(causes, reading.match, strict=True):
-        best[cause] = max(float(match), best.get(cause, -1.0))
+    for cause, value in zip(cycle(causes), values, strict=False):
+        best[cause] = max(float(value), best.get(cause, -np.inf))
     return dict(sorted(best.items(), key=lambda item: -item[1]))
 
 
 def statement_of_traces(reading: Reading, causes: Sequence[str]) -> Statement | None:
-    """What properties together or embeddings testify; None where they see nothing or nothing that is known."""
-    matches = by_cause(reading, causes)
+    """What properties together, layouts or embeddings testify; None where they see nothing or nothing that is known."""
+    matches = by_cause(reading.match, causes)
     best = next(iter(matches.values()))
     if float(reading.p.min()) > ALPHA or best < LEAST_MATCH[reading.panel.name]:
         return None
     near = tuple(cause for cause, match in matches.items() if match >= best - NEARLY[reading.panel.name])
-    witness: Witness = PROPERTY if reading.panel.name == PATTERN else SIGNATURE
-    return Statement(witness, near, best, float(reading.p.min()))
+    return Statement(TRACED[reading.panel.name], near, best, float(reading.p.min()))
 
 
 def statement_of_probes(reading: Reading, probes: Sequence[Probe]) -> Statement | None:
@@ -158,19 +167,31 @@ def verdict(statements: Iterable[Statement]) -> tuple[str | None, tuple[Witness,
             return None, (), f"only one witness speaks: {heard}"
         word = None if MOVED & set(only.causes) else _one_word(only.causes)
         return word, ((only.witness,) if word else ()), "" if word else f"it cannot be told which: {heard}"
-    if not _in_common(given):
-        # Two that agree suffice, the third may not know this fault; but not half with one and half with another, and
-        # not against the pixels: signature and probe look at the same embedding and err together.
-        pairs = [pair for pair in combinations(given, 2) if _in_common(pair)]
-        measured = any(one.witness == PROPERTY for one in given)
-        pairs = [pair for pair in pairs if not measured or pair[0].witness == PROPERTY]
-        if len(pairs) != 1:
-            return None, (), f"the witnesses do not agree: {heard}"
-        given = list(pairs[0])
-    word = _one_word(_in_common(given))
+    # Two that agree suffice, others may not know this fault; but not half with one and half with another.
+    agreeing: list[tuple[Statement, ...]] = []
+    for size in range(len(given), 1, -1):
+        agreeing = agreeing or [some for some in combinations(given, size) if _suffice(some, given)]
+    if len(agreeing) != 1:
+        return None, (), f"the witnesses do not agree: {heard}"
+    word = _one_word(_in_common(agreeing[0]))
     if word is None:
         return None, (), f"the witnesses leave it open: {heard}"
-    return word, tuple(one.witness for one in given), ""
+    return word, tuple(one.witness for one in agreeing[0]), ""
+
+
+def _suffice(some: Sequence[Statement], given: Sequence[Statement]) -> bool:
+    """Whether ``some`` of the statements ``given`` agree, and not against the pixels.
+
+    Signature and probe look at the same embedding and err together. Where things are is for the layout to say: on that
+    the properties are not heard, neither against it nor for it.
+    """
+    common, heard = _in_common(some), {one.witness for one in some}
+    silenced = {one.witness for one in given} - heard
+    if LAYOUT in heard and MOVED.issuperset(common):
+        silenced -= {PROPERTY}
+    if heard == {PROPERTY, LAYOUT} and not MOVED.isdisjoint(common):
+        return False
+    return bool(common) and not (PROPERTY in silenced or (PROPERTY not in heard and LAYOUT in silenced))
 
 
 def _in_common(given: Sequence[Statement]) -> tuple[str, ...]:
@@ -188,12 +209,19 @@ def evidence_of(
     """What is beyond chance, of each panel the most telling; properties (P,) with their means and spreads."""
     found: list[Evidence] = []
     for name, reading in readings.items():
-        if name in {PATTERN, SIGNATURE}:
+        if name in TRACED:
             first = int(np.argmax(reading.match))
-            witness: Witness = PROPERTY if name == PATTERN else SIGNATURE
             p = float(reading.p.min())
             if p <= ALPHA and reading.match[first] >= LEAST_MATCH[name]:
-                found.append(Evidence(witness, causes[first], float(reading.z[first]), p, float(reading.match[first])))
+                found.append(
+                    Evidence(
+                        TRACED[name],
+                        causes[first % len(causes)],
+                        float(reading.z[first]),
+                        p,
+                        float(reading.match[first]),
+                    )
+                )
             continue
         order = np.argsort(-np.abs(reading.z))[:_SHOWN]
         for i in (i for i in order if reading.p[i] <= ALPHA):

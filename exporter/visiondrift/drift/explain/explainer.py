@@ -1,4 +1,4 @@
-"""Asks a window why it drifted: three witnesses, prepared and calibrated on the reference, and the verdict on them.
+"""Asks a window why it drifted: four witnesses, prepared and calibrated on the reference, and the verdict on them.
 
 Without images of its own a reference knows no faults; its properties are still compared, and named where they moved,
 and its probes are read. What is asked of a slice is its own mean against its own centre, as in every other score.
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from visiondrift.drift.calibration.blocks import Blocks
 from visiondrift.drift.embedding.moments import Moments, moments_by_slice
 from visiondrift.drift.explain.causes import (
+    TRACED,
     Cause,
     Statement,
     Witness,
+    by_cause,
     evidence_of,
     recognises,
     statement_of_probes,
@@ -25,7 +27,7 @@ from visiondrift.drift.explain.causes import (
 )
 from visiondrift.drift.explain.contrasts import Reading, Space, build_space
 from visiondrift.drift.explain.witnesses import (
-    PATTERN,
+    LAYOUT,
     PROBE,
     PROPERTY,
     SIGNATURE,
@@ -34,7 +36,7 @@ from visiondrift.drift.explain.witnesses import (
     Witnesses,
     property_scale,
 )
-from visiondrift.prediction import Sample
+from visiondrift.prediction import LAYOUT_SIDE, PROPERTIES, Sample
 from visiondrift.signals import ALL_SLICES
 
 MIN_ROWS = 40
@@ -60,6 +62,7 @@ class Explainer:
     scale: PropertyScale | None = None
     properties: Space | None = None
     embeddings: Space | None = None
+    layouts: Space | None = None
     usual: Mapping[str, Usual] = field(default_factory=dict)
 
     def explain(
@@ -77,6 +80,7 @@ class Explainer:
         ``moments`` by slice are those of all its embeddings, where the window is a part of them.
         """
         readings = self._read_properties(target, window, of_row, slices)
+        readings |= self._read_layouts(target, window, of_row, slices)
         if self.embeddings is not None:
             readings |= self.embeddings.read(target, moments or self._moments(window, of_row, slices))
         record = dict(self._record(readings))
@@ -111,6 +115,17 @@ class Explainer:
         )
         return self.properties.read(target, moments_by_slice(coordinates, of_row[rows], slices[rows]))
 
+    def _read_layouts(
+        self, target: str, window: Sample, of_row: NDArray[np.int64], slices: NDArray[np.str_]
+    ) -> dict[str, Reading]:
+        rows = window.has_layout
+        if self.layouts is None or window.layouts is None or not rows.any():
+            return {}
+        coordinates = self.layouts.reference.coordinates(
+            window.layouts[rows], times=window.times[rows], slices=slices[rows]
+        )
+        return self.layouts.read(target, moments_by_slice(coordinates, of_row[rows], slices[rows]))
+
     def _moments(self, window: Sample, of_row: NDArray[np.int64], slices: NDArray[np.str_]) -> dict[str, Moments]:
         rows = window.has_embedding
         if self.embeddings is None or not rows.any():
@@ -121,21 +136,20 @@ class Explainer:
         return moments_by_slice(coordinates, of_row[rows], slices[rows])
 
     def _statements(self, readings: Mapping[str, Reading]) -> list[Statement]:
-        given = [statement_of_traces(readings[name], self.causes) for name in (PATTERN, SIGNATURE) if name in readings]
+        given = [statement_of_traces(readings[name], self.causes) for name in TRACED if name in readings]
         if PROBE in readings:
             given.append(statement_of_probes(readings[PROBE], self.probes))
         return [one for one in given if one is not None]
 
     def _record(self, readings: Mapping[str, Reading]) -> "list[tuple[tuple[Witness, str], float]]":
-        """The z of every property and probe, and of the farthest trace of each fault's embeddings."""
+        """The z of every property and probe, and of the farthest trace of each fault's layouts and embeddings."""
         found: list[tuple[tuple[Witness, str], float]] = []
         if PROPERTY in readings:
             found += [(("property", name), float(z)) for name, z in _named(readings[PROPERTY])]
-        if SIGNATURE in readings:
-            best: dict[str, float] = {}
-            for cause, z in zip(self.causes, readings[SIGNATURE].z, strict=True):
-                best[cause] = max(float(z), best.get(cause, -np.inf))
-            found += [(("signature", cause), z) for cause, z in best.items()]
+        for name in (LAYOUT, SIGNATURE):
+            if name in readings:
+                of_cause = by_cause(readings[name].z, self.causes)
+                found += [((TRACED[name], cause), z) for cause, z in of_cause.items()]
         if PROBE in readings:
             found += [(("probe", name), float(z)) for name, z in _named(readings[PROBE])]
         return found
@@ -160,7 +174,8 @@ def build_explainer(
     """
     scale, properties = _property_space(sample, blocks, witnesses, timed=timed, sizes=sizes, seed=seed)
     embeddings = _embedding_space(sample, blocks, witnesses, timed=timed, sizes=sizes, seed=seed)
-    if properties is None and embeddings is None:
+    layouts = _layout_space(sample, blocks, witnesses, timed=timed, sizes=sizes, seed=seed)
+    if properties is None and embeddings is None and layouts is None:
         return None
     return Explainer(
         causes=tuple(trace.cause for trace in witnesses.traces) if witnesses else (),
@@ -168,6 +183,7 @@ def build_explainer(
         scale=scale,
         properties=properties,
         embeddings=embeddings,
+        layouts=layouts,
         usual=_usual(sample, blocks) if properties else {},
     )
 
@@ -184,6 +200,20 @@ def _property_space(
     panels = (witnesses or NO_WITNESSES).property_panels(scale)
     times = sample.times[rows] if timed else None
     return scale, build_space(scale.standard(measured), part, panels, times=times, sizes=sizes, seed=seed)
+
+
+def _layout_space(
+    sample: Sample, blocks: Blocks, witnesses: Witnesses | None, *, timed: bool, sizes: tuple[int, ...], seed: int
+) -> Space | None:
+    rows = np.flatnonzero(sample.has_layout)
+    part = _enough(rows, blocks)
+    if part is None or witnesses is None or sample.layouts is None:
+        return None
+    layouts = sample.layouts[rows]
+    views = [layouts[part.of_row_stratum == stratum].mean(axis=0) for stratum in np.unique(part.stratum)]
+    panels = tuple(witnesses.layout_panels(np.stack(views)))
+    times = sample.times[rows] if timed else None
+    return build_space(layouts, part, panels, times=times, sizes=sizes, seed=seed) if panels else None
 
 
 def _embedding_space(
@@ -249,8 +279,10 @@ _LEAST_SD = 1e-3
 
 NO_WITNESSES = Witnesses(
     (),
-    np.zeros((0, 0), np.float32),
-    np.zeros((0, 0, 0), np.float32),
+    np.zeros((0, len(PROPERTIES)), np.float32),
+    np.zeros((0, 0, len(PROPERTIES)), np.float32),
+    np.zeros((0, LAYOUT_SIDE**2), np.float32),
+    np.zeros((0, 0, LAYOUT_SIDE**2), np.float32),
     np.zeros((0, 0), np.float32),
     (),
     np.zeros((0, 0), np.float32),

@@ -17,9 +17,11 @@ from visiondrift.prediction import PROPERTIES
 
 PROPERTY: Final = "property"
 PATTERN: Final = "pattern"
+LAYOUT: Final = "layout"
 SIGNATURE: Final = "signature"
 PROBE: Final = "probe"
-"""The panels: single properties, all of them together as a fault moves them, a fault's embeddings, and words."""
+"""The panels: single properties, all of them together as a fault moves them, where a fault leaves the edges, a fault's
+embeddings, and words."""
 
 LIMIT = 8.0
 """Reference standard deviations beyond which a property says no more: a mean must not hang on one image."""
@@ -83,13 +85,16 @@ class Trace:
 
 @dataclass(frozen=True, eq=False)
 class Witnesses:
-    """Of T traces on N images: ``before`` (N, P) and ``after`` (T, N, P) properties as measured, ``moves`` (T, d) how
-    far the mean embedding moves. ``directions`` (Q, d) are the probes', of length 1. Any of them may have no rows.
+    """Of T traces on N images: ``before`` (N, P) and ``after`` (T, N, P) properties as measured, ``layouts_before``
+    (N, L) and ``layouts_after`` (T, N, L) where the edges are, ``moves`` (T, d) how far the mean embedding moves.
+    ``directions`` (Q, d) are the probes', of length 1. Any of them may have no rows.
     """
 
     traces: tuple[Trace, ...]
     before: NDArray[np.float32]
     after: NDArray[np.float32]
+    layouts_before: NDArray[np.float32]
+    layouts_after: NDArray[np.float32]
     moves: NDArray[np.float32]
     probes: tuple[Probe, ...]
     directions: NDArray[np.float32]
@@ -112,6 +117,20 @@ class Witnesses:
             panels.append(Panel(PATTERN, self._labels, moves.astype(np.float32), matched=True))
         return tuple(panels)
 
+    def layout_panels(self, views: NDArray[Any]) -> Iterator[Panel]:
+        """Of the layouts: every trace on all images, then again on those that look like each of ``views`` (S, L).
+
+        A shift takes the edges of one camera elsewhere than those of another: each camera has traces of its own.
+        """
+        if not self.layouts_after.size:
+            return
+        moves = self.layouts_after - self.layouts_before[None]
+        nearest = np.argmax(_centred(self.layouts_before) @ _centred(views).T, axis=1)
+        seen = np.unique(nearest) if len(views) > 1 else ()
+        groups = [np.ones(len(nearest), dtype=bool), *(nearest == view for view in seen)]
+        directions = np.concatenate([moves[:, own].mean(axis=1) for own in groups])
+        yield Panel(LAYOUT, self._labels * len(groups), directions.astype(np.float32), matched=True)
+
     def embedding_panels(self) -> Iterator[Panel]:
         """Of the embeddings."""
         if self.moves.size:
@@ -122,6 +141,15 @@ class Witnesses:
     @cached_property
     def _labels(self) -> tuple[str, ...]:
         return tuple(f"{trace.cause} {trace.severity}.{trace.way}" for trace in self.traces)
+
+
+def _centred(layouts: NDArray[Any]) -> NDArray[np.float64]:
+    """(n, L) without their means and of length 1, so that products are correlations; zeros where flat."""
+    apart = layouts - layouts.mean(axis=1, keepdims=True, dtype=np.float64)
+    return np.asarray(apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), _LEAST_LAYOUT))
+
+
+_LEAST_LAYOUT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
