@@ -17,6 +17,8 @@ os.environ["DO_NOT_TRACK"] = "1"
 
 import argparse
 from collections import defaultdict
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 from peers import PEERS, Peers
@@ -29,6 +31,8 @@ SIZES = (50, 100, 200, 500, 1000)
 PLAN = {("cone", 512): (0.0, 0.1, 0.3, 0.6), ("isotropic", 128): (0.0, 0.3)}
 PAGES_PLAN = {("cone", 512): (0.0, 0.3, 0.6), ("isotropic", 128): (0.3,)}
 QUICK = {("cone", 128): (0.0, 0.3)}
+CROWD, CROWDED_RHO = 4, 0.3
+"""How many times the frames of a scene, and the correlation of the worlds that are watched so too."""
 EVERY = 300.0
 SPAN, STEP = 48, 4
 """Scenes of a window, and by how many it moves on every ``EVERY`` seconds."""
@@ -44,30 +48,40 @@ def false_alarms(args: argparse.Namespace) -> None:
     head("world", "rows", OURS, "at .01", *PEERS)
     over: list[str] = []
     for name, prepared in references(args, PLAN if not args.quick else QUICK):
-        hits: dict[tuple[int, str], list[list[float]]] = defaultdict(list)
+        hits: dict[tuple[int, int, str], list[list[float]]] = defaultdict(list)
         for one in prepared:
             for size in SIZES:
-                found = judged(one, size, args)
-                for method, p in found.items():
-                    hits[size, method].append(p)
-        for size in SIZES:
-            own = hits[size, OURS]
-            cells = [rate([[p <= 0.05 for p in ps] for ps in hits[size, method]]) for method in PEERS]
+                for method, p in judged(one, size, args.peer_windows, args.windows).items():
+                    hits[1, size, method].append(p)
+                if one.world.rho == CROWDED_RHO:
+                    hits[CROWD, CROWD * size, OURS].append(judged(crowded(one), CROWD * size, 0, args.windows)[OURS])
+        for crowd, size in sorted({(crowd, size) for crowd, size, _ in hits}):
+            own = hits[crowd, size, OURS]
+            others = [hits.get((crowd, size, method)) for method in PEERS]
+            cells = [rate([[p <= 0.05 for p in ps] for ps in found]) if found else "" for found in others]
             five, one_percent = (rate([[p <= level for p in ps] for ps in own]) for level in (0.05, 0.01))
-            line(name, str(size), f"**{five}**", one_percent, *cells)
+            rows = str(size) if crowd == 1 else f"{size} in scenes {crowd} times as long"
+            line(name, rows, f"**{five}**", one_percent, *cells)
             for level, said in ((0.05, five), (0.01, one_percent)):
                 share, error = map(float, said.split(" ± "))
-                over += [f"{name}, {size} rows, at {level}: {said}"] if share > level + 2 * error else []
+                over += [f"{name}, {rows} rows, at {level}: {said}"] if share > level + 2 * error else []
     print(f"\nVisionDrift above the stated level by more than two standard errors: {'; '.join(over) or 'nowhere'}.")
 
 
-def judged(one: Prepared, size: int, args: argparse.Namespace) -> dict[str, list[float]]:
-    """The p of each method for every window of ``size`` rows."""
+def crowded(one: Prepared) -> Prepared:
+    """The reference as it was, and a camera that now takes more frames of every scene."""
+    other = copy(one)
+    other.world = replace(one.world, crowd=CROWD)
+    return other
+
+
+def judged(one: Prepared, size: int, by_peers: int, windows: int) -> dict[str, list[float]]:
+    """The p of each method for every one of ``windows`` of ``size`` rows, the first ``by_peers`` for the others too."""
     found: dict[str, list[float]] = defaultdict(list)
-    for which in range(args.windows):
+    for which in range(windows):
         rows, of_row = one.world.draw(size, one.rng)
         scores = one.ours(rows, of_row)
-        if which < args.peer_windows:
+        if which < by_peers:
             scores |= one.peers.judge(rows, permute=True)
         for method, (p, _) in scores.items():
             found[method].append(p)

@@ -30,6 +30,8 @@ class World:
     shift: str = ""
     size: float = 1.0
     seed: int = 0
+    crowd: int = 1
+    """How many times as many frames each scene has: another frame rate, not another world."""
 
     @property
     def spread(self) -> float:
@@ -43,7 +45,7 @@ class World:
 
     def draw(self, rows: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         """(rows, d) embeddings in order of time, and the block of each; the last block is cut off where rows end."""
-        sizes = rng.integers(5, 21, size=rows // 5 + 1)
+        sizes = rng.integers(5, 21, size=rows // 5 + 1) * self.crowd
         of_row = np.repeat(np.arange(len(sizes)), sizes)[:rows]
         d = len(self.mean)
         common = rng.normal(size=(len(sizes), d))[of_row]
