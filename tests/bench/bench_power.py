@@ -87,12 +87,14 @@ def compare(title: str, scores: Scores, shifts: Sequence[str], peers: Sequence[s
     again = np.array([powers(scores, shifts, methods, rng) for _ in range(BOOTSTRAPS)])
     print(f"\n{title}\n")
     head("method", *shifts, "mean")
-    for method, row, errors in zip(methods, found, again.std(axis=0), strict=True):
+    for method, row, errors in zip(methods, found, np.nanstd(again, axis=0), strict=True):
         cells = [f"{value:.2f}" for value in row[:-1]] + [f"{row[-1]:.2f} ± {errors[-1]:.2f}"]
         line(*(f"**{cell}**" if method == OURS else cell for cell in (method, *cells)))
     best = found[1:].argmax(axis=0) + 1
     columns = np.arange(found.shape[1])
-    gap, error = found[0] - found[best, columns], (again[:, 0] - again[:, best, columns]).std(axis=0)
+    gap = found[0] - found[best, columns]
+    # Of a slow method's few scores a draw may hold none: it says nothing of the error.
+    error = np.nanstd(again[:, 0] - again[:, best, columns], axis=0)
     line(
         f"{OURS} less the best peer",
         *(f"{g:+.2f} ± {e:.2f} ({methods[b]})" for g, e, b in zip(gap, error, best, strict=True)),
