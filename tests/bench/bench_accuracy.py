@@ -25,6 +25,7 @@ from visiondrift.drift.performance.estimate import MAX_NOVEL_SHARE, PerformanceE
 from visiondrift.drift.performance.model import Evidence, PerformanceModel, fit_performance
 
 METHODS = ("reference accuracy", "raw confidence", "calibrated (CBPE)", "disagreement", "ours")
+BOOTSTRAPS = 200
 TOLERANCE = 0.10
 CIFAR_ROWS = 400
 WINDOWS_A_SPLIT = 4
@@ -175,27 +176,32 @@ def cost() -> None:
 
 
 def error_cells(trials: Iterable[Trial]) -> list[str]:
-    """Mean absolute error with its Monte-Carlo error, 90th percentile, and the mean error with its sign."""
+    """Mean absolute error, its 90th percentile, and the mean error with its sign, each with its Monte-Carlo error."""
     errors = 100 * np.array([t.errors for t in trials])
     cells = []
     for column in errors.T:
         if np.isnan(column).all():
             cells.append("none")
             continue
-        cells.append(f"{mean(np.abs(column), 1, 1)} / {np.quantile(np.abs(column), 0.9):.1f} ({column.mean():+.1f})")
+        sizes = np.abs(column)
+        again = np.random.default_rng(0).choice(sizes, size=(BOOTSTRAPS, len(sizes)))
+        worst = f"{np.quantile(sizes, 0.9):.1f} ± {np.quantile(again, 0.9, axis=1).std():.1f}"
+        cells.append(f"{mean(sizes, 1, 1)} / {worst} ({mean(column, 1, 1, sign='+')})")
     return cells
 
 
-def mean(values: NDArray[np.float64], scale: float, decimals: int) -> str:
+def mean(values: NDArray[np.float64], scale: float, decimals: int, *, sign: str = "") -> str:
     error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return f"{scale * values.mean():.{decimals}f} ± {scale * error:.{decimals}f}"
+    return f"{scale * values.mean():{sign}.{decimals}f} ± {scale * error:.{decimals}f}"
 
 
 def rate(hits: Sequence[bool] | NDArray[np.bool_]) -> str:
     if not len(hits):
         return "none"
     share = float(np.mean(hits))
-    return f"{share:.0%} ± {np.sqrt(share * (1 - share) / len(hits)):.0%} of {len(hits)}"
+    # None of so many, or all of them, is not sure either: the error of one.
+    error = np.sqrt(max(share * (1 - share), 1 / len(hits)) / len(hits))
+    return f"{share:.0%} ± {error:.0%} of {len(hits)}"
 
 
 def table(columns: list[str]) -> None:
@@ -215,7 +221,7 @@ def main() -> None:
     faults = tuple(DEVELOPMENT) if arguments.development else (*OWN, *MADE)
     begun = time.monotonic()
     print(
-        "Cells: mean absolute error ± Monte-Carlo error / its 90th percentile (mean signed error), percentage points.\n"
+        "Cells: mean absolute error / 90th percentile (mean signed error) in percentage points, ± Monte-Carlo error.\n"
     )
     if not arguments.development:
         cifar(24 if arguments.quick else 200)
