@@ -345,7 +345,7 @@ def test_json_has_the_shape_of_the_service_s_evaluations(say: Say, files: Path) 
     assert [window["slice"] for window in evaluation["windows"]] == ["all", "camera=left", "camera=right"]
     assert set(evaluation["windows"][0]["signals"][0]) == {
         "signal", "score", "warning", "critical", "verdict", "samples", "why",
-        "p", "expected_false_pages_per_month", "detectable_shift",
+        "unreachable", "p", "expected_false_pages_per_month", "detectable_shift",
     }  # fmt: skip
     evidence = evaluation["windows"][2]["signals"][0]
     assert evidence["signal"] == "drift_evidence"

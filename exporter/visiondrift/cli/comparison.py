@@ -292,5 +292,16 @@ def _print_table(windows: Sequence[WindowEvaluation], cameras: Sequence[CameraHe
     out.print(table)
     for line in (*_explanations(windows), *_faults(cameras)):
         out.print(line, soft_wrap=True, markup=False)
-    for why in dict.fromkeys(row[-1] for row in _rows(windows) if row[-1]):
+    whys = [row[-1] for row in _rows(windows)] + [window.unknown for window in windows]
+    for why in filter(None, dict.fromkeys(whys)):
         out.print(f"insufficient: {why}", soft_wrap=True, markup=False)
+    warned = [
+        f"{window.slice} {BY_NAME[judgement.signal].title}"
+        for window in windows
+        for judgement in window.judgements
+        if judgement.threshold.unreachable == {"critical"} and not judgement.why
+    ]
+    if warned:
+        out.print(
+            f"cannot become critical, no change is beyond chance by that budget: {', '.join(warned)}", markup=False
+        )
