@@ -96,9 +96,9 @@ class Standard:
         most = self.signal.high if self.signal.bad_when == "high" else self.signal.low
         shown = "{:.1%}" if self.signal.percent else "{:.2f}"
         return (
-            f"this reference is too small for the budget: even the largest possible change ({shown.format(most)}) might "
-            f"be chance (the level would be {shown.format(level)}); a longer reference, longer windows or a larger "
-            "budget would do"
+            f"this reference is too small for the budget: even the largest possible change ({shown.format(most)}) "
+            f"might be chance (the level would be {shown.format(level)}); a longer reference, longer windows or a "
+            "larger budget would do"
         )
 
     def _auto(self, severity: Severity, terms: Terms, *, harmful: bool) -> float | None:
