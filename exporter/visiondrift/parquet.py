@@ -96,6 +96,12 @@ def read_sample(path: Path, *, classes: Sequence[str] | None = None, slices: Seq
     return sample if ascending else sample.take(np.argsort(times, kind="stable"))
 
 
+def confident_classes_in(path: Path) -> frozenset[str]:
+    """The classes of a readable file that have a confidence column."""
+    names = pq.read_schema(path).names
+    return frozenset(name.removeprefix(CONFIDENCE) for name in names if name.startswith(CONFIDENCE))
+
+
 def classes_in(path: Path) -> tuple[str, ...]:
     """The classes of a file: its confidence columns in order, then predicted and true ones without such, sorted."""
     return _Columns(path).classes()

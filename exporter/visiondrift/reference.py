@@ -180,6 +180,11 @@ def open_reference(
     """
     if path.is_dir():
         return load_reference(path, embedder=embedder, dimension=dimension, classes=classes)
+    if not path.exists():
+        raise BadInput(
+            f"{path}: there is no such reference; accepted is the folder of one, such as reference_data/NAME, or a "
+            "Parquet file of its rows"
+        )
     sample = read_sample(path, classes=classes or None)
     manifest = _describe(path.stem, path, sample, embedder="", source=str(path), now=path.stat().st_mtime)
     _check_embedder(path, manifest, None, dimension)

@@ -213,6 +213,21 @@ def test_a_late_camera_need_not_say_that_its_input_has_stopped(alertmanager: Ale
     assert slack.titles() == ["🟠 WARNING: VisionDriftCameraFault on digits-demo, camera=left"]
 
 
+def test_what_a_window_shows_is_not_told_again_of_the_memories(alertmanager: Alertmanager, slack: Slack) -> None:
+    """But where a window is a warning only, memories that are critical speak, and so do those of another camera."""
+    alertmanager.post(
+        alert("VisionDriftEvidence", slice="camera=left"),
+        alert("VisionDriftAccumulatedEvidence", slice="camera=left", window="1h"),
+        alert("VisionDriftEvidence", slice="camera=right", severity="warning"),
+        alert("VisionDriftAccumulatedEvidence", slice="camera=right", window="1h"),
+    )
+    until(lambda: len(slack.messages) > 1, what="both messages")
+    told = "\n".join(map(str, slack.messages))
+    assert "VisionDriftEvidence on digits-demo, camera=left" in told
+    assert "VisionDriftAccumulatedEvidence on digits-demo, camera=right" in told
+    assert "VisionDriftAccumulatedEvidence on digits-demo, camera=left" not in told
+
+
 def test_two_faults_of_one_camera_are_both_told(alertmanager: Alertmanager, slack: Slack) -> None:
     """A critical fault mutes a warning of the same fault only."""
     both = {"component": "camera", "slice": "camera=left", "window": ""}

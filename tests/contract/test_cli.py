@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -31,6 +32,7 @@ from programs import PATIENCE_S, until
 from visiondrift import __version__
 from visiondrift.calibration_file import save_calibration
 from visiondrift.cli import main
+from visiondrift.cli.tables import tsv
 from visiondrift.config import load_config
 from visiondrift.corruptions import CORRUPTIONS
 from visiondrift.demo.play import _free_port
@@ -230,6 +232,30 @@ def small_reference(files: Path) -> Path:
     return files / "small.parquet"
 
 
+def test_a_window_without_a_confidence_column_of_the_reference_is_refused(say: Say, files: Path) -> None:
+    table = pq.read_table(files / "good.parquet")
+    column = next(name for name in table.column_names if name.startswith("confidence_"))
+    pq.write_table(table.drop_columns([column]), files / "fewer.parquet")
+    said = compare(say, files, "fewer.parquet")
+    assert said.status == 3
+    assert f"fewer.parquet: there is no column {column}, and the reference" in said.err
+
+
+def test_what_is_no_reference_and_embeddings_of_another_length_name_the_file(say: Say, files: Path) -> None:
+    said = say("evaluate", "--reference", "nosuch", "--window", files / "good.parquet")
+    assert said.status == 3
+    assert "nosuch: there is no such reference; accepted is the folder of one" in said.err
+    longer = rows(60, seed=1)
+    write_sample(files / "longer.parquet", replace(longer, embeddings=np.tile(longer.embeddings, 2)))
+    said = compare(say, files, "longer.parquet")
+    assert said.status == 3
+    assert "longer.parquet: column embedding has 16 values a row, and the reference" in said.err
+
+
+def test_a_tab_in_a_slice_does_not_break_the_columns() -> None:
+    assert tsv([("slice", "why"), ("camera=a\tb\nc", "")]) == "slice\twhy\ncamera=a\\tb\\nc\t"
+
+
 def test_a_reference_that_is_not_calibrated_is_calibrated_first_and_says_so(say: Say, files: Path) -> None:
     said = say("evaluate", "--reference", small_reference(files), "--window", files / "good.parquet")
     assert said.status == 0
@@ -345,7 +371,7 @@ def test_json_has_the_shape_of_the_service_s_evaluations(say: Say, files: Path) 
     assert [window["slice"] for window in evaluation["windows"]] == ["all", "camera=left", "camera=right"]
     assert set(evaluation["windows"][0]["signals"][0]) == {
         "signal", "score", "warning", "critical", "verdict", "samples", "why",
-        "p", "expected_false_pages_per_month", "detectable_shift",
+        "unreachable", "p", "expected_false_pages_per_month", "detectable_shift",
     }  # fmt: skip
     evidence = evaluation["windows"][2]["signals"][0]
     assert evidence["signal"] == "drift_evidence"
@@ -699,6 +725,37 @@ def test_show_says_what_a_reference_can_and_cannot_see(say: Say, config: Path, f
     signals = json.loads(told.out)["models"][0]["evaluations"][0]["windows"][0]["signals"]
     (level,) = (one["warning"] for one in signals if one["signal"] == "drift_evidence")
     assert f"Each may cry wolf once in {10**level:,.0f} (warning)" in said.out
+
+
+def test_a_reference_of_which_nothing_can_be_judged_is_not_called_calibrated(
+    say: Say, files: Path, config: Path
+) -> None:
+    still = rows(60, seed=1)
+    still = replace(still, embeddings=np.tile(still.embeddings[:1], (60, 1)))
+    still = replace(still, confidences=np.tile(still.confidences[:1], (60, 1)), predicted=still.predicted * 0)
+    write_sample(files / "still.parquet", sliced(still, "left"))
+    write_sample(files / "one.parquet", sliced(rows(1, seed=1), "left"))
+    for file in ("still.parquet", "one.parquet"):
+        built = say("reference", "build", "pets", "--config", config, "--parquet", files / file, "--overwrite")
+        assert built.status == 0
+        assert "nothing can be judged against it for pets, of no slice" in built.out
+        assert "independent blocks, and 40 are needed" in built.out
+        assert "calibrated for" not in built.out
+
+
+def test_missing_embeddings_are_counted_and_a_reference_of_nothing_else_is_refused(
+    say: Say, files: Path, config: Path
+) -> None:
+    sample = sliced(rows(60, seed=1), "left")
+    sample.embeddings[:7] = np.nan
+    write_sample(files / "some.parquet", sample)
+    built = say("reference", "build", "pets", "--config", config, "--parquet", files / "some.parquet", "--no-calibrate")
+    assert "60 rows of 8 columns, made with own-clip; 7 of them without an embedding" in built.out
+    sample.embeddings[:] = np.nan
+    write_sample(files / "none.parquet", sample)
+    said = say("reference", "build", "pets", "--config", config, "--parquet", files / "none.parquet", "--overwrite")
+    assert said.status == 3
+    assert "none.parquet: column embedding: not one of 60 rows has an embedding" in said.err
 
 
 def test_show_of_a_reference_that_no_model_uses_says_so(say: Say, files: Path, config: Path) -> None:

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -144,6 +146,34 @@ def test_a_server_that_comes_back_is_asked_again(monkeypatch: pytest.MonkeyPatch
         network.status = 200
         assert server.ask(scene(0), b"x") is not None
         server.close()
+
+
+def test_a_recording_waits_for_a_server_that_comes_back() -> None:
+    """It is read within milliseconds: left alone for a while, the server would be asked of no frame at all."""
+    network, said = Network(), list[str]()
+    network.status = 503
+    threading.Timer(0.5, setattr, (network, "status", 200)).start()
+    with answering(network) as url:
+        settings = ModelServerConfig(url=url, protocol="json")
+        server = ModelServer(settings, model="pets", classes=CLASSES, tell=said.append, waiting_until=threading.Event())
+        assert all(server.ask(scene(0), b"x") for _ in range(3))
+        server.close()
+    assert (server.unanswered, len(said)) == (0, 1)
+    assert "each frame waits 5 s for it" in said[0]
+
+
+@pytest.mark.parametrize(("timeout", "is_stopped"), [("300ms", False), ("30s", True)])
+def test_a_recording_waits_no_longer_than_the_timeout_and_not_after_a_stop(timeout: str, is_stopped: bool) -> None:
+    stop = threading.Event()
+    settings = ModelServerConfig.model_validate({"url": "http://127.0.0.1:9", "protocol": "json", "timeout": timeout})
+    server = ModelServer(settings, model="pets", classes=CLASSES, tell=lambda _: None, waiting_until=stop)
+    began = time.monotonic()
+    if is_stopped:
+        threading.Timer(0.3, stop.set).start()
+    assert server.ask(scene(0), b"x") is None
+    assert 0.1 <= time.monotonic() - began < 10
+    assert server.unanswered == 1
+    server.close()
 
 
 @pytest.mark.parametrize(

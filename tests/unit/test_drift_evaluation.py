@@ -192,6 +192,20 @@ def test_too_few_events_say_so_and_give_no_score() -> None:
     assert (found.mean_confidence, found.class_share, found.class_drift) == (None, {}, {})
 
 
+def test_a_slice_that_the_reference_does_not_know_is_never_ok_and_may_yet_speak() -> None:
+    """Data that is all there says nothing of drift."""
+    yard = world(np.random.default_rng(7), 400, cameras={"yard": 1.0})
+    only_missing = {"missing_ratio": THRESHOLDS["missing_ratio"]}
+    found = evaluated(yard, slice_="camera=yard", thresholds=only_missing)
+    assert signals(found)["missing_ratio"].verdict == "ok"
+    assert (found.verdict, found.unknown) == ("insufficient", "the reference has no events of camera yard")
+    gone = without(yard, slice(0, 200), embeddings=True)
+    assert evaluated(gone, slice_="camera=yard", thresholds=only_missing).verdict == "critical"
+    left = world(np.random.default_rng(7), 400, cameras={"left": 1.0})
+    known = evaluated(left, slice_="camera=left", thresholds=only_missing)
+    assert (known.verdict, known.unknown) == ("ok", "")
+
+
 def test_an_empty_window_is_insufficient() -> None:
     empty = world(np.random.default_rng(7), 5).take(np.zeros(5, dtype=bool))
     assert evaluated(empty).verdict == "insufficient"

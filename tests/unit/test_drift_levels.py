@@ -15,6 +15,7 @@ from visiondrift.drift.calibration.budget import DAY, MONTH, Terms
 from visiondrift.drift.calibration.nulls import SliceCalibration
 from visiondrift.drift.calibration.tails import Null, Tail
 from visiondrift.drift.embedding.detector import Detector
+from visiondrift.drift.judge import ScoreOrReason, judge
 from visiondrift.drift.levels import Standard, looks_of, standard_of, terms_for
 from visiondrift.signals import BY_NAME, SEVERITIES, SIGNALS, Severity
 
@@ -117,8 +118,46 @@ def test_without_harm_only_a_large_change_is_critical(name: str) -> None:
 
 @pytest.mark.parametrize("name", WITH_NULL)
 def test_a_large_change_that_chance_reaches_is_not_critical(name: str) -> None:
-    critical = standard(name, wide(name)).levels(TERMS, harmful=False).critical
-    assert critical == standard(name, wide(name)).budgeted(TERMS.alpha["critical"])
+    large = BY_NAME[name].large
+    assert large is not None
+    reaching = Tail(severity_of(name, large) + 0.01, 0.01, 0.0)
+    critical = standard(name, reaching).levels(TERMS, harmful=False).critical
+    assert critical == standard(name, reaching).budgeted(TERMS.alpha["critical"])
+
+
+BOUNDED = [name for name in WITH_NULL if np.isfinite(BY_NAME[name].high)]
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+@pytest.mark.parametrize("harmful", [True, False])
+def test_a_signal_that_can_never_reach_its_level_may_not_be_called_ok(name: str, harmful: bool) -> None:
+    """The largest change there can be might be chance: silence would say that nothing is wrong."""
+    levels = standard(name, Tail(-1.0 if BY_NAME[name].bad_when == "low" else 0.2, 1.0, 0.0)).levels(
+        TERMS, harmful=harmful
+    )
+    assert (levels.warning, levels.critical) == (None, None)
+    assert "even the largest possible change" in levels.why
+    (judgement,) = judge({name: ScoreOrReason(0.5, 100)}, {name: levels})
+    assert (judgement.verdict, judgement.why) == ("insufficient", levels.why)
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_warning_in_reach_speaks_though_critical_is_out_of_it(name: str) -> None:
+    signal = BY_NAME[name]
+    # 3.09 deviations are the warning, 3.72 are critical: between them lies the end of what the score can be.
+    low = signal.bad_when == "low"
+    end = -signal.low if low else signal.high
+    levels = standard(name, Tail(end - 3.4, 1.0, 0.0)).levels(TERMS, harmful=True)
+    assert levels.warning is not None
+    assert (levels.critical, levels.unreachable, levels.why) == (None, {"critical"}, "")
+    (judgement,) = judge({name: ScoreOrReason(signal.low if low else signal.high, 100)}, {name: levels})
+    assert judgement.verdict == "warning"
+
+
+def test_fixed_numbers_are_in_force_beside_an_unreachable_level() -> None:
+    threshold = Threshold(warning=0.3, critical="auto")
+    levels = Standard(BY_NAME["embedding_drift"], threshold, Tail(0.2, 1.0, 0.0)).levels(TERMS, harmful=True)
+    assert (levels.warning, levels.critical, levels.unreachable, levels.why) == (0.3, None, {"critical"}, "")
 
 
 @pytest.mark.parametrize("name", sorted(EVIDENCE))
@@ -143,8 +182,9 @@ def test_a_critical_level_by_the_budget_is_never_milder_than_the_warning(
     given = standard(name, None if name in EVIDENCE else tail, threshold)
     terms = Terms({"warning": chances[0], "critical": chances[1]}, 300.0)
     found = given.levels(terms, harmful=harmful)
-    assert found.warning is not None
-    assert found.critical is None or severity_of(name, found.critical) >= severity_of(name, found.warning)
+    assert (found.warning is None) == ("warning" in found.unreachable)
+    if found.warning is not None and found.critical is not None:
+        assert severity_of(name, found.critical) >= severity_of(name, found.warning)
 
 
 @pytest.mark.parametrize("name", [*WITH_NULL, *sorted(EVIDENCE)])

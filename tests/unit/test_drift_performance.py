@@ -17,6 +17,7 @@ from visiondrift.drift.performance.model import (
     PerformanceModel,
     evidence_of,
     fit_performance,
+    why_out_of_step,
     why_unlearnable,
 )
 from visiondrift.prediction import Sample
@@ -127,6 +128,24 @@ def test_a_reference_that_nothing_can_be_learnt_of_says_why(change, reason) -> N
         fit_performance(evidence, labels, names=NAMES)
 
 
+def test_labels_out_of_step_with_the_predictions_are_not_learnt_from() -> None:
+    """Each label one class further, as where two lists of classes begin at 0 and at 1."""
+    reference = world(1000, 1)
+    rotated = ((reference.labels + 1) % len(NAMES)).astype(np.int32)
+    why = why_unlearnable(reference.evidence, rotated)
+    assert "the labels of the reference look out of step with its predictions: these are right on" in why
+    assert why_unlearnable(reference.evidence, reference.labels) == ""
+
+
+def test_labels_of_other_rows_are_out_of_step_and_a_rare_class_found_too_often_is_not() -> None:
+    labels = np.repeat(np.array([0, 1], dtype=np.int32), [990, 10])
+    cautious = np.repeat(np.array([0, 1], dtype=np.int32), [960, 40])  # right on less than whoever always says 0
+    assert (cautious == labels).mean() < 0.99
+    assert why_out_of_step(cautious, labels) == ""
+    shuffled = np.random.default_rng(1).permutation(world(1000, 1).labels)
+    assert "look out of step" in why_out_of_step(world(1000, 1).evidence.predicted, shuffled)
+
+
 def test_unlabelled_rows_of_the_reference_teach_nothing() -> None:
     events = world(1500, 19)
     labels = np.where(np.arange(1500) % 3 == 0, -1, events.labels).astype(np.int32)
@@ -203,6 +222,27 @@ def test_it_refuses_where_a_class_of_the_window_was_never_labelled() -> None:
     estimate = estimate_performance(fit_performance(taught.evidence, known, names=NAMES), window.evidence)
     assert not estimate.valid
     assert "are predicted as classes that no labelled row of the reference has; at most 5% may be" in estimate.why
+
+
+@pytest.mark.parametrize(("share", "valid"), [(0.0, True), (0.3, False)])
+def test_it_refuses_where_a_class_of_hardly_any_labels_becomes_common_though_readers_are_heard(
+    share: float, valid: bool
+) -> None:
+    """Readers that hardly know the class contradict a model that reads it well, and agree with each other."""
+    reference = world(4000, 1)
+    rows = np.sort(np.concatenate([np.flatnonzero(reference.labels != 3), np.flatnonzero(reference.labels == 3)[:5]]))
+    given = reference.evidence
+    assert given.embeddings is not None
+    evidence = Evidence(given.confidences[rows], given.predicted[rows], given.embeddings[rows])
+    model = fit_performance(evidence, reference.labels[rows], names=NAMES)
+    window = world(4000, 2).with_shares([(1 - share) / 3] * 3 + [share], 1000, 3)
+    estimate = estimate_performance(model, window.evidence)
+    assert estimate.consultation is not None
+    assert estimate.consultation.cautious is not None
+    assert estimate.accuracy is not None
+    assert (abs(estimate.accuracy.value - window.accuracy) < 0.05) == valid
+    assert estimate.valid == valid
+    assert ("classes with fewer than 20 labels in the reference, where it was" in estimate.why) == (not valid)
 
 
 def test_the_likeliest_class_alone_is_enough_of_a_confidence() -> None:

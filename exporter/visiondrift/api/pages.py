@@ -250,7 +250,12 @@ def _row(
         montage = found.name if found and found.has_montage else ""
     return PageRow(
         slice=_slice_words(window.slice),
-        detail=f"{window.window} · {window.samples:,} events · version {evaluation.version}",
+        detail=" · ".join(
+            filter(
+                None,
+                [window.window, f"{window.samples:,} events", f"version {evaluation.version}", window.unknown],
+            )
+        ),
         spread=_spread(window),
         cause=(cause.word or UNKNOWN) if cause else "",
         cause_hint=f"{cause.text}: {cause.why}" if cause else "",
@@ -288,9 +293,13 @@ def _cell(judgement: Judgement | None, history: Sequence[float | None]) -> Cell:
         verdict=judgement.verdict,
         score="" if judgement.score is None else number(judgement.signal, judgement.score),
         limit=levels[0].split(" ", 1)[1] if levels else "no threshold",
-        hint="; ".join([signal.meaning, *levels, judgement.why]).rstrip("; "),
+        hint="; ".join(filter(None, [signal.meaning, *levels, *_unreachable(judgement), judgement.why])),
         spark=sparkline(history, level=next(iter(_levels(judgement)), None)),
     )
+
+
+def _unreachable(judgement: Judgement) -> list[str]:
+    return [f"{severity} cannot be reached" for severity in SEVERITIES if severity in judgement.threshold.unreachable]
 
 
 def _levels(judgement: Judgement) -> list[float]:

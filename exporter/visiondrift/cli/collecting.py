@@ -99,7 +99,7 @@ def collect_frames(
         looker = _looker(config, jobs, embedder, look_at_all=dry_run)
         with _stopped_by_signals(stop):
             with _Display(is_dry=dry_run) as display:
-                servers = [_server(config, job, display) if job.server and not dry_run else None for job in jobs]
+                servers = [_server(config, job, stop, display) if job.server and not dry_run else None for job in jobs]
                 sinks = [] if dry_run else _sinks(config, places, stop, display)
                 collector = Collector(
                     jobs,
@@ -185,11 +185,18 @@ def _sinks(config: Config, places: Places, stop: threading.Event, display: "_Dis
     return sinks
 
 
-def _server(config: Config, job: Job, display: "_Display") -> ModelServer:
+def _server(config: Config, job: Job, stop: threading.Event, display: "_Display") -> ModelServer:
     """The model server of a job, asked once. Raises BadInput where it cannot serve the job's model."""
     assert job.server is not None  # noqa: S101 - the caller has asked
     classes = next((watched.classes for watched in config.models if watched.name == job.model), ())
-    server = ModelServer(job.server, model=job.model, classes=classes, tell=display.tell)
+    is_recording = not (job.source.is_url or job.source.watch)
+    server = ModelServer(
+        job.server,
+        model=job.model,
+        classes=classes,
+        tell=display.tell,
+        waiting_until=stop if is_recording else None,
+    )
     server.open()
     return server
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import typer
 from rich.markup import escape
 
@@ -16,7 +17,7 @@ from visiondrift.calibrator import Answer, ImmediateCalibrations, Request
 from visiondrift.cameras import CameraReference, Normals
 from visiondrift.cli.config import chosen_model
 from visiondrift.cli.files import made_with
-from visiondrift.cli.tables import console, table_of
+from visiondrift.cli.tables import console, table_of, tsv
 from visiondrift.config import ThresholdsConfig, load_config
 from visiondrift.config.monitoring import MonitorDefaults, WatchedModel, WindowConfig
 from visiondrift.config.starting import STARTING_THRESHOLDS
@@ -27,7 +28,8 @@ from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.health.judge import judge_camera
 from visiondrift.drift.judge import Levels, WindowEvaluation, with_discoveries, worst
 from visiondrift.drift.levels import terms_for
-from visiondrift.parquet import read_sample
+from visiondrift.errors import BadInput
+from visiondrift.parquet import CONFIDENCE, confident_classes_in, read_sample
 from visiondrift.prediction import Sample, slice_name
 from visiondrift.publish.document import models_document
 from visiondrift.publish.snapshot import Evaluation, ModelState, ReferenceState
@@ -98,7 +100,7 @@ def compare(
         state = _state(compared, windows, seconds=time.monotonic() - begun)
         typer.echo(json.dumps(models_document([state]), indent=2, ensure_ascii=False))
     elif output == "tsv":
-        typer.echo("\n".join("\t".join(row) for row in (_COLUMNS, *_rows(windows))))
+        typer.echo(tsv((_COLUMNS, *_rows(windows))))
     else:
         _print_table(windows, camera_health(compared), f"{window} against {compared.manifest.name}")
     return status_of(windows)
@@ -113,6 +115,7 @@ def _compared(reference: Path, window: Path, config: Path | None, model: str | N
     found = open_reference(reference, embedder=embedder, classes=(watched.classes or None) if watched else None)
     classes = watched.classes if watched and watched.classes else found.manifest.classes
     sample = read_sample(window, classes=classes or None).of_unit_length()
+    _check_comparable(reference, window, found.sample, sample)
     kept_witnesses = witnesses_of(reference, found.manifest)
     plan = _plan(watched, reference, found.manifest, classes, tuple(sorted(sample.slices)))
     plan = replace(plan, witnesses=kept_witnesses.identity if kept_witnesses else "")
@@ -132,6 +135,25 @@ def _compared(reference: Path, window: Path, config: Path | None, model: str | N
     kept = None if is_auto else load_calibration(reference, key=request.key, sample=prepared.sample)
     answer = ImmediateCalibrations(_tell).of(request) if is_auto else Answer(kept) if kept else None
     return Compared(watched, thresholds, found.manifest, prepared, sample, plan, answer)
+
+
+def _check_comparable(reference: Path, window: Path, known: Sample, sample: Sample) -> None:
+    """Raises BadInput where the files of ``known`` and ``sample`` do not say the same of an event."""
+    embedded = known.has_embedding.any() and sample.has_embedding.any()
+    if embedded and known.dimension != sample.dimension:
+        raise BadInput(
+            f"{window}: column embedding has {sample.dimension} values a row, and the reference {reference} has "
+            f"{known.dimension}; accepted are embeddings made with what made the reference's"
+        )
+    there = confident_classes_in(window)
+    given = {name for place, name in enumerate(known.classes) if np.isfinite(known.confidences[:, place]).any()}
+    lacking = [name for name in known.classes if name in given - there] if there else []
+    # A value that is missing is one too small to be sent, and reads as 0; a column that is missing is not.
+    if lacking:
+        raise BadInput(
+            f"{window}: there is no column {CONFIDENCE}{lacking[0]}, and the reference {reference} has it; accepted "
+            f"are the confidences of {', '.join(sorted(given))}, null where an event has none"
+        )
 
 
 def _plan(
@@ -292,5 +314,16 @@ def _print_table(windows: Sequence[WindowEvaluation], cameras: Sequence[CameraHe
     out.print(table)
     for line in (*_explanations(windows), *_faults(cameras)):
         out.print(line, soft_wrap=True, markup=False)
-    for why in dict.fromkeys(row[-1] for row in _rows(windows) if row[-1]):
+    whys = [row[-1] for row in _rows(windows)] + [window.unknown for window in windows]
+    for why in filter(None, dict.fromkeys(whys)):
         out.print(f"insufficient: {why}", soft_wrap=True, markup=False)
+    warned = [
+        f"{window.slice} {BY_NAME[judgement.signal].title}"
+        for window in windows
+        for judgement in window.judgements
+        if judgement.threshold.unreachable == {"critical"} and not judgement.why
+    ]
+    if warned:
+        out.print(
+            f"cannot become critical, no change is beyond chance by that budget: {', '.join(warned)}", markup=False
+        )

@@ -13,11 +13,12 @@ from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import format_rate, parse_duration
 from visiondrift.drift.calibrate import BlockRule, replay_reference
 from visiondrift.drift.calibrated import CalibratedReference
+from visiondrift.drift.judge import Levels
 from visiondrift.drift.levels import looks_of, terms_for
 from visiondrift.drift.prospect import SliceProspect, prospects, slices_of
 from visiondrift.reference import Manifest, read_manifest
 from visiondrift.shelf import request_of
-from visiondrift.signals import BY_NAME
+from visiondrift.signals import BY_NAME, Severity
 
 _BLOCKS = {
     "estimated": "twice the time after which frames of a slice no longer resemble themselves (their autocorrelation is "
@@ -27,6 +28,7 @@ _BLOCKS = {
     "label": "a scene, by the column that is configured, and as long as one usually is in production",
 }
 _HARM, _LARGE = "on a drop of accuracy", "on a very large change"
+_BEYOND = "cannot be reached"
 
 
 def print_reference(config: Config, directory: Path, model: WatchedModel | None) -> None:
@@ -106,6 +108,11 @@ def _print_levels(out: Console, window: str, found: Sequence[SliceProspect], cal
         table.add_row(*row)
     out.print()
     out.print(table)
+    for one in found:
+        for signal in () if one.why else one.signals:
+            if signal.levels.why:
+                title = BY_NAME[signal.signal].title
+                out.print(f"{one.slice}: {title}: {signal.levels.why}", markup=False, soft_wrap=True)
 
 
 def _level_rows(found: Sequence[SliceProspect], *, otherwise: str) -> Iterator[tuple[str, ...]]:
@@ -118,11 +125,18 @@ def _level_rows(found: Sequence[SliceProspect], *, otherwise: str) -> Iterator[t
             yield (
                 escape(one.slice),
                 BY_NAME[signal.signal].title,
-                "" if levels.warning is None else f"{levels.warning:.3g}",
-                (otherwise if signal.is_critical_auto else "") if levels.critical is None else f"{levels.critical:.3g}",
+                _level(levels, "warning", otherwise=""),
+                _level(levels, "critical", otherwise=otherwise if signal.is_critical_auto else ""),
                 "" if pages is None else f"{pages:.2g}",
                 "none of those tried" if worth.detectable is None else f"{worth.detectable:.3g}{unit}",
             )
+
+
+def _level(levels: Levels, severity: Severity, *, otherwise: str) -> str:
+    level = levels.level(severity)
+    if severity in levels.unreachable:
+        return _BEYOND
+    return otherwise if level is None else f"{level:.3g}"
 
 
 def _print_limits(out: Console, calibrated: CalibratedReference) -> None:

@@ -86,7 +86,9 @@ def build(
         overwrite=overwrite,
     )
     made_with = f", made with {manifest.embedder}" if manifest.dimension else ""
-    typer.echo(f"{directory}: {manifest.rows:,} rows of {manifest.dimension} columns{made_with}")
+    lacking = int((~sample.has_embedding).sum()) if manifest.dimension else 0
+    without = f"; {lacking:,} of them without an embedding" if lacking else ""
+    typer.echo(f"{directory}: {manifest.rows:,} rows of {manifest.dimension} columns{made_with}{without}")
     if pictures:
         save_pictures(directory, pictures)
         typer.echo(f"pictures of {len(pictures):,} of them kept, to set beside those of a drift")
@@ -195,6 +197,11 @@ def _check_fits(config: Config, file: Path, sample: Sample, user: WatchedModel |
 
     ``identity`` is what made the embeddings.
     """
+    if sample.dimension and not sample.has_embedding.any():
+        raise BadInput(
+            f"{file}: column embedding: not one of {len(sample):,} rows has an embedding, all are null, zeros or not "
+            "finite; accepted are finite numbers, or a file without that column"
+        )
     unknown = sorted(set(sample.classes).difference(user.classes)) if user and user.classes else []
     if user and unknown:
         raise BadInput(
@@ -250,9 +257,17 @@ def _calibrate(directory: Path, watched: WatchedModel | None) -> None:
         for target in calibration.scores
         if (why := calibration.why_silent(target))
     }
-    typer.echo(f"calibrated for {watched.name}: `visiondrift reference show {directory.name}` says what it can see")
+    labels = answer.calibrated.labels.values()
+    can_judge = any(calibration.judged(target) for calibration in labels for target in calibration.scores)
+    if can_judge:
+        typer.echo(f"calibrated for {watched.name}: `visiondrift reference show {directory.name}` says what it can see")
+    else:
+        typer.echo(f"nothing can be judged against it for {watched.name}, of no slice")
     for why in sorted(silent):
-        typer.echo(f"not of every slice: {why}")
+        typer.echo(f"not of every slice: {why}" if can_judge else why)
+    given = request.sample.labels
+    if given is not None and (given >= 0).any() and answer.calibrated.performance is None:
+        typer.echo(f"accuracy is not estimated: {answer.calibrated.why_no_performance}")
 
 
 def _identity(config: Config, model: str | None) -> str:

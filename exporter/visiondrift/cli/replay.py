@@ -16,7 +16,7 @@ import typer
 
 from visiondrift.calibrator import Answer
 from visiondrift.cli.comparison import CANNOT_TELL, DRIFT, OK, Compared, known_of_file
-from visiondrift.cli.tables import console, table_of
+from visiondrift.cli.tables import console, table_of, tsv
 from visiondrift.config import Config, MonitoringConfig, ThresholdsConfig
 from visiondrift.config.monitoring import ModelConfig, WatchedModel, WindowConfig
 from visiondrift.config.units import format_duration
@@ -175,7 +175,7 @@ def _print(changes: list[Change], summary: Mapping[str, Any], output: str) -> No
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     if output == "tsv":
-        typer.echo("\n".join("\t".join(row) for row in (_COLUMNS, *_rows(changes))))
+        typer.echo(tsv((_COLUMNS, *_rows(changes))))
         return
     out = console()
     if changes:

@@ -1,11 +1,13 @@
 """Decides how a model server is asked for the confidences of a frame: KServe's v2 protocol over HTTP, or plain JSON.
 
 A server that does not answer costs its frames their confidences, never the frames: they are counted, and it is left
-alone for a while. One that answers something else than the model's classes is a mistake in the configuration.
+alone for a while. A recording can wait: it is read faster than a server comes back, and would lose them all. One that
+answers something else than the model's classes is a mistake in the configuration.
 """
 
 import base64
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,9 @@ from visiondrift.errors import BadInput
 
 _USUAL_SIDE = 224
 _LEFT_ALONE = 10.0
+_FIRST_RETRY = 0.1
+_TOO_MANY = 429
+_SERVER_ERRORS = 500
 _LARGEST_SIDE = 4096
 _DTYPES: Mapping[str, Any] = {"FP32": np.float32, "FP16": np.float16, "UINT8": np.uint8}
 _ROUNDING = 1e-3
@@ -28,6 +33,10 @@ _ROUNDING = 1e-3
 
 class _Unfit(Exception):
     """What came back is not what the configuration promises."""
+
+
+class _Away(_Unfit):
+    """The server says that it cannot answer now."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +58,20 @@ class _Input:
 
 
 class ModelServer:
-    """One model on a server; ``classes`` are those of the watched model, in order. For one thread."""
+    """One model on a server; ``classes`` are those of the watched model, in order. For one thread.
+
+    With ``waiting_until``, for a recording, a server that is away is asked again for each frame, ever less often, for
+    ``timeout`` seconds or until that is set.
+    """
 
     def __init__(
-        self, settings: ModelServerConfig, *, model: str, classes: tuple[str, ...], tell: Callable[[str], None]
+        self,
+        settings: ModelServerConfig,
+        *,
+        model: str,
+        classes: tuple[str, ...],
+        tell: Callable[[str], None],
+        waiting_until: threading.Event | None = None,
     ) -> None:
         if not classes:
             raise BadInput(f"model {model} has no classes, so a model server cannot be asked; list its classes")
@@ -64,6 +83,7 @@ class ModelServer:
         self._shown = shown_address(settings.url)
         self._client = httpx.Client(timeout=settings.timeout)
         self._input: _Input | None = None
+        self._stop = waiting_until
         self._quiet_until = -math.inf
         self._told = False
 
@@ -82,27 +102,46 @@ class ModelServer:
         if time.monotonic() < self._quiet_until:
             self.unanswered += 1
             return None
+        given_up_at, pause = math.inf, _FIRST_RETRY
+        while True:
+            try:
+                answer = self._asked_once(image, encoded)
+            except (httpx.HTTPError, _Unfit) as error:
+                self._failed(error)
+                given_up_at = min(given_up_at, time.monotonic() + self._settings.timeout)
+                if self._is_worth_waiting(error, pause, given_up_at):
+                    pause *= 2
+                    continue
+                self.unanswered += 1
+                return None
+            self._told = False
+            return answer
+
+    def _asked_once(self, image: Image.Image, encoded: bytes) -> Answer:
         began = time.perf_counter()
-        try:
-            values = self._asked_kserve(image, encoded) if self._settings.protocol == "kserve" else self._asked(encoded)
-            answer = Answer(self._confidences(values), (time.perf_counter() - began) * 1000)
-        except (httpx.HTTPError, _Unfit) as error:
-            self._failed(error)
-            self.unanswered += 1
-            return None
-        self._told = False
-        return answer
+        values = self._asked_kserve(image, encoded) if self._settings.protocol == "kserve" else self._asked(encoded)
+        return Answer(self._confidences(values), (time.perf_counter() - began) * 1000)
+
+    def _is_worth_waiting(self, error: Exception, pause: float, given_up_at: float) -> bool:
+        """Wait for ``pause`` seconds, and say whether to ask again."""
+        if self._stop is None or not isinstance(error, (httpx.HTTPError, _Away)):
+            return False
+        return time.monotonic() + pause <= given_up_at and not self._stop.wait(pause)
 
     def close(self) -> None:
         """Let the connection go."""
         self._client.close()
 
     def _failed(self, error: Exception) -> None:
-        self._quiet_until = time.monotonic() + _LEFT_ALONE
+        if self._stop is None:
+            self._quiet_until = time.monotonic() + _LEFT_ALONE
         if not self._told:
             self._told = True
             words = str(error) or type(error).__name__
-            self._tell(f"{self._shown} gives no confidences ({words}); frames go without until it does")
+            then = "frames go without until it does"
+            if self._stop is not None:
+                then = f"each frame waits {self._settings.timeout:g} s for it, then goes without"
+            self._tell(f"{self._shown} gives no confidences ({words}); {then}")
 
     # ---- KServe v2 (Open Inference Protocol, REST) ------------------------------------------------------------------
 
@@ -160,7 +199,9 @@ class ModelServer:
     def _json(self, method: str, url: str, body: Any) -> dict[str, Any]:
         answer = self._client.request(method, url, json=body)
         if answer.status_code != httpx.codes.OK:
-            raise _Unfit(f"{answer.status_code} {answer.reason_phrase} {answer.text[:200]!r}")
+            is_away = answer.status_code == _TOO_MANY or answer.status_code >= _SERVER_ERRORS
+            kind = _Away if is_away else _Unfit
+            raise kind(f"{answer.status_code} {answer.reason_phrase} {answer.text[:200]!r}")
         try:
             found = answer.json()
         except ValueError as error:

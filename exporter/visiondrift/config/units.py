@@ -13,9 +13,11 @@ _SIZES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)", re.ASCII)
 _RATE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) per (\S+)", re.ASCII)
 _MOST_DIGITS = 18
+_MOST_TIMES = 1000
+_SPANS = (60.0, 10 * 31536000.0)
 
 DURATION_WORDS = "a duration above zero in whole numbers and units, such as 30s, 5m, 1h, 1h30m or 7d"
-RATE_WORDS = "how many in what time, such as 1 per 7d or 0.5 per 30d"
+RATE_WORDS = "how many (up to 1000) in what time (1m to 10y), such as 1 per 7d or 0.5 per 30d"
 SIZE_WORDS = "a size in a whole number and B, KiB, MiB, GiB or TiB, such as 512MiB"
 
 
@@ -42,8 +44,10 @@ def parse_size(text: object) -> int:
 def parse_rate(text: object) -> float:
     """Times a second of a rate such as ``1 per 7d``. Raises ValueError."""
     found = _RATE.fullmatch(text) if isinstance(text, str) else None
-    if found and float(found[1]) > 0:
-        return float(found[1]) / parse_duration(found[2])
+    if found and 0 < float(found[1]) <= _MOST_TIMES:
+        span = parse_duration(found[2])
+        if _SPANS[0] <= span <= _SPANS[1]:
+            return float(found[1]) / span
     msg = f"{shown(text)} is not a rate; accepted is {RATE_WORDS}"
     raise ValueError(msg)
 

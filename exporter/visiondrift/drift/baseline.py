@@ -135,6 +135,10 @@ class PreparedReference:
         """Whether any event of the reference has confidences; if none has, none are missed in a window."""
         return bool(self._sample.has_confidences.any())
 
+    def holds(self, slice_: str) -> bool:
+        """Whether any event of the reference is of the slice."""
+        return bool(self._light.in_slice(slice_).any())
+
     def looks(self, slice_: str, window: Sample) -> Looks:
         """Independent looks in the rows that ``window`` is compared with, and in the window."""
         if slice_ == ALL_SLICES and self._mix_label:

@@ -126,6 +126,7 @@ def evaluate_window(
         spread=_spread(question, reference, weighed) if slice_ == ALL_SLICES else None,
         images=shown_images(sample, influence, chosen(influence, sample.embeddings)) if influence else (),
         cause=cause_of(weighed, sample, judgements),
+        unknown="" if reference.holds(slice_) else f"the reference has no events of {slice_.replace('=', ' ', 1)}",
     )
 
 

@@ -17,12 +17,14 @@ from visiondrift.signals import ALL_SLICES, BY_NAME, VERDICTS, Severity, Verdict
 class Levels:
     """The levels of one signal in one window, as they are in force: whatever they followed from, numbers.
 
-    ``why`` says why a level that follows from the budget is lacking, "" where none is.
+    ``why`` says why a level that follows from the budget is lacking, "" where none is. Those of ``unreachable``
+    severities would lie beyond every possible score, and so are None; a reachable warning speaks all the same.
     """
 
     warning: float | None = None
     critical: float | None = None
     why: str = ""
+    unreachable: frozenset[Severity] = frozenset()
 
     def level(self, severity: Severity) -> float | None:
         """The level of one severity."""
@@ -118,6 +120,9 @@ class WindowEvaluation:
     ``one_cause`` whether this slice, or all slices together, moved the same way as most that moved; ``cause`` is why,
     None where the reference knows of no witnesses.
 
+    ``unknown`` says that the reference holds no event of the slice, "" where it does: there is nothing of its own to
+    hold it against, so that it may drift and yet never be called ok.
+
     ``influence`` is what each image has to do with a drift, None where there is none, or no embeddings; ``images`` are
     those to look at first.
     """
@@ -151,11 +156,15 @@ class WindowEvaluation:
     spread: Spread | None = None
     one_cause: bool = False
     cause: Cause | None = None
+    unknown: str = ""
 
     @property
     def verdict(self) -> VerdictName:
-        """The worst of the signals; ``insufficient`` only where no signal could speak."""
-        return worst(judgement.verdict for judgement in self.judgements)
+        """The worst of the signals; ``insufficient`` where no signal could speak, or none is past a level and the
+        reference does not know the slice.
+        """
+        found = worst(judgement.verdict for judgement in self.judgements)
+        return "insufficient" if self.unknown and found == "ok" else found
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class Standard:
         """The levels in force; ``harmful`` where a critical level may follow from the budget alone.
 
         A critical level by the budget is never milder than the warning, whose level may be a fixed number, or follow
-        from a smaller budget shared by more signals.
+        from a smaller budget shared by more signals. One that no score can reach is none.
         """
         found: dict[Severity, float | None] = {}
         for severity in SEVERITIES:
@@ -77,8 +77,29 @@ class Standard:
         warning, critical = found["warning"], found["critical"]
         if self.threshold.critical == AUTO and warning is not None and critical is not None:
             found["critical"] = self._worse(warning, critical)
+        budgeted = {severity: found[severity] for severity in SEVERITIES if self.threshold.level(severity) == AUTO}
+        beyond = {
+            severity: level for severity, level in budgeted.items() if level is not None and self._is_beyond(level)
+        }
+        found |= dict.fromkeys(beyond)
         lacking = self.is_auto and not self.has_null
-        return Levels(found["warning"], found["critical"], why=self.why if lacking else "")
+        why = self.why if lacking else ""
+        if beyond and found["warning"] is None:
+            why = self._why_beyond(next(iter(beyond.values())))
+        return Levels(found["warning"], found["critical"], why=why, unreachable=frozenset(beyond))
+
+    def _is_beyond(self, level: float) -> bool:
+        """Whether no score can be as bad as a level."""
+        return not self.signal.low <= level <= self.signal.high
+
+    def _why_beyond(self, level: float) -> str:
+        most = self.signal.high if self.signal.bad_when == "high" else self.signal.low
+        shown = "{:.1%}" if self.signal.percent else "{:.2f}"
+        return (
+            f"this reference is too small for the budget: even the largest possible change ({shown.format(most)}) "
+            f"might be chance (the level would be {shown.format(level)}); a longer reference, longer windows or a "
+            "larger budget would do"
+        )
 
     def _auto(self, severity: Severity, terms: Terms, *, harmful: bool) -> float | None:
         level = self.budgeted(terms.alpha[severity])

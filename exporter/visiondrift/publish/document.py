@@ -14,12 +14,16 @@ from visiondrift.signals import SEVERITIES
 
 
 def judgement_document(judgement: Judgement) -> dict[str, Any]:
-    """One signal: score (null where it may not speak), its two levels, verdict, samples, why, and what it is worth."""
+    """One signal: score (null where it may not speak), its two levels, verdict, samples, why, and what it is worth.
+
+    ``unreachable`` names the levels that follow from the budget and that no score can reach, which are null.
+    """
     return {
         "signal": judgement.signal,
         "score": judgement.score,
         "warning": judgement.threshold.warning,
         "critical": judgement.threshold.critical,
+        "unreachable": [name for name in SEVERITIES if name in judgement.threshold.unreachable],
         "verdict": judgement.verdict,
         "samples": judgement.samples,
         "why": judgement.why,
@@ -36,7 +40,7 @@ def property_document(move: PropertyMove) -> dict[str, Any]:
 
 
 def window_document(window: WindowEvaluation) -> dict[str, Any]:
-    """One slice and window with all its signals."""
+    """One slice and window with all its signals; ``why`` says why it cannot be ok, where the reference lacks it."""
     return {
         "slice": window.slice,
         "window": window.window,
@@ -47,6 +51,7 @@ def window_document(window: WindowEvaluation) -> dict[str, Any]:
         "reference_independent_samples": window.reference_independent_samples,
         "reference": {"rows": window.reference_rows, "slice": window.reference_slice},
         "verdict": window.verdict,
+        "why": window.unknown,
         "signals": [judgement_document(judgement) for judgement in window.judgements],
         "class_share": dict(window.class_share),
         "reference_class_share": dict(window.reference_class_share),

@@ -106,7 +106,8 @@ def _threshold_missing(snapshot: Snapshot) -> Iterator[Row]:
 
 def _lacks_calibration(snapshot: Snapshot) -> Iterator[Row]:
     for _, _, window, scope in _windows(snapshot):
-        lacking = any(judgement.threshold.why for judgement in window.judgements)
+        # A level that no score can reach followed from a calibration, and more of the window may bring it in reach.
+        lacking = any(j.threshold.why and not j.threshold.unreachable for j in window.judgements)
         if window.block_count is not None or lacking:
             yield scope, float(lacking and not _is_itself_too_short(window))
 

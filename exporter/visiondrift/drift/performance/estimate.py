@@ -21,7 +21,12 @@ from visiondrift.drift.performance.cbpe import (
 )
 from visiondrift.drift.performance.confidence_calibration import Normalised
 from visiondrift.drift.performance.folds import Company, block_index, design_effect, mean_companions
-from visiondrift.drift.performance.label_shift import MAX_CLASSES, MAX_UNKNOWN_SHARE, LabelShift
+from visiondrift.drift.performance.label_shift import (
+    MAX_CLASSES,
+    MAX_UNKNOWN_SHARE,
+    MIN_CLASS_LABELS,
+    LabelShift,
+)
 from visiondrift.drift.performance.model import Evidence, PerformanceModel, why_no_probabilities
 from visiondrift.drift.performance.second_opinion import Consultation
 
@@ -89,7 +94,7 @@ def estimate_performance(model: PerformanceModel, window: Evidence, *, seed: int
     consultation = _consult(model, window, company)
     reader = consultation.cautious if consultation else None
     by_readers = reader.accuracy if reader else None
-    why = _why_unknown(model, window) or _why_refused(consultation, shift)
+    why = _why_unknown(model, window, probabilities) or _why_refused(consultation, shift)
     return PerformanceEstimate(
         samples=len(window),
         reference_accuracy=model.accuracy,
@@ -144,18 +149,29 @@ def _cautious(by_confidence: Interval, by_readers: Interval | None) -> Interval:
     )
 
 
-def _why_unknown(model: PerformanceModel, window: Evidence) -> str:
-    """Neither the readers nor the mixture can know a class that no labelled row has."""
+def _why_unknown(model: PerformanceModel, window: Evidence, probabilities: Floats) -> str:
+    """Neither the readers nor the mixture can know a class that no labelled row has, or next to none.
+
+    ``probabilities`` (m, C) are the window's, calibrated. Of rare classes the reference's own share is no news.
+    """
     unknown = float((model.mixture.counts[window.predicted] == 0).mean())
-    if unknown <= MAX_UNKNOWN_SHARE:
-        return ""
-    return (
-        f"{unknown:.0%} of the window's events are predicted as classes that no labelled row of the reference has; at "
-        f"most {MAX_UNKNOWN_SHARE:.0%} may be"
-    )
+    if unknown > MAX_UNKNOWN_SHARE:
+        return (
+            f"{unknown:.0%} of the window's events are predicted as classes that no labelled row of the reference has; "
+            f"at most {MAX_UNKNOWN_SHARE:.0%} may be"
+        )
+    rare = model.mixture.counts < MIN_CLASS_LABELS
+    now, then = (float(given[:, rare].sum(axis=1).mean()) for given in (probabilities, model.mixture.probabilities))
+    if now - then > MAX_UNKNOWN_SHARE:
+        return (
+            f"{now:.0%} of the window's probability is on classes with fewer than {MIN_CLASS_LABELS} labels in the "
+            f"reference, where it was {then:.0%}; it may be {MAX_UNKNOWN_SHARE:.0%} more"
+        )
+    return ""
 
 
 def _why_refused(consultation: Consultation | None, shift: LabelShift | None) -> str:
+    """A reader that is heard stands in for the mixture: it is there for the windows that this does not explain."""
     if consultation is None or consultation.cautious is None:
         if shift and shift.valid:
             return ""

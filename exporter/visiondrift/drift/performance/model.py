@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.drift.baseline import filled, predicted_or_top
+from visiondrift.drift.performance.cbpe import Z
 from visiondrift.drift.performance.confidence_calibration import Calibrator, fit_calibrator, refit
 from visiondrift.drift.performance.folds import block_index, design_effect, mean_companions
 from visiondrift.drift.performance.label_shift import ClassMixture
@@ -150,6 +151,26 @@ class PerformanceModel:
         )
 
 
+def why_out_of_step(predicted: NDArray[np.int32], labels: NDArray[np.int32]) -> str:
+    """Why (n,) true classes are likely not of the (n,) predictions beside them; empty where nothing speaks for it.
+
+    Predictions that are right no more often than such that know nothing of the labels (Cohen 1960) were given other
+    rows' labels, or the classes in another order, or are of no use. Of a rare class a good model may be right less
+    often than whoever never names it: that is no measure.
+    """
+    right = float((predicted == labels).mean())
+    classes = int(max(predicted.max(), labels.max())) + 1
+    chance = float(
+        np.bincount(predicted, minlength=classes) / len(labels) @ np.bincount(labels, minlength=classes) / len(labels)
+    )
+    if right > chance + Z * np.sqrt(chance * (1 - chance) / len(labels)):
+        return ""
+    return (
+        f"the labels of the reference look out of step with its predictions: these are right on {right:.1%} of them, "
+        f"and would be on {chance:.1%} if they knew nothing of them; accepted are the true classes of the same rows"
+    )
+
+
 def why_unlearnable(reference: Evidence, labels: NDArray[np.int32]) -> str:
     """Why nothing can be learnt of a reference with ``labels`` (n,), -1 where unknown; empty where something can."""
     known = labels >= 0
@@ -161,7 +182,9 @@ def why_unlearnable(reference: Evidence, labels: NDArray[np.int32]) -> str:
         return f"the reference's labelled rows are of {blocks} blocks, and {MIN_BLOCKS} are needed"
     if len(np.unique(labels[known])) < 2:  # noqa: PLR2004  one class is no question
         return "all labelled rows of the reference are of one class, and at least two are needed"
-    return why_no_probabilities(reference.confidences[known])
+    return why_out_of_step(reference.predicted[known], labels[known]) or why_no_probabilities(
+        reference.confidences[known]
+    )
 
 
 def why_no_probabilities(confidences: NDArray[Any]) -> str:
