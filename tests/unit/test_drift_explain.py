@@ -174,6 +174,18 @@ def test_new_content_is_no_fault():
     assert found.word is None
 
 
+@pytest.mark.parametrize(("strength", "word"), [(0.0, "darker"), (2.0, None)])
+def test_another_scene_that_is_darker_as_well_is_no_darkness(strength, word):
+    """The properties leave no doubt, and the embeddings have moved far along no fault."""
+    one, dark = window(112), window(112, "darker", 2.5)
+    strange = np.zeros(DIMENSION, dtype=np.float32)
+    strange[10:] = strength
+    found = ask(replace(dark, embeddings=one.embeddings + strange), replace(explainer(), layouts=None))
+    assert found.word == word
+    assert bool(found.agreed) == bool(word)
+    assert ("moved far" in found.why) == (word is None)
+
+
 def test_embeddings_of_one_fault_and_properties_of_another_are_unknown():
     fault, other = window(106, "darker", 1.2), window(106, "noisy", 1.2)
     found = ask(replace(fault, properties=other.properties))

@@ -35,6 +35,12 @@ LEAST_MATCH: Mapping[str, float] = {PATTERN: 0.7, LAYOUT: 0.7, SIGNATURE: 0.5}
 ALONE_MATCH, ALONE_ALPHA = 0.95, 1e-4
 """The match and the chance that are asked where the properties are the only witness."""
 
+FAR = 10.0
+"""A move of the embeddings that is so far (squared, in what chance makes it) and which a fault's signature does not
+account for, is not that fault's: the camera shows something else. Three fixed cameras that show what another one sees
+move by some 250, like no fault by more than 0.25; faults that move by 10 or more match by 0.85.
+"""
+
 UNKNOWN = "unknown"
 """What a cause is called that cannot be named."""
 
@@ -212,6 +218,16 @@ def verdict(statements: Iterable[Statement]) -> tuple[str | None, tuple[Witness,
     if word is None:
         return None, (), f"the witnesses leave it open: {heard}"
     return word, tuple(one.witness for one in agreeing[0]), ""
+
+
+def is_elsewhere(signature: Reading, causes: Sequence[str], word: str) -> bool:
+    """Whether the embeddings moved far, and not the way of what the ``word`` names: another scene has another light,
+    colour and sharpness as well, and they may be those of a fault.
+    """
+    matches = by_cause(signature.match, causes)
+    named = ALIKE.get(word, frozenset({word}))
+    best = max((matches.get(cause, -1.0) for cause in named), default=-1.0)
+    return signature.far >= FAR and best < LEAST_MATCH[SIGNATURE]
 
 
 def _suffice(some: Sequence[Statement], given: Sequence[Statement]) -> bool:

@@ -21,6 +21,7 @@ from visiondrift.drift.explain.causes import (
     Witness,
     by_cause,
     evidence_of,
+    is_elsewhere,
     recognises,
     statement_of_probes,
     statement_of_traces,
@@ -88,6 +89,9 @@ class Explainer:
         if not drifted:
             return Cause(drifted=False, word=None, why="nothing has drifted", readings=record)
         word, agreed, why = verdict(self._statements(readings))
+        if word and SIGNATURE in readings and is_elsewhere(readings[SIGNATURE], self.causes, word):
+            why = f"the embeddings moved far, and not as by {word}, which is what {' and '.join(agreed)} saw"
+            word, agreed = None, ()
         return Cause(
             drifted=True,
             word=word,
