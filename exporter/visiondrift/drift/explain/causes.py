@@ -37,8 +37,8 @@ ALONE_MATCH, ALONE_ALPHA = 0.95, 1e-4
 
 FAR = 10.0
 """A move of the embeddings that is so far (squared, in what chance makes it) and which a fault's signature does not
-account for, is not that fault's: the camera shows something else. Three fixed cameras that show what another one sees
-move by some 250, like no fault by more than 0.25; faults that move by 10 or more match by 0.85.
+account for, is not that fault's: the camera shows something else. A fixed camera that shows what another one sees
+moved by some 250, like no fault by more than 0.25; faults that move by 10 or more match by 0.85.
 """
 
 UNKNOWN = "unknown"
