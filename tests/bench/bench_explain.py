@@ -7,8 +7,9 @@ The reference's own images teach the witnesses two of the five severities; windo
 each fault. A word is asked of every window, whether or not a signal has warned, so that words spoken where nothing has
 drifted are counted at their worst. The rule's numbers were chosen on other digits and on other patches of the same
 photographs; the cameras were not looked at. Windows of one condition are drawn from one pool, so that they overlap. New
-content (nothing but ones, one photograph of several, the next camera's scene) is no fault: a word there is wrong as
-well.
+content (nothing but ones, one photograph of several, the next camera's scene) is no fault, and neither is another scene
+(photographs for digits, a fixed camera's for photographs, and each camera by itself that shows what another one sees):
+a word there is wrong as well.
 """
 
 import os
@@ -20,7 +21,7 @@ import argparse
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,7 +39,7 @@ from visiondrift.intake.trials import ReadWords, chosen, learn, with_probes
 from visiondrift.prediction import Sample
 
 SEED = 83
-NONE, NEW = "none", "new content"
+NONE, NEW, SCENE = "none", "new content", "another scene"
 MOST_WRONG = 0.05
 Pictures = Sequence[Picture]
 Pool = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -46,8 +47,18 @@ Pool = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
+class Scene:
+    """Pictures of somewhere else in the place of a window's, of one camera's rows where it names one."""
+
+    pictures: Pictures
+    camera: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Material:
-    """A reference and windows as pictures with their blocks and cameras; ``strange`` shows something else."""
+    """A reference and windows as pictures with their blocks and cameras; ``strange`` and ``scenes`` show something
+    else.
+    """
 
     name: str
     see: Callable[[list[Picture]], np.ndarray]
@@ -58,6 +69,7 @@ class Material:
     window_blocks: np.ndarray
     window_cameras: np.ndarray
     strange: Pictures
+    scenes: Sequence[Scene]
     size: int
     read: ReadWords | None = None
 
@@ -89,16 +101,21 @@ def _digits(references: int, windows: int) -> Material:
     views = len(digits.CAMERAS)
     reference, window = split.reference[:references], split.stream[100 : 100 + windows]
     ones = split.stream[digits.digits()[1][split.stream] == 1]
+    photographs, _ = sample_photographs()
+    frames = shown(window)
+    patches = (patch(photographs[rng.integers(len(photographs))], rng) for _ in frames)
+    elsewhere = [_resized(picture, frames[0].shape) for picture in patches]
     return Material(
         "digits, the demo's CLIP",
         see,
         shown(reference),
         np.tile(np.arange(references), views),
         np.full(views * references, ""),
-        shown(window),
+        frames,
         np.tile(np.arange(windows), views),
         np.full(views * windows, ""),
         shown(rng.choice(ones, windows)),
+        [Scene(elsewhere)],
         windows // 2,
         embedder.embed_text,
     )
@@ -113,6 +130,9 @@ def _photographs(references: int, windows: int) -> Material:
 
     reference, window = patches(references), patches(windows)
     strange = [patch(photographs[0], rng) for _ in range(windows)]
+    pictures, cameras, _ = _clips()
+    seen = [np.flatnonzero(cameras == camera) for camera in dict.fromkeys(cameras)]
+    scenes = [Scene([_resized(pictures[row], window[0].shape) for row in _spread(rows, windows)]) for rows in seen]
     return Material(
         f"photographs ({whose}), MobileNet",
         mobilenet(),
@@ -123,38 +143,62 @@ def _photographs(references: int, windows: int) -> Material:
         np.arange(windows),
         np.full(windows, ""),
         strange,
+        scenes,
         windows // 2,
     )
 
 
-def _cameras(windows: int) -> Material:
+def _clips() -> tuple[Pictures, np.ndarray, np.ndarray]:
+    """Frames of the fixed cameras, their cameras and seconds; none where there are no videos."""
+    if not (DATA / "videos").is_dir():
+        return [], np.array([], dtype=str), np.array([], dtype=int)
     sys.path.append(str(ROOT / "tests" / "contract"))
     from real_video_material import CLIPS, decoded
 
-    rng = np.random.default_rng(SEED + 2)
     found = [
         (camera, int(at), pixels)
         for camera, (clip, every) in CLIPS.items()
         for at, pixels in decoded(DATA / "videos" / clip, 2 * every)
     ]
-    cameras = np.array([camera for camera, _, _ in found])
-    seconds = np.array([second for _, second, _ in found])
-    of_window = np.flatnonzero(seconds % 3 == 2)
-    of_window = of_window[np.linspace(0, len(of_window) - 1, windows).astype(int)]
+    cameras, seconds, pictures = zip(*found, strict=True)
+    return pictures, np.array(cameras), np.array(seconds)
+
+
+def _spread(rows: np.ndarray, count: int) -> np.ndarray:
+    """So many of the rows, evenly spread."""
+    return rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+
+
+def _resized(picture: Picture, shape: tuple[int, ...]) -> Picture:
+    return np.asarray(Image.fromarray(picture).resize((shape[1], shape[0])))
+
+
+def _cameras(windows: int) -> Material:
+    rng = np.random.default_rng(SEED + 2)
+    pictures, cameras, seconds = _clips()
+    of_window = _spread(np.flatnonzero(seconds % 3 == 2), windows)
     rest = np.flatnonzero(seconds % 3 != 2)
-    names = list(CLIPS)
-    following = {name: np.flatnonzero(cameras == names[(i + 1) % len(names)]) for i, name in enumerate(names)}
-    strange = [found[rng.choice(following[str(camera)])][2] for camera in cameras[of_window]]
+    names = list(dict.fromkeys(cameras))
+    seen = {name: np.flatnonzero(cameras == name) for name in names}
+    following = {name: seen[names[(i + 1) % len(names)]] for i, name in enumerate(names)}
+    strange = [pictures[rng.choice(following[camera])] for camera in cameras[of_window]]
+    scenes = [
+        Scene([pictures[row] for row in _spread(seen[other], int((cameras[of_window] == camera).sum()))], camera)
+        for camera in names
+        for other in names
+        if other != camera
+    ]
     return Material(
         "three fixed cameras, MobileNet",
         mobilenet(),
-        [found[row][2] for row in rest],
+        [pictures[row] for row in rest],
         seconds[rest],
         cameras[rest],
-        [found[row][2] for row in of_window],
+        [pictures[row] for row in of_window],
         seconds[of_window],
         cameras[of_window],
         strange,
+        scenes,
         len(set(zip(cameras[of_window], seconds[of_window], strict=True))) // 2,
     )
 
@@ -225,14 +269,20 @@ def conditions(material: Material, rng: np.random.Generator) -> Iterator[tuple[s
 
 
 def windows_of(
-    material: Material, pool: Pool, count: int, rng: np.random.Generator
+    material: Material, pool: Pool, count: int, rng: np.random.Generator, camera: str = ""
 ) -> Iterator[tuple[Sample, np.ndarray, np.ndarray]]:
-    """Windows of half the blocks of a pool: the sample, the block of each row, and its camera."""
-    pairs = np.stack([np.unique(material.window_cameras, return_inverse=True)[1], material.window_blocks], axis=1)
+    """Windows of half the blocks of a pool: the sample, the block of each row, and its camera.
+
+    Of one ``camera``, of whose rows the pool then is, windows have three blocks in four: half would be too few.
+    """
+    shown = material.window_cameras == camera if camera else np.full(len(material.window_cameras), fill_value=True)
+    own_cameras, own_blocks = material.window_cameras[shown], material.window_blocks[shown]
+    pairs = np.stack([np.unique(own_cameras, return_inverse=True)[1], own_blocks], axis=1)
     of_row = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+    size = 3 * (of_row.max() + 1) // 4 if camera else material.size
     for _ in range(count):
-        rows = np.flatnonzero(np.isin(of_row, rng.choice(of_row.max() + 1, material.size, replace=False)))
-        cameras = material.window_cameras[rows]
+        rows = np.flatnonzero(np.isin(of_row, rng.choice(of_row.max() + 1, size, replace=False)))
+        cameras = own_cameras[rows]
         yield sample_of((pool[0][rows], pool[1][rows], pool[2][rows]), cameras), of_row[rows], cameras
 
 
@@ -253,6 +303,17 @@ class Told:
         return sum(n for word, n in self.words.items() if says(word)) / self.words.total()
 
 
+def together(told: Iterable[Told]) -> Told:
+    """Of several conditions."""
+    each = list(told)
+    return Told(sum((one.words for one in each), start=Counter()), [s for one in each for s in one.seconds])
+
+
+def rate(share: float, windows: int) -> str:
+    """A share of so many windows with its binomial standard error."""
+    return f"{share:.2f} ± {np.sqrt(share * (1 - share) / windows):.2f}"
+
+
 def ask(material: Material, *, windows: int) -> tuple[dict[str, dict[tuple[str, int], Told]], float]:
     """By witnesses heard, condition and severity; and the seconds of preparation."""
     ready, spent = explainers(material)
@@ -261,15 +322,26 @@ def ask(material: Material, *, windows: int) -> tuple[dict[str, dict[tuple[str, 
     for cause, severity, pool in conditions(material, rng):
         drawn = list(windows_of(material, pool, windows * (10 if cause == NONE else 1), rng))
         for heard, explainer in ready.items():
-            words: list[str | None] = []
-            seconds = []
-            for sample, of_row, cameras in drawn:
-                begun = time.process_time()
-                found = explainer.explain("all", sample, of_row=of_row, slices=cameras, drifted=True)
-                seconds.append(time.process_time() - begun)
-                words.append(found.word)
-            told[heard][cause, severity] = Told(Counter(words), seconds)
+            told[heard][cause, severity] = words_of(explainer, "all", drawn)
+    scenes: dict[str, list[Told]] = defaultdict(list)
+    for scene in material.scenes:
+        drawn = list(windows_of(material, pool_of(scene.pictures, material.see), windows, rng, scene.camera))
+        for heard, explainer in ready.items():
+            scenes[heard].append(words_of(explainer, scene.camera or "all", drawn))
+    for heard, each in scenes.items():
+        told[heard][SCENE, 0] = together(each)
     return told, spent
+
+
+def words_of(explainer: Explainer, target: str, drawn: Sequence[tuple[Sample, np.ndarray, np.ndarray]]) -> Told:
+    """What is said of windows."""
+    told = Told(Counter(), [])
+    for sample, of_row, cameras in drawn:
+        begun = time.process_time()
+        found = explainer.explain(target, sample, of_row=of_row, slices=cameras, drifted=True)
+        told.seconds.append(time.process_time() - begun)
+        told.words[found.word] += 1
+    return told
 
 
 def show(material: Material, told: dict[str, dict[tuple[str, int], Told]], spent: float) -> None:
@@ -277,15 +349,17 @@ def show(material: Material, told: dict[str, dict[tuple[str, int], Told]], spent
     rows = len(material.window) * material.size // len(set(zip(material.window_cameras, material.window_blocks)))  # noqa: B905
     print(f"## {material.name}: windows of {material.size} blocks, some {rows} pictures\n")
     print(f"{len(material.reference)} pictures of reference; {spent:.0f} CPU s to learn and calibrate, once.\n")
-    print("| heard | severity 1 | 2 | 3 | 4 | 5 | no drift | new content | ms a window |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| heard | severity 1 | 2 | 3 | 4 | 5 | no drift | new content | another scene | ms a window |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for heard, found in told.items():
         cells = []
         for severity in SEVERITIES:
             right = np.mean([found[c, severity].share(lambda w, c=c: is_right(c, w)) for c in CORRUPTIONS])
             spoken = np.mean([found[c, severity].share(lambda w: w is not None) for c in CORRUPTIONS])
-            cells.append(f"{right:.2f} ({spoken - right:.2f})")
-        spoken_at = [f"{found[name, 0].share(lambda w: w is not None):.3f}" for name in (NONE, NEW)]
+            windows = sum(found[c, severity].words.total() for c in CORRUPTIONS)
+            cells.append(f"{rate(right, windows)} ({rate(spoken - right, windows)})")
+        healthy = [found.get((name, 0)) for name in (NONE, NEW, SCENE)]
+        spoken_at = [_spoken(one) if one else "" for one in healthy]
         ms = 1e3 * np.median(np.concatenate([one.seconds for one in found.values()]))
         print(f"| {heard} | {' | '.join(cells)} | {' | '.join(spoken_at)} | {ms:.1f} |")
     print("\nOf all severities, by fault: named rightly (named wrongly); the commonest word.\n")
@@ -293,13 +367,23 @@ def show(material: Material, told: dict[str, dict[tuple[str, int], Told]], spent
     for cause in CORRUPTIONS:
         cells = []
         for found in told.values():
-            words = sum((found[cause, severity].words for severity in SEVERITIES), start=Counter())
-            all_of_it = Told(words, [])
+            all_of_it = together(found[cause, severity] for severity in SEVERITIES)
+            words, windows = all_of_it.words, all_of_it.words.total()
             right = all_of_it.share(lambda w, c=cause: is_right(c, w))
             wrong = all_of_it.share(lambda w: w is not None) - right
-            cells.append(f"{right:.2f} ({wrong:.2f}) {words.most_common(1)[0][0] or 'unknown'}")
+            cells.append(f"{rate(right, windows)} ({rate(wrong, windows)}) {words.most_common(1)[0][0] or 'unknown'}")
         print(f"| {cause} | {' | '.join(cells)} |")
+    for heard, found in told.items():
+        for name in (NONE, NEW, SCENE):
+            said = found[name, 0].words if (name, 0) in found else Counter()
+            spoken = ", ".join(f"{word} {n}" for word, n in said.most_common() if word)
+            if spoken:
+                print(f"\nWords spoken of {name} by {heard}, of {said.total()} windows: {spoken}.")
     print()
+
+
+def _spoken(told: Told) -> str:
+    return f"{rate(told.share(lambda word: word is not None), told.words.total())} of {told.words.total()}"
 
 
 def main() -> int:
@@ -311,7 +395,8 @@ def main() -> int:
     windows = args.windows or (4 if args.quick else 10)
     print(
         f"Share of windows whose cause is named rightly (wrongly), over {len(CORRUPTIONS)} faults, {windows} windows "
-        "of each severity; and of windows without drift and with new content, in which any word is wrong.\n"
+        "of each severity; and of windows without drift, with new content and of another scene, in which any word is "
+        "wrong. Beside each rate its binomial standard error; of none in n windows, less than 3/n at 95 %.\n"
     )
     worst = 0.0
     for material in materials(quick=args.quick):

@@ -46,6 +46,7 @@ _DOMAINS: dict[str, tuple[str, ...]] = {
     "state": ("judged", "moved"),
     "spread": ("",),
     "cause": ("darker",),
+    "agreed": ("property, signature",),
     "witness": ("property", "layout", "signature", "probe"),
     "name": ("darker", "brightness"),
 }

@@ -44,7 +44,7 @@ def exposition() -> str:
         f"visiondrift_montage_last_timestamp_seconds{{{SCOPE}}} {now}",
         f'visiondrift_spread_slices{{{ALL},state="moved"}} 1',
         f'visiondrift_spread_slices{{{ALL},state="judged"}} 3',
-        f'visiondrift_drift_cause{{{SCOPE},cause="darker"}} 1',
+        f'visiondrift_drift_cause{{{SCOPE},cause="darker",property="brightness",agreed="property, signature"}} 1',
         f'visiondrift_image_property_drift{{{SCOPE},property="brightness"}} 4.2',
         f'visiondrift_image_property_drift_threshold{{{SCOPE},property="brightness",severity="warning"}} 1.2',
         f'visiondrift_image_property_mean{{{SCOPE},property="brightness"}} 0.11',

@@ -118,7 +118,8 @@ def test_the_cause_is_named_and_that_it_is_this_camera_alone(stack: Stack) -> No
 
     def explained() -> bool:
         told = "\n".join(message.words for message in stack.messages(about=DAMAGED))
-        cause = re.search(r"^Cause: \*darker \(brightness 0\.\d+, normally 0\.\d+\)\*$", told, re.MULTILINE)
+        beside = r"\(brightness 0\.\d+, normally 0\.\d+\), seen by property, [a-z, ]+"
+        cause = re.search(rf"^Cause: \*darker {beside}\*$", told, re.MULTILINE)
         cameras = re.search(r"^Cameras: 1 of 3 slices moved; this one is \d+% of the shift$", told, re.MULTILINE)
         return bool(cause and cameras)
 

@@ -16,7 +16,9 @@ from visiondrift.drift.explain.causes import (
     ALONE_MATCH,
     Cause,
     Evidence,
+    Means,
     Statement,
+    evidence_of,
     statement_of_probes,
     verdict,
 )
@@ -170,6 +172,18 @@ def test_new_content_is_no_fault():
     strange[10:] = 1.0
     found = ask(replace(one, embeddings=one.embeddings + strange.astype(np.float32)))
     assert found.word is None
+
+
+@pytest.mark.parametrize(("strength", "word"), [(0.0, "darker"), (2.0, None)])
+def test_another_scene_that_is_darker_as_well_is_no_darkness(strength, word):
+    """The properties leave no doubt, and the embeddings have moved far along no fault."""
+    one, dark = window(112), window(112, "darker", 2.5)
+    strange = np.zeros(DIMENSION, dtype=np.float32)
+    strange[10:] = strength
+    found = ask(replace(dark, embeddings=one.embeddings + strange), replace(explainer(), layouts=None))
+    assert found.word == word
+    assert bool(found.agreed) == bool(word)
+    assert ("moved far" in found.why) == (word is None)
 
 
 def test_embeddings_of_one_fault_and_properties_of_another_are_unknown():
@@ -423,14 +437,60 @@ def test_the_words_of_probes_are_faults_that_exist():
     assert meant | {cause for kind in ALIKE.values() for cause in kind} <= set(CORRUPTIONS)
 
 
+LOOKED = ("brightness", "sharpness", "noise")
+MEANS = Means(np.array([0.4, -1.6, 0.01]), np.array([0.1, 0.1, 0.01]), np.array([0.2, -2.1, 0.01]))
+
+
+def seen_of(word: str | None, agreed: tuple[str, ...] = ("property", "signature", "probe")) -> Cause:
+    """Sharpness and the probe for fog are the farthest; brightness has fallen as well."""
+    properties = reading([-10.0, -30.0, 1.0], Panel("property", LOOKED, np.eye(3, dtype=np.float32)))
+    ways = np.array([[-1.0, -2.0, 0.0], [0.0, -3.0, 0.0], [-1.0, -2.0, 0.5]], dtype=np.float32)
+    pattern = Panel("pattern", ("darker 2.0", "rainy 2.0", "brighter 2.0"), ways, matched=True)
+    probes = (Probe("fog", "foggy", "clear", ("foggy",)), Probe("light", "dark", "bright", ("darker",)))
+    readings = {
+        "property": properties,
+        "pattern": replace(reading([9.0, 8.0, 1.0], pattern), match=np.array([0.9, 0.88, 0.1])),
+        "signature": replace(reading([9.0, 8.0, 1.0], pattern), match=np.array([0.6, 0.62, 0.1])),
+        "probe": reading([-20.0, 5.0], Panel("probe", ("fog", "light"), np.eye(2, dtype=np.float32))),
+    }
+    causes = ("darker", "rainy", "brighter")
+    found = evidence_of(readings, causes, probes, word=word, agreed=agreed if word else (), means=MEANS)
+    return Cause(drifted=True, word=word, why="", evidence=found, agreed=agreed if word else ())
+
+
+def test_what_the_word_is_about_stands_beside_it_and_the_rest_was_also_seen():
+    cause = seen_of("darker")
+    assert [one.name for one in cause.evidence if one.supports] == ["brightness", "darker", "darker", "light"]
+    assert [one.name for one in cause.also_seen] == ["sharpness", "fog"]
+    assert cause.shown_property == "brightness"
+    assert cause.text.startswith("darker; brightness 0.4 -> 0.2 ")
+    assert "; also seen: sharpness -1.6 -> -2.1 " in cause.text
+
+
+def test_a_fault_that_no_property_is_named_after_shows_the_largest_part_of_its_pattern():
+    assert seen_of("rainy").shown_property == "sharpness"
+
+
+def test_what_did_not_agree_is_no_support():
+    cause = seen_of("darker", agreed=("property", "signature"))
+    assert {one.name for one in cause.also_seen} == {"sharpness", "fog", "light"}
+    assert seen_of("darker", agreed=("signature", "probe")).shown_property == ""
+
+
+def test_where_the_cause_is_unknown_the_property_that_moved_most_is_shown():
+    cause = seen_of(None)
+    assert not any(one.supports for one in cause.evidence)
+    assert (cause.shown_property, "also seen" in cause.text) == ("sharpness", False)
+
+
 def test_a_message_gives_numbers_a_person_can_check():
-    property_ = Evidence("property", "brightness", -40.0, 1e-6, before=0.41, after=0.18, moved=-7.2)
-    signature = Evidence("signature", "darker", 30.0, 1e-5, match=0.93)
+    property_ = Evidence("property", "brightness", -40.0, 1e-6, before=0.41, after=0.18, moved=-7.2, supports=True)
+    signature = Evidence("signature", "darker", 30.0, 1e-5, match=0.93, supports=True)
     probe = Evidence("probe", "light", 5.1, 0.002)
     found = Cause(drifted=True, word="darker", why="", evidence=(property_, signature, probe))
     assert found.text == (
         "darker; brightness 0.41 -> 0.18 (7.2 reference sd, p 1e-6); signature darker 0.93 (p 1e-5); "
-        "probe 'light' +5.1 (p 0.002)"
+        "also seen: probe 'light' +5.1 (p 0.002)"
     )
 
 

@@ -149,7 +149,8 @@ def test_the_document_of_a_window_tells_the_cause_and_its_evidence() -> None:
 
 def test_the_cause_is_a_series_of_its_window() -> None:
     window = judged(dark_window(), "camera=left")
-    assert rows_of("drift_cause", window) == {("gates", "1", "camera=left", "2m", "darker"): 1.0}
+    beside = ("brightness", "property, signature, probe")
+    assert rows_of("drift_cause", window) == {("gates", "1", "camera=left", "2m", "darker", *beside): 1.0}
     z = rows_of("witness_z", window)
     assert z["gates", "1", "camera=left", "2m", "probe", "light"] > 5
     assert ("gates", "1", "camera=left", "2m", "layout", "darker") in z

@@ -176,7 +176,8 @@ def _of_spread(value: Callable[[Spread], float | None]) -> Callable[[Snapshot], 
 def _causes(snapshot: Snapshot) -> Iterator[Row]:
     for _, _, window, scope in _windows(snapshot):
         if window.cause and window.cause.drifted:
-            yield (*scope, window.cause.word or UNKNOWN), 1.0
+            agreed = ", ".join(window.cause.agreed)
+            yield (*scope, window.cause.word or UNKNOWN, window.cause.shown_property, agreed), 1.0
 
 
 def _witnesses(snapshot: Snapshot) -> Iterator[Row]:
@@ -431,8 +432,9 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
     ),
     SnapshotGauge(
         "drift_cause",
-        "1 for the cause of a window that has drifted, as far as witnesses agree; else the cause is unknown",
-        (*_SCOPE, "cause"),
+        "1 for the cause of a window that has drifted, as far as witnesses agree; else the cause is unknown. With the "
+        "property that supports it (or that moved most, where it is unknown) and the witnesses that agreed",
+        (*_SCOPE, "cause", "property", "agreed"),
         _causes,
     ),
     SnapshotGauge(

@@ -1,12 +1,12 @@
 """What stands above Evidently's page: what was compared, what came out, and how to read what follows."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from visiondrift.drift.explain.causes import UNKNOWN
+from visiondrift.drift.explain.causes import UNKNOWN, Evidence
 from visiondrift.drift.judge import Judgement, WindowEvaluation
 from visiondrift.signals import BY_NAME, Signal
 
@@ -70,12 +70,18 @@ def _explanation(evaluation: WindowEvaluation) -> str:
     cause, spread = evaluation.cause, evaluation.spread
     found = ""
     if cause and cause.drifted:
-        seen = "".join(f"<li>{escape(one.text)}</li>" for one in cause.evidence)
         found = f"<p>Cause: <strong>{escape(cause.word or UNKNOWN)}</strong>. {escape(cause.why)}</p>\n"
-        found += f"<ul>{seen}</ul>\n" if seen else ""
+        found += _listed(one for one in cause.evidence if one.supports)
+        also = _listed(cause.also_seen)
+        found += f"<p>{'Also seen' if cause.word else 'Seen'}:</p>\n{also}" if also else ""
     if spread and spread.sentence:
         found += f"<p>Slices: {escape(spread.sentence)}</p>\n"
     return found
+
+
+def _listed(evidence: Iterable[Evidence]) -> str:
+    items = "".join(f"<li>{escape(one.text)}</li>" for one in evidence)
+    return f"<ul>{items}</ul>\n" if items else ""
 
 
 def _images(data: Mapping[str, Any], picture: bytes | None) -> str:

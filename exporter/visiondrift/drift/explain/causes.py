@@ -7,7 +7,7 @@ they leave no doubt, layouts speak in their place of what has moved; anything el
 wrong word is worse than none.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, cycle
 from typing import Literal
@@ -35,6 +35,12 @@ LEAST_MATCH: Mapping[str, float] = {PATTERN: 0.7, LAYOUT: 0.7, SIGNATURE: 0.5}
 ALONE_MATCH, ALONE_ALPHA = 0.95, 1e-4
 """The match and the chance that are asked where the properties are the only witness."""
 
+FAR = 10.0
+"""A move of the embeddings that is so far (squared, in what chance makes it) and which a fault's signature does not
+account for, is not that fault's: the camera shows something else. A fixed camera that shows what another one sees
+moved by some 250, like no fault by more than 0.25; faults that move by 10 or more match by 0.85.
+"""
+
 UNKNOWN = "unknown"
 """What a cause is called that cannot be named."""
 
@@ -51,13 +57,29 @@ ALIKE: Mapping[str, frozenset[str]] = {
 }
 """What to call faults that cannot be told apart, where all that remain are of one kind."""
 
+MEANT: Mapping[str, tuple[str, ...]] = {
+    "darker": ("brightness",),
+    "brighter": ("brightness",),
+    "less contrast": ("contrast",),
+    "foggy": ("contrast",),
+    "blurred": ("sharpness",),
+    "motion blurred": ("sharpness",),
+    "coarser": ("sharpness",),
+    "noisy": ("noise",),
+    "compressed": ("blockiness",),
+    "colour cast": ("warmth", "tint"),
+}
+"""The properties that a fault's word is about. Others move with them, and often farther in their own spread; which way
+they move is learnt.
+"""
+
 
 @dataclass(frozen=True)
 class Evidence:
     """One thing that was seen beyond chance. ``z`` in standard deviations of such windows without drift; ``p`` the
     chance that anything this witness looks at is as far out; ``match`` how much of the move a fault's trace accounts
     for, -1 to 1; ``before`` and ``after`` the means of a property, ``moved`` by so many standard deviations of one
-    image.
+    image. ``supports`` says that the word rests on it.
     """
 
     witness: Witness
@@ -68,6 +90,7 @@ class Evidence:
     before: float | None = None
     after: float | None = None
     moved: float | None = None
+    supports: bool = False
 
     @property
     def text(self) -> str:
@@ -90,7 +113,8 @@ class Cause:
     """Why a window drifted: the ``word``, or None where it is unknown; ``why`` says how it was found, or what lacks.
 
     Where the window has not ``drifted``, no word is spoken whatever the witnesses saw. ``agreed`` are the witnesses
-    that the word rests on. ``readings`` maps witness and name to z, for the record.
+    that the word rests on; their part of the ``evidence`` comes first. ``readings`` maps witness and name to z, for the
+    record.
     """
 
     drifted: bool
@@ -103,7 +127,24 @@ class Cause:
     @property
     def text(self) -> str:
         """The whole of it in a line; empty where nothing has drifted."""
-        return "; ".join([self.word or UNKNOWN, *(one.text for one in self.evidence)]) if self.drifted else ""
+        if not self.drifted:
+            return ""
+        also = "; ".join(one.text for one in self.also_seen)
+        if not self.word:
+            return f"{UNKNOWN}; {also}" if also else UNKNOWN
+        supported = "; ".join([self.word, *(one.text for one in self.evidence if one.supports)])
+        return f"{supported}; also seen: {also}" if also else supported
+
+    @property
+    def also_seen(self) -> tuple[Evidence, ...]:
+        """What was seen beyond chance and no word rests on."""
+        return tuple(one for one in self.evidence if not one.supports)
+
+    @property
+    def shown_property(self) -> str:
+        """The property to show beside the word: the first that supports it, or the farthest where it is unknown."""
+        of_properties = (one for one in self.evidence if one.before is not None and one.supports == bool(self.word))
+        return next((one.name for one in of_properties), "")
 
 
 @dataclass(frozen=True)
@@ -179,6 +220,16 @@ def verdict(statements: Iterable[Statement]) -> tuple[str | None, tuple[Witness,
     return word, tuple(one.witness for one in agreeing[0]), ""
 
 
+def is_elsewhere(signature: Reading, causes: Sequence[str], word: str) -> bool:
+    """Whether the embeddings moved far, and not the way of what the ``word`` names: another scene has another light,
+    colour and sharpness as well, and they may be those of a fault.
+    """
+    matches = by_cause(signature.match, causes)
+    named = ALIKE.get(word, frozenset({word}))
+    best = max((matches.get(cause, -1.0) for cause in named), default=-1.0)
+    return signature.far >= FAR and best < LEAST_MATCH[SIGNATURE]
+
+
 def _suffice(some: Sequence[Statement], given: Sequence[Statement]) -> bool:
     """Whether ``some`` of the statements ``given`` agree, and not against the pixels.
 
@@ -201,37 +252,71 @@ def _in_common(given: Sequence[Statement]) -> tuple[str, ...]:
 def evidence_of(
     readings: Mapping[str, Reading],
     causes: Sequence[str],
+    probes: Sequence[Probe] = (),
     *,
-    before: NDArray[np.float64] | None = None,
-    spread: NDArray[np.float64] | None = None,
-    after: NDArray[np.float64] | None = None,
+    word: str | None = None,
+    agreed: Sequence[Witness] = (),
+    means: "Means | None" = None,
 ) -> tuple[Evidence, ...]:
-    """What is beyond chance, of each panel the most telling; properties (P,) with their means and spreads."""
+    """What is beyond chance, of each panel the most telling; first what the ``word`` of the ``agreed`` rests on."""
+    named = ALIKE.get(word, frozenset({word})) if word else frozenset()
     found: list[Evidence] = []
     for name, reading in readings.items():
         if name in TRACED:
-            first = int(np.argmax(reading.match))
-            p = float(reading.p.min())
-            if p <= ALPHA and reading.match[first] >= LEAST_MATCH[name]:
-                found.append(
-                    Evidence(
-                        TRACED[name],
-                        causes[first % len(causes)],
-                        float(reading.z[first]),
-                        p,
-                        float(reading.match[first]),
-                    )
-                )
-            continue
-        order = np.argsort(-np.abs(reading.z))[:_SHOWN]
-        for i in (i for i in order if reading.p[i] <= ALPHA):
-            means: dict[str, float] = {}
-            if name == PROPERTY and before is not None and spread is not None and after is not None:
-                move = float((after[i] - before[i]) / spread[i])
-                means = {"before": float(before[i]), "after": float(after[i]), "moved": move}
-            own: Witness = PROPERTY if name == PROPERTY else PROBE
-            found.append(Evidence(own, reading.panel.names[i], float(reading.z[i]), float(reading.p[i]), **means))
-    return tuple(found)
+            found += _traced(reading, causes, named if TRACED[name] in agreed else frozenset())
+        elif name == PROPERTY:
+            shown = _properties_of(readings, causes, named) if "property" in agreed else ()
+            found += _single(reading, PROPERTY, shown, means)
+        else:
+            meant = (i for i in range(len(probes)) if not named.isdisjoint(probes[i].meaning(reading.z[i])))
+            found += _single(reading, PROBE, tuple(meant) if "probe" in agreed else ())
+    return tuple(sorted(found, key=lambda one: not one.supports))
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """Of every property (P,): its mean ``before`` and its ``spread`` in the reference, its mean ``after``."""
+
+    before: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    after: NDArray[np.float64]
+
+    def of(self, place: int) -> dict[str, float]:
+        """What evidence says of one property."""
+        before, after = float(self.before[place]), float(self.after[place])
+        return {"before": before, "after": after, "moved": (after - before) / float(self.spread[place])}
+
+
+def _traced(reading: Reading, causes: Sequence[str], named: frozenset[str]) -> Iterator[Evidence]:
+    """The best match, of the faults ``named`` alone where there are any."""
+    matches = {i: match for i, match in enumerate(reading.match) if not named or causes[i % len(causes)] in named}
+    first = max(matches, key=matches.__getitem__)
+    p = float(reading.p.min())
+    if p <= ALPHA and (named or matches[first] >= LEAST_MATCH[reading.panel.name]):
+        witness, cause = TRACED[reading.panel.name], causes[first % len(causes)]
+        z, match = float(reading.z[first]), float(matches[first])
+        yield Evidence(witness, cause, z, p, match, supports=bool(named))
+
+
+def _single(reading: Reading, witness: Witness, shown: Sequence[int], means: Means | None = None) -> Iterator[Evidence]:
+    """Of properties or probes those ``shown`` for the word, the first of them first, and the farthest."""
+    farthest = [int(i) for i in np.argsort(-np.abs(reading.z))[:_SHOWN]]
+    for i in dict.fromkeys((*shown, *farthest)):
+        if reading.p[i] <= ALPHA:
+            name, z, p = reading.panel.names[i], float(reading.z[i]), float(reading.p[i])
+            yield Evidence(witness, name, z, p, **(means.of(i) if means else {}), supports=i in shown)
+
+
+def _properties_of(readings: Mapping[str, Reading], causes: Sequence[str], named: frozenset[str]) -> tuple[int, ...]:
+    """The places of the properties that moved as the matched trace says: those that the faults ``named`` are about, or
+    else the one that is the largest part of the pattern.
+    """
+    single, pattern = readings[PROPERTY], readings[PATTERN]
+    trace = max((i for i, cause in enumerate(causes) if cause in named), key=lambda i: float(pattern.match[i]))
+    part = single.z * pattern.panel.directions[trace]
+    order = [int(i) for i in np.argsort(-part) if part[i] > 0 and single.p[i] <= ALPHA]
+    about = {name for cause in named for name in MEANT.get(cause, ())}
+    return tuple(i for i in order if single.panel.names[i] in about) or tuple(order[:1])
 
 
 def _one_word(causes: Sequence[str]) -> str | None:

@@ -77,13 +77,15 @@ class Reading:
     the chance that any of the panel is as far out where nothing has drifted.
 
     ``match`` (C,) is the cosine of the window's move with each direction, in the reference's own sizes and with what
-    chance alone adds to the move taken off; 0 where nothing is left.
+    chance alone adds to the move taken off; 0 where nothing is left. ``far`` is the squared length of the move,
+    whatever its way, in what chance alone makes it.
     """
 
     panel: Panel
     z: NDArray[np.float64]
     p: NDArray[np.float64]
     match: NDArray[np.float64]
+    far: float = 0.0
 
     @property
     def first(self) -> int:
@@ -114,21 +116,22 @@ class Space:
             return {}
         moved = found.deviations.first[0] / found.deviations.counts[0]
         components = (moved @ self._weights) * np.sqrt(worth) / self.scales[target]
-        matches = self._matches(moved, self.noise[target] / worth)
+        whitened, by_chance = moved / np.sqrt(metric(self.reference.basis)), self.noise[target] / worth
+        length = float(whitened @ whitened)
+        matches = self._matches(whitened, length - by_chance)
+        far = length / max(by_chance, 1e-300)
         readings, begin = {}, 0
         for panel in self.panels:
             own = slice(begin, begin + len(panel.names))
             begin = own.stop
             z = components[own]
             tail = calibration.nulls[panel.name].at(worth)
-            far = z if panel.matched else np.abs(z)
-            p = np.array([tail.p(float(value)) for value in far])
-            readings[panel.name] = Reading(panel, z, p, matches[own])
+            out = z if panel.matched else np.abs(z)
+            p = np.array([tail.p(float(value)) for value in out])
+            readings[panel.name] = Reading(panel, z, p, matches[own], far)
         return readings
 
-    def _matches(self, moved: NDArray[np.float64], by_chance: float) -> NDArray[np.float64]:
-        whitened = moved / np.sqrt(metric(self.reference.basis))
-        length = float(whitened @ whitened) - by_chance
+    def _matches(self, whitened: NDArray[np.float64], length: float) -> NDArray[np.float64]:
         if length <= 0:
             return np.zeros(self._traces.shape[1])
         return np.asarray(np.clip(whitened @ self._traces / np.sqrt(length), -1.0, 1.0))

@@ -16,10 +16,12 @@ from visiondrift.drift.embedding.moments import Moments, moments_by_slice
 from visiondrift.drift.explain.causes import (
     TRACED,
     Cause,
+    Means,
     Statement,
     Witness,
     by_cause,
     evidence_of,
+    is_elsewhere,
     recognises,
     statement_of_probes,
     statement_of_traces,
@@ -87,8 +89,9 @@ class Explainer:
         if not drifted:
             return Cause(drifted=False, word=None, why="nothing has drifted", readings=record)
         word, agreed, why = verdict(self._statements(readings))
-        usual = self.usual.get(target)
-        measured = window.properties[window.has_properties] if window.properties is not None else None
+        if word and SIGNATURE in readings and is_elsewhere(readings[SIGNATURE], self.causes, word):
+            why = f"the embeddings moved far, and not as by {word}, which is what {' and '.join(agreed)} saw"
+            word, agreed = None, ()
         return Cause(
             drifted=True,
             word=word,
@@ -96,13 +99,21 @@ class Explainer:
             evidence=evidence_of(
                 readings,
                 self.causes,
-                before=usual.mean if usual else None,
-                spread=usual.sd if usual else None,
-                after=measured.mean(axis=0, dtype=np.float64) if measured is not None and len(measured) else None,
+                self.probes,
+                word=word,
+                agreed=agreed,
+                means=self._means(target, window),
             ),
             agreed=agreed,
             readings=record,
         )
+
+    def _means(self, target: str, window: Sample) -> Means | None:
+        usual = self.usual.get(target)
+        rows = window.has_properties
+        if usual is None or window.properties is None or not rows.any():
+            return None
+        return Means(usual.mean, usual.sd, window.properties[rows].mean(axis=0, dtype=np.float64))
 
     def _read_properties(
         self, target: str, window: Sample, of_row: NDArray[np.int64], slices: NDArray[np.str_]
