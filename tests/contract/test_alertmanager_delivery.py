@@ -132,13 +132,14 @@ def test_a_drift_is_told_once_and_so_is_its_end(alertmanager: Alertmanager, slac
     assert message["username"] == "VisionDrift"
     attachment = message["attachments"][0]
     assert attachment["color"] == "danger"
-    assert attachment["text"].splitlines()[1:] == [
+    *told, since, where, owner = attachment["text"].splitlines()[1:]
+    assert told == [
         "Observed: *64.2% of CLIP columns moved (2m window, 213 images)*",
         "Expected: below 50.0% (critical threshold)",
         "When: the last 2m, until 14:05 UTC",
-        "Where: digits-demo version 1, camera=left",
-        "Owner: vision-team",
     ]
+    assert re.fullmatch(r"Alerting since: \d+ [A-Z][a-z]{2} \d\d:\d\d UTC", since)
+    assert (where, owner) == ("Where: digits-demo version 1, camera=left", "Owner: vision-team")
     assert [action["text"] for action in attachment["actions"]] == [
         "Runbook", "Dashboard", "Query", "Silence", "Report",
     ]  # fmt: skip
