@@ -62,6 +62,24 @@ def test_a_recordings_frames_count_from_its_start(clip: Path) -> None:
     assert [frame.time - START for frame in frames] == pytest.approx([n / 2 for n in range(12)], abs=1e-6)
 
 
+def test_how_much_of_a_recording_and_of_a_folder_is_read_is_known_and_of_a_watched_one_is_not(
+    clip: Path, tmp_path: Path
+) -> None:
+    tally = Tally()
+    frames = frames_of(Source("hall", str(clip), look=2.0), tally, threading.Event(), tell=lambda _: None)
+    assert [tally.share for _ in frames] == pytest.approx([0, 1 / 3, 2 / 3], abs=0.01)
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg(scene(number)))
+    tally = Tally()
+    assert len(seen(Source("hall", str(tmp_path)), tally=tally)) == 4
+    assert tally.share == 1.0
+    stop, tally = threading.Event(), Tally()
+    for number, _ in enumerate(frames_of(Source("h", str(tmp_path), watch=True), tally, stop, tell=lambda _: None)):
+        if number == 3:
+            stop.set()
+    assert tally.share is None
+
+
 def test_a_recording_without_a_stated_start_begins_when_it_says(clip: Path) -> None:
     first = seen(Source("hall", str(clip)))[0]
     assert first.time == pytest.approx(1_793_606_400.0)

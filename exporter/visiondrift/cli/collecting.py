@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from visiondrift.cli.tables import console, table_of
 from visiondrift.collect.delivery import ExporterSink
@@ -250,7 +250,8 @@ class _Display:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._out = console()
         self._bars = Bars(
-            SpinnerColumn(),
+            BarColumn(bar_width=20),
+            TaskProgressColumn(),
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
             console=self._console,
@@ -271,7 +272,8 @@ class _Display:
     def follow(self, progress: tuple[Progress, ...]) -> None:
         """Show how these go on."""
         self._progress = progress
-        self._tasks = [self._bars.add_task(escape(_words(one))) for one in progress]
+        # Without a total the bar moves and claims nothing: how long a camera goes on nobody knows.
+        self._tasks = [self._bars.add_task(escape(_words(one)), total=None) for one in progress]
 
     def tell(self, sentence: str) -> None:
         """A sentence for a person; called from any thread."""
@@ -286,7 +288,9 @@ class _Display:
             return
         self._shown_at = time.monotonic()
         for task, progress in zip(self._tasks, self._progress, strict=True):
-            self._bars.update(task, description=escape(_words(progress)))
+            share = progress.tally.share
+            total = None if share is None else 1.0
+            self._bars.update(task, description=escape(_words(progress)), total=total, completed=share or 0.0)
         if not self._console.is_terminal and not self._is_dry:
             self.tell("; ".join(map(_words, self._progress)))
 

@@ -34,7 +34,8 @@ class Tally:
     """What a source has given until now. Each number is written by one thread and may be read by any.
 
     ``looked``: frames looked at; ``corrupt``: those that could not be decoded; ``missed``: live ones that came while
-    those before them were still worked on.
+    those before them were still worked on. ``share`` of the recording or folder that has been read, 0 to 1; None where
+    nobody knows how much there is.
     """
 
     looked: int = 0
@@ -43,6 +44,7 @@ class Tally:
     connections: int = 0
     state: str = "starting"
     problem: str = ""
+    share: float | None = None
 
 
 def steady() -> float:

@@ -44,7 +44,7 @@ def folder_frames(
     tally.state = "watching" if source.watch else "reading"
     while not stop.is_set():
         found = _listed(folder)
-        for _, path, stamp in found:
+        for number, (_, path, stamp) in enumerate(found, start=1):
             if stop.is_set():
                 return
             if stamp not in seen:
@@ -52,6 +52,7 @@ def folder_frames(
                 frame = image_frame(source, path, path.relative_to(folder).as_posix(), tally, tell)
                 if frame is not None:
                     yield frame
+            tally.share = None if source.watch else number / len(found)
         if not source.watch:
             if not found:
                 raise BadInput(f"{folder}: no image lies there; accepted are {', '.join(IMAGES)}")

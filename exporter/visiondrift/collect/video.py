@@ -117,10 +117,12 @@ class Video:
     def _recording(self, container: Any) -> Iterator[Frame]:
         start = self._start(container)
         rate = float(container.streams.video[0].average_rate or _USUAL_RATE)
+        seconds = (container.duration or 0) / 1e6
         first: float | None = None
         for number, picture in enumerate(self._decoded(container)):
             position = number / rate if picture.time is None else picture.time
             first = position if first is None else first
+            self._tally.share = min((position - first) / seconds, 1.0) if seconds else None
             if self._pace.is_due(position - first):
                 yield Frame(start + position - first, picture.to_image())
 
