@@ -204,6 +204,8 @@ def test_a_slice_that_the_reference_does_not_know_is_never_ok_and_may_yet_speak(
     left = world(np.random.default_rng(7), 400, cameras={"left": 1.0})
     known = evaluated(left, slice_="camera=left", thresholds=only_missing)
     assert (known.verdict, known.unknown) == ("ok", "")
+    everywhere = evaluated(yard, slice_="side=north", thresholds=only_missing)
+    assert everywhere.unknown == "", "a reference that names no side stands for each"
 
 
 def test_an_empty_window_is_insufficient() -> None:

@@ -136,8 +136,9 @@ class PreparedReference:
         return bool(self._sample.has_confidences.any())
 
     def holds(self, slice_: str) -> bool:
-        """Whether any event of the reference is of the slice."""
-        return bool(self._light.in_slice(slice_).any())
+        """Whether any event of the reference is of the slice; without that label all of them stand for every slice."""
+        unnamed = slice_.partition("=")[0] not in self._light.slices
+        return unnamed or bool(self._light.in_slice(slice_).any())
 
     def looks(self, slice_: str, window: Sample) -> Looks:
         """Independent looks in the rows that ``window`` is compared with, and in the window."""

@@ -120,8 +120,8 @@ class WindowEvaluation:
     ``one_cause`` whether this slice, or all slices together, moved the same way as most that moved; ``cause`` is why,
     None where the reference knows of no witnesses.
 
-    ``unknown`` says that the reference holds no event of the slice, "" where it does: there is nothing of its own to
-    hold it against, so that it may drift and yet never be called ok.
+    ``unknown`` says that the reference holds others by its label and none of the slice, else "": there is nothing of
+    its own to hold it against, so that it may drift and yet never be called ok.
 
     ``influence`` is what each image has to do with a drift, None where there is none, or no embeddings; ``images`` are
     those to look at first.
