@@ -229,6 +229,20 @@ def test_what_a_window_shows_is_not_told_again_of_the_memories(alertmanager: Ale
     assert "VisionDriftAccumulatedEvidence on digits-demo, camera=left" not in told
 
 
+@pytest.mark.parametrize("severity", ["critical", "warning"])
+def test_all_together_have_become_worse_is_not_told_beside_the_camera_that_is_to_blame(
+    severity: str, alertmanager: Alertmanager, slack: Slack
+) -> None:
+    """Where that camera is critical: a warning about it does not hide that the model has become worse."""
+    alertmanager.post(
+        alert("VisionDriftEmbeddingDrift", slice="camera=left", severity=severity),
+        alert("VisionDriftAccuracyDrop", slice="all"),
+    )
+    until(lambda: any("camera=left" in title for title in slack.titles()), what="the camera's message")
+    time.sleep(QUIET_S)
+    assert any("VisionDriftAccuracyDrop" in title for title in slack.titles()) == (severity == "warning")
+
+
 def test_two_faults_of_one_camera_are_both_told(alertmanager: Alertmanager, slack: Slack) -> None:
     """A critical fault mutes a warning of the same fault only."""
     both = {"component": "camera", "slice": "camera=left", "window": ""}
