@@ -217,17 +217,18 @@ def _reference() -> stat.Panel:
     ).override_by_query("B", [dashboard.DynamicConfigValue(id_val="unit", value="s")])
 
 
+def _events(title: str, description: str) -> Box:
+    """Of a panel of events a second."""
+    return Box(title, description, width=8, height=8, unit="eps", no_value="The exporter is not scraped")
+
+
 def _stored() -> timeseries.Panel:
     counters = ("received", "stored", "duplicate", "rejected")
     return lines(
-        Box(
+        _events(
             "Events of this model",
             "Events per second by what became of them, over all slices: stored are durable, duplicates had an id that "
             "was there already, rejected were refused.",
-            width=8,
-            height=8,
-            unit="eps",
-            no_value="The exporter is not scraped",
         ),
         [Query(f"sum(rate(visiondrift_events_{name}_total{{{MODEL}}}[$__rate_interval]))", name) for name in counters],
         colors={
@@ -242,14 +243,10 @@ def _stored() -> timeseries.Panel:
 def _rejected() -> timeseries.Panel:
     rejected = f"rate(visiondrift_events_rejected_total{{{MODEL}}}[$__rate_interval])"
     return lines(
-        Box(
+        _events(
             "Rejected events by reason",
             "Events per second that were refused at intake. Only reasons that occur are drawn; the answer to the "
             "sender names the event, the field and what is accepted.",
-            width=8,
-            height=8,
-            unit="eps",
-            no_value="The exporter is not scraped",
         ),
         [
             Query(f"sum by (reason) ({rejected}) > 0", "{{reason}}"),
@@ -262,15 +259,11 @@ def _rejected() -> timeseries.Panel:
 def _kept() -> timeseries.Panel:
     kept = f"rate(visiondrift_events_kept_total{{{MODEL}}}[$__rate_interval])"
     return lines(
-        Box(
+        _events(
             "Sampling: kept, and why",
             "Events per second of a model that is sampled, or whose sender chooses: uniform and every are the share by "
             "chance and by the clock, which is all that windows read; the others were kept for what they show. Sampled "
             "out: not stored.",
-            width=8,
-            height=8,
-            unit="eps",
-            no_value="The exporter is not scraped",
         ),
         [
             Query(f"sum by (why) ({kept}) > 0", "{{why}}"),

@@ -258,34 +258,33 @@ def test_a_model_that_leaves_is_forgotten(bench: Bench) -> None:
     assert bench.calibrations.of(requests[0]).why == BEING_MADE, "as if it had never been asked for"
 
 
-def test_what_is_made_for_a_model_that_has_left_meanwhile_is_told_to_nobody(
-    bench: Bench, work: Callable[..., None], tmp_path: Path
-) -> None:
+@pytest.fixture
+def being_made(bench: Bench, work: Callable[..., None], tmp_path: Path) -> Request:
+    """What was asked for a calibration that has begun, and goes on when it is let."""
     work(calibrate=calibrator_parts.when_let)
     request = bench.request(content_hash=str(tmp_path))
     bench.calibrations.of(request)
     bench.start()
     until((tmp_path / calibrator_parts.BEGUN).exists, what="a calibration that is being made")
+    return request
+
+
+def test_what_is_made_for_a_model_that_has_left_meanwhile_is_told_to_nobody(
+    bench: Bench, being_made: Request, tmp_path: Path
+) -> None:
     bench.calibrations.keep_only(frozenset())
     (tmp_path / calibrator_parts.LET).touch()
     until(lambda: bool(bench.tally.counted["calibrations", "cats"]))
     assert not bench.told.acquire(timeout=0.5)
-    assert bench.calibrations.of(request).why == BEING_MADE
+    assert bench.calibrations.of(being_made).why == BEING_MADE
 
 
-def test_the_service_need_not_wait_for_a_calibration_to_stop(
-    bench: Bench, work: Callable[..., None], tmp_path: Path
-) -> None:
+def test_the_service_need_not_wait_for_a_calibration_to_stop(bench: Bench, being_made: Request) -> None:
     """It is never let go on."""
-    work(calibrate=calibrator_parts.when_let)
-    request = bench.request(content_hash=str(tmp_path))
-    bench.calibrations.of(request)
-    bench.start()
-    until((tmp_path / calibrator_parts.BEGUN).exists, what="a calibration that is being made")
     bench.stop.set()
     bench.thread.join(PATIENCE_S)
     assert not bench.thread.is_alive()
-    assert bench.calibrations.of(request).why == BEING_MADE
+    assert bench.calibrations.of(being_made).why == BEING_MADE
 
 
 # While the caller waits
