@@ -256,7 +256,7 @@ def _row(
                 [window.window, f"{window.samples:,} events", f"version {evaluation.version}", window.unknown],
             )
         ),
-        spread=_spread(window),
+        spread=window.told_spread,
         cause=(cause.word or UNKNOWN) if cause else "",
         cause_hint=f"{cause.text}: {cause.why}" if cause else "",
         verdict=window.verdict,
@@ -265,13 +265,6 @@ def _row(
         montage=montage,
         pictures=tuple(map(_inline, newest_pictures(state.name, window.slice, PICTURES))),
     )
-
-
-def _spread(window: WindowEvaluation) -> str:
-    """Which slices have moved; new ones and those that are silent are told of whatever the verdict."""
-    spread = window.spread
-    is_news = spread is not None and bool(window.verdict in SEVERITIES or spread.new or spread.silent)
-    return spread.sentence if spread and is_news else ""
 
 
 def _inline(picture: bytes) -> str:

@@ -35,7 +35,7 @@ from visiondrift.publish.document import models_document
 from visiondrift.publish.snapshot import Evaluation, ModelState, ReferenceState
 from visiondrift.reference import Manifest, open_reference
 from visiondrift.shelf import plan_of, witnesses_of
-from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES
+from visiondrift.signals import ALL_SLICES, BY_NAME
 
 OK, DRIFT, CANNOT_TELL = 0, 1, 2
 _COLUMNS = ("slice", "signal", "score", "p", "warning", "critical", "verdict", "samples", "why")
@@ -284,9 +284,9 @@ def _rows(windows: Sequence[WindowEvaluation]) -> Iterator[tuple[str, ...]]:
 def _explanations(windows: Sequence[WindowEvaluation]) -> Iterator[str]:
     """Why each drifted window has drifted, and which slices have moved, are new, or have sent nothing."""
     for window in windows:
-        cause, spread = window.cause, window.spread
-        if spread and (window.verdict in SEVERITIES or spread.new or spread.silent):
-            yield f"{window.slice}: {spread.sentence}"
+        cause = window.cause
+        if window.told_spread:
+            yield f"{window.slice}: {window.told_spread}"
         if cause and cause.drifted:
             yield f"{window.slice}: cause {cause.text} ({cause.why})"
 

@@ -161,7 +161,7 @@ def _as_time(seconds: float) -> str:
     """In the unit that a person would take."""
     if seconds >= _DAY / 2:
         return f"{seconds / _DAY:.1f} more days"
-    return f"{seconds / 3600:.1f} more hours" if seconds >= _HOUR else f"{max(1.0, seconds / 60):.0f} more minutes"
+    return f"{seconds / _HOUR:.1f} more hours" if seconds >= _HOUR else f"{max(1.0, seconds / 60):.0f} more minutes"
 
 
 @dataclass(frozen=True, eq=False)

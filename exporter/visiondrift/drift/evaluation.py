@@ -22,6 +22,7 @@ from visiondrift.drift.weighing import (
     Scale,
     Weighed,
     block_count,
+    blocks_in,
     by_null,
     cause_of,
     crowding_of,
@@ -67,7 +68,8 @@ def evaluate_window(
     total = len(sample) if total is None else total
     looks = reference.looks(slice_, sample)
     baseline = reference.baseline(slice_, sample)
-    crowding = crowding_of(sample, slice_, scale)
+    blocks = blocks_in(sample, slice_, scale)
+    crowding = crowding_of(blocks, slice_, scale)
     # Frames that crowd in a block are no more looks than the reference has in such a block.
     most = looks.reference / max(baseline.rows, 1) * crowding * len(sample)
     counted = replace(looks, window=min(looks.window, most)) if crowding < 1 else looks
@@ -89,7 +91,7 @@ def evaluate_window(
     scores["missing_ratio"] = _missing_ratio(question, reference)
     if slice_ == ALL_SLICES:
         scores["invalid_ratio"] = _invalid_ratio(question, rejected, total)
-    weighed = weigh(question, scores, slice_, thresholds, scale) if scale else Weighed()
+    weighed = weigh(question, scores, slice_, thresholds, scale, blocks=blocks) if scale else Weighed()
     scores |= weighed.scores
     levels, worth = held_against(scores, weighed, thresholds, scale)
     scores = {name: by_null(given, weighed.standards.get(name)) for name, given in scores.items()}

@@ -10,7 +10,7 @@ from visiondrift.drift.explain.causes import Cause
 from visiondrift.drift.explain.influence import Influence, ShownImage
 from visiondrift.drift.explain.shift import Spread
 from visiondrift.drift.performance.estimate import PerformanceEstimate
-from visiondrift.signals import ALL_SLICES, BY_NAME, VERDICTS, Severity, VerdictName
+from visiondrift.signals import ALL_SLICES, BY_NAME, SEVERITIES, VERDICTS, Severity, VerdictName
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,13 @@ class WindowEvaluation:
         """
         found = worst(judgement.verdict for judgement in self.judgements)
         return "insufficient" if self.unknown and found == "ok" else found
+
+    @property
+    def told_spread(self) -> str:
+        """Which slices have moved, in a sentence; new ones and those that are silent are told whatever the verdict."""
+        spread = self.spread
+        is_news = spread is not None and bool(self.verdict in SEVERITIES or spread.new or spread.silent)
+        return spread.sentence if spread and is_news else ""
 
 
 @dataclass(frozen=True)

@@ -70,12 +70,18 @@ class Weighed:
     moments: Mapping[str, Moments] | None = None
 
 
-def crowding_of(window: Sample, slice_: str, scale: Scale | None) -> float:
+def blocks_in(window: Sample, slice_: str, scale: Scale | None) -> WindowBlocks | None:
+    """The blocks of a window of a slice; None where nothing is calibrated for it."""
+    calibration = scale.calibrated.of_slice(slice_) if scale and scale.calibrated else None
+    return calibration.blocks_of(window) if calibration else None
+
+
+def crowding_of(blocks: WindowBlocks | None, slice_: str, scale: Scale | None) -> float:
     """Share, at most 1, of a window's events that as many blocks of the reference have; 1 where that is unknown."""
     calibration = scale.calibrated.of_slice(slice_) if scale and scale.calibrated else None
-    if calibration is None:
+    if calibration is None or blocks is None:
         return 1.0
-    return calibration.crowding(calibration.target(slice_), calibration.blocks_of(window))
+    return calibration.crowding(calibration.target(slice_), blocks)
 
 
 def weigh(
@@ -84,19 +90,23 @@ def weigh(
     slice_: str,
     thresholds: SliceThresholds,
     scale: Scale,
+    *,
+    blocks: WindowBlocks | None,
 ) -> Weighed:
-    """Ask the calibration; where there is none, every level that follows from the budget lacks, with the reason."""
+    """Ask the calibration; where there is none, every level that follows from the budget lacks, with the reason.
+
+    ``blocks`` are those of the window, by ``blocks_in``.
+    """
     calibration = scale.calibrated.of_slice(slice_) if scale.calibrated else None
     embedded = "embedding_drift" in scores
-    if calibration is None:
+    if calibration is None or blocks is None:
         why = scale.why or f"the reference is not calibrated for {slice_}"
         samples = int(question.window.has_embedding.sum())
         first = question.may_speak(samples, "embedding") or why
         unknown = {"drift_evidence": ScoreOrReason(None, samples, first)} if embedded else {}
         names = (*scores, *unknown)
         return Weighed(unknown, {name: standard_of(name, thresholds, None, why) for name in names})
-    target, window = calibration.target(slice_), question.window
-    blocks = calibration.blocks_of(window)
+    target = calibration.target(slice_)
     worth = calibration.worth(target, blocks)
     silent = calibration.why_silent(target)
     standards = {}

@@ -121,10 +121,9 @@ class Explainer:
         rows = window.has_properties
         if self.properties is None or self.scale is None or window.properties is None or not rows.any():
             return {}
-        coordinates = self.properties.reference.coordinates(
-            self.scale.standard(window.properties[rows]), times=window.times[rows], slices=slices[rows]
-        )
-        return self.properties.read(target, moments_by_slice(coordinates, of_row[rows], slices[rows]))
+        values = self.scale.standard(window.properties[rows])
+        moments = _moments_in(self.properties, values, window, rows, of_row=of_row, slices=slices)
+        return self.properties.read(target, moments)
 
     def _read_layouts(
         self, target: str, window: Sample, of_row: NDArray[np.int64], slices: NDArray[np.str_]
@@ -132,19 +131,14 @@ class Explainer:
         rows = window.has_layout
         if self.layouts is None or window.layouts is None or not rows.any():
             return {}
-        coordinates = self.layouts.reference.coordinates(
-            window.layouts[rows], times=window.times[rows], slices=slices[rows]
-        )
-        return self.layouts.read(target, moments_by_slice(coordinates, of_row[rows], slices[rows]))
+        moments = _moments_in(self.layouts, window.layouts[rows], window, rows, of_row=of_row, slices=slices)
+        return self.layouts.read(target, moments)
 
     def _moments(self, window: Sample, of_row: NDArray[np.int64], slices: NDArray[np.str_]) -> dict[str, Moments]:
         rows = window.has_embedding
         if self.embeddings is None or not rows.any():
             return {}
-        coordinates = self.embeddings.reference.coordinates(
-            window.embeddings[rows], times=window.times[rows], slices=slices[rows]
-        )
-        return moments_by_slice(coordinates, of_row[rows], slices[rows])
+        return _moments_in(self.embeddings, window.embeddings[rows], window, rows, of_row=of_row, slices=slices)
 
     def _statements(self, readings: Mapping[str, Reading]) -> list[Statement]:
         given = [statement_of_traces(readings[name], self.causes) for name in TRACED if name in readings]
@@ -168,6 +162,20 @@ class Explainer:
 
 def _named(reading: Reading) -> "zip[tuple[str, Any]]":
     return zip(reading.panel.names, reading.z, strict=True)
+
+
+def _moments_in(
+    space: Space,
+    values: NDArray[Any],
+    window: Sample,
+    rows: NDArray[np.bool_],
+    *,
+    of_row: NDArray[np.int64],
+    slices: NDArray[np.str_],
+) -> dict[str, Moments]:
+    """The moments by slice, in a space, of the ``rows`` of a window, whose ``values`` there they have."""
+    coordinates = space.reference.coordinates(values, times=window.times[rows], slices=slices[rows])
+    return moments_by_slice(coordinates, of_row[rows], slices[rows])
 
 
 def build_explainer(

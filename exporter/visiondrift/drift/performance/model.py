@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.baseline import filled, predicted_or_top
+from visiondrift.drift.baseline import filled, predicted_or_top, spread
 from visiondrift.drift.performance.cbpe import Z
 from visiondrift.drift.performance.confidence_calibration import Calibrator, fit_calibrator, refit
 from visiondrift.drift.performance.folds import block_index, design_effect, mean_companions
 from visiondrift.drift.performance.label_shift import ClassMixture
-from visiondrift.drift.performance.second_opinion import SecondOpinion, fit_second_opinion, spread
+from visiondrift.drift.performance.second_opinion import SecondOpinion, fit_second_opinion
 from visiondrift.prediction import Sample
 
 FORMAT = 1

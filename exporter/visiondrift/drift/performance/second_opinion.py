@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visiondrift.drift.baseline import spread
 from visiondrift.drift.performance.cbpe import Interval
 from visiondrift.drift.performance.folds import Company, design_effect, stratified_folds
 from visiondrift.drift.performance.readers import (
@@ -184,13 +185,6 @@ def fit_second_opinion(
     )
     quarrel = float((by_linear[kept] != by_neighbours).mean())
     return SecondOpinion(linear, neighbours, kept, records, quarrel)
-
-
-def spread(rows: int, limit: int) -> NDArray[np.intp]:
-    """At most ``limit`` of ``rows`` positions, ascending and evenly spread."""
-    if rows <= limit:
-        return np.arange(rows)
-    return ((np.arange(limit) + 0.5) * rows / limit).astype(np.intp)
 
 
 def _chance(labels: NDArray[np.int32]) -> float:
