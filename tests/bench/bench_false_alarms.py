@@ -3,6 +3,7 @@
     python tests/bench/bench_false_alarms.py --quick          one cloud, two correlations
     python tests/bench/bench_false_alarms.py                  two clouds, up to four correlations
     python tests/bench/bench_false_alarms.py --only pages     the long stream alone
+    python tests/bench/bench_false_alarms.py --only small     references of a few scenes alone
 
 Worlds are those of ``worlds.py``: scenes of 5 to 20 frames that share ``rho`` of every variance. Only VisionDrift is
 told which frames are one scene; no other method here can be told. The allowance for unlucky references, the correction
@@ -17,22 +18,32 @@ os.environ["DO_NOT_TRACK"] = "1"
 
 import argparse
 from collections import defaultdict
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from peers import PEERS, Peers
-from prepared import FIRST_SEED, OURS, Prepared, head, line, rate, references
+from prepared import FIRST_SEED, OURS, Labels, Prepared, Row, head, line, ours, rate, references
+from real_streams import photograph_patches
 from streams import episodes, flowing, sliding
+from worlds import cone
 
+from visiondrift.drift.calibration.blocks import labelled_blocks
 from visiondrift.drift.calibration.budget import DAY, MONTH, Budget, pages_per_month
+from visiondrift.drift.embedding.detector import build_detector
 
+Drawn = tuple[Row, Labels]
 SIZES = (50, 100, 200, 500, 1000)
 PLAN = {("cone", 512): (0.0, 0.1, 0.3, 0.6), ("isotropic", 128): (0.0, 0.3)}
 PAGES_PLAN = {("cone", 512): (0.0, 0.3, 0.6), ("isotropic", 128): (0.3,)}
 QUICK = {("cone", 128): (0.0, 0.3)}
 CROWD, CROWDED_RHO = 4, 0.3
 """How many times the frames of a scene, and the correlation of the worlds that are watched so too."""
+SMALL, SMALL_REFERENCES, SMALL_WINDOWS = (60, 120, 240), 20, 100
+"""Blocks of small references, how many of these, and windows of each."""
 EVERY = 300.0
 SPAN, STEP = 48, 4
 """Scenes of a window, and by how many it moves on every ``EVERY`` seconds."""
@@ -109,6 +120,59 @@ def pages(args: argparse.Namespace) -> None:
     peers_pages(args)
 
 
+def small(args: argparse.Namespace) -> None:
+    """Rates of p on windows without drift where the reference itself is small."""
+    references, windows = (3, 20) if args.quick else (SMALL_REFERENCES, SMALL_WINDOWS)
+    levels = (0.05, 0.01, 0.001)
+    print("Share of no-drift windows with p ≤ .05, .01 and .001 where a reference is of few blocks, windows being a")
+    print(
+        f"tenth and a fifth of it; {references} references, {windows} windows of each. A scene of the cone has some 12"
+    )
+    print(
+        "rows; a photograph's patch stands alone, and often overlaps with others: a tail that few blocks do not tell.\n"
+    )
+    head("material", "blocks of the reference", "blocks of a window", *(f"p ≤ {level:g}" for level in levels))
+    materials = {"cone 512, rho 0.3": _scenes}
+    pool = None if args.quick else photograph_patches(3_000)
+    if pool is not None:
+        materials["photographs, MobileNet"] = partial(_patches, pool)
+    for name, begin in materials.items():
+        for blocks in SMALL:
+            found: dict[int, list[list[float]]] = defaultdict(list)
+            for seed in range(args.first_seed, args.first_seed + references):
+                rng = np.random.default_rng((seed, 71))
+                (rows, of_row), draw = begin(blocks, seed, rng)
+                detector = build_detector(rows, labelled_blocks(of_row), seed=seed)
+                for size in (blocks // 10, blocks // 5):
+                    found[size].append([ours(detector, *draw(size))[OURS][0] for _ in range(windows)])
+            for size, each in found.items():
+                cells = [rate([[p <= level for p in ps] for ps in each]) for level in levels]
+                line(name, str(blocks), str(size), *cells)
+
+
+def _scenes(blocks: int, seed: int, rng: np.random.Generator) -> tuple[Drawn, Callable[[int], Drawn]]:
+    """A reference of so many scenes of a cone, and what draws windows of it."""
+    world = cone(512, 0.3, seed)
+
+    def draw(scenes: int) -> Drawn:
+        rows, of_row = world.draw(21 * scenes, rng)
+        return rows[of_row < scenes], of_row[of_row < scenes]
+
+    return draw(blocks), draw
+
+
+def _patches(
+    pool: NDArray[np.float32], blocks: int, _: int, rng: np.random.Generator
+) -> tuple[Drawn, Callable[[int], Drawn]]:
+    """A reference of so many patches, and what draws windows of the others."""
+    order = rng.permutation(len(pool))
+
+    def draw(size: int) -> Drawn:
+        return pool[rng.choice(order[blocks:], size, replace=False)], np.arange(size)
+
+    return (pool[order[:blocks]], np.arange(blocks)), draw
+
+
 def peers_pages(args: argparse.Namespace) -> None:
     """The same stream for the others at the limits they come with, for hours instead of a month."""
     ticks = 24 if args.quick else 72
@@ -144,7 +208,7 @@ def main() -> None:
     """Print the tables that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=["false", "pages"], action="append")
+    parser.add_argument("--only", choices=["false", "pages", "small"], action="append")
     parser.add_argument("--references", type=int)
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--windows", type=int)
@@ -154,7 +218,7 @@ def main() -> None:
     args.references = args.references or (3 if args.quick else 5)
     args.windows = args.windows or (30 if args.quick else 40)
     args.peer_windows = args.peer_windows or (3 if args.quick else 5)
-    for which, table in (("false", false_alarms), ("pages", pages)):
+    for which, table in (("false", false_alarms), ("pages", pages), ("small", small)):
         if not args.only or which in args.only:
             table(args)
 

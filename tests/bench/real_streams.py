@@ -179,6 +179,17 @@ def _photographs(references: int, windows: int) -> Material:
     )
 
 
+def photograph_patches(count: int) -> NDArray[np.float32] | None:
+    """(count, d) embeddings of patches of the photographs; None, and said so, where there is no network."""
+    if not (DATA / "mobilenet-imagenet").is_dir():
+        print("Skipped for want of mobilenet-imagenet in ../shared/data: photographs.\n")
+        return None
+    rng = np.random.default_rng(54)
+    photographs, _ = sample_photographs()
+    see = mobilenet()
+    return np.concatenate([see([patch(photographs[rng.integers(len(photographs))], rng)]) for _ in range(count)])
+
+
 def sample_photographs() -> tuple[list[Picture], str]:
     """Those that are installed, and whose they are."""
     photographs = list(load_sample_images().images)

@@ -45,6 +45,7 @@ PARTS = {
     "calibrated": Part("bench_calibrated.py"),
     "false": Part("bench_false_alarms.py", ("--only", "false")),
     "pages": Part("bench_false_alarms.py", ("--only", "pages")),
+    "small": Part("bench_false_alarms.py", ("--only", "small")),
     "power": Part("bench_power.py", ("--only", "power")),
     "delay": Part("bench_power.py", ("--only", "delay")),
     "cameras": Part("bench_cameras.py"),

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from visiondrift.drift.calibration.nulls import (
     SliceCalibration,
     calibrate,
     combined_score,
+    split_of,
+    stretch,
     window_sizes,
 )
 from visiondrift.drift.calibration.row_scores import RowFamily
@@ -26,7 +29,7 @@ from visiondrift.drift.calibration.tails import Null, Tail, cauchy_combination, 
 from visiondrift.drift.embedding.bank import STATISTICS, bank, centre_of, deviation, deviations
 from visiondrift.drift.embedding.basis import fit_basis
 from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, build_detector
-from visiondrift.drift.embedding.fit import WindowRows
+from visiondrift.drift.embedding.fit import WindowRows, held_deviations
 from visiondrift.drift.embedding.moments import Moments, block_moments, faded, moments_of
 from visiondrift.drift.embedding.novelty import share_above, share_below, thinned
 
@@ -48,6 +51,22 @@ def test_tail_is_scipys_pearson3(skew: float) -> None:
 def test_quantile_undoes_tail(skew: float, alpha: float) -> None:
     """The threshold at alpha is reached with probability alpha."""
     assert upper_tail(quantile_above(alpha, 3.0, 2.0, skew), 3.0, 2.0, skew) == pytest.approx(alpha, rel=1e-3)
+
+
+@given(st.floats(1e-9, 0.99), st.floats(5.0, 1e4), st.floats(-0.5, 3))
+def test_a_tail_of_few_witnesses_is_the_predictive_one(alpha: float, witnesses: float, skew: float) -> None:
+    """The chance is scipy's Pareto of the second kind of the one without doubt, and a threshold undoes it."""
+    sure = Tail(3.0, 2.0, skew)
+    tail = replace(sure, witnesses=witnesses)
+    score = sure.threshold(alpha)
+    exponent = -np.log(sure.p(score))
+    assert tail.p(score) == pytest.approx(stats.lomax.sf(exponent, witnesses, scale=witnesses), rel=1e-6)
+    assert tail.p(score) >= sure.p(score)
+    assert tail.p(tail.threshold(alpha)) == pytest.approx(alpha, rel=1e-2)
+
+
+def test_a_threshold_that_no_witnesses_could_tell_is_far_out_and_finite() -> None:
+    assert np.isfinite(Tail(0.0, 1.0, 0.0, witnesses=3.0).threshold(1e-12))
 
 
 def test_cauchy_of_equal_p_is_that_p_however_small() -> None:
@@ -380,3 +399,33 @@ def test_more_traffic_of_a_livelier_camera_is_no_drift() -> None:
         assert isinstance(look, EmbeddingEvidence)
         passed += look.p <= 0.01
     assert passed <= stats.binom.isf(1e-4, 60, 0.01)
+
+
+def test_squares_of_held_blocks_vary_as_those_of_new_ones_do() -> None:
+    """Rows that made the centre are nearer to it; the chance in its variance itself is what ``stretch`` allows for."""
+    held, new = [], []
+    for seed in range(300):
+        rng = np.random.default_rng((seed, 74))
+        reference, within = held_deviations(rng.normal(size=(24, 20)), split_of(labelled_blocks(np.arange(24)), seed))
+        y = reference.basis.project(rng.normal(size=(12, 20)))
+        held.append(np.mean(within.second**2))
+        new.append(np.mean(deviations(block_moments(y, np.arange(12), 12), reference.centres[""]).second ** 2))
+    assert np.mean(held) * stretch(1 / 12) ** 2 == pytest.approx(np.mean(new), rel=0.06)
+
+
+def test_a_small_reference_keeps_its_promise() -> None:
+    """Of 60 scenes with 30 held, windows of 12 of which without drift are no farther out than they say."""
+    found = []
+    for seed in range(8):
+        world, rng = cone(128, 0.3, seed), np.random.default_rng((seed, 73))
+        rows, of_row = world.draw(21 * 60, rng)
+        detector = build_detector(rows[of_row < 60], labelled_blocks(of_row[of_row < 60]), seed=seed)
+        for _ in range(60):
+            rows, of_row = world.draw(21 * 12, rng)
+            y, own = detector.reference.basis.project(rows[of_row < 12]), of_row[of_row < 12]
+            evidence = detector.look("all", {"": block_moments(y, own, 12).together()}, WindowRows(y, own))
+            assert isinstance(evidence, EmbeddingEvidence)
+            found.append((evidence.p, evidence.scores["knn_ratio"].p))
+    p, of_neighbours = np.array(found).T
+    assert np.mean(p <= 0.01) <= 0.02
+    assert np.mean(of_neighbours <= 0.01) <= 0.02

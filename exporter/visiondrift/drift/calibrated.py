@@ -123,7 +123,7 @@ class Calibration:
         calibration = self.scores.get(target)
         if calibration is None or signal not in calibration.nulls or worth < MIN_WINDOW_BLOCKS - 1e-9:
             return None
-        return calibration.nulls[signal].at(worth)
+        return calibration.tail(signal, worth)
 
     def judged(self, target: str) -> frozenset[str]:
         """The signals of a target that have a null, and so can have a level that follows from a budget."""

@@ -13,7 +13,7 @@ keep the promise, and not their average.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from visiondrift.drift.calibration.blocks import Blocks
-from visiondrift.drift.calibration.tails import Null, cauchy_combination, fit_null, upper_tail
+from visiondrift.drift.calibration.tails import Null, Tail, cauchy_combination, fit_null, upper_tail
 from visiondrift.signals import ALL_SLICES
 
 MIN_WINDOW_BLOCKS = 3
@@ -152,9 +152,13 @@ class SliceCalibration:
         held = max(MIN_HELD_BLOCKS, int(np.ceil(HELD_PER_WINDOW * blocks)))
         return None if self.held >= held else Shortage(self.blocks, 2 * held)
 
+    def tail(self, name: str, worth: float) -> Tail:
+        """The null of a score in a window worth so many blocks, as far as the held blocks can tell it."""
+        return replace(self.nulls[name].at(worth), witnesses=float(self.held))
+
     def p(self, name: str, score: float, worth: float) -> float:
         """The chance of such a score or a higher one, in a window worth so many blocks, where nothing has drifted."""
-        return self.nulls[name].at(worth).p(score)
+        return self.tail(name, worth).p(score)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""

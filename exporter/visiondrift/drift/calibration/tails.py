@@ -5,6 +5,7 @@ factor of ten for the skewed nulls that sums of squares have. A Pearson III curv
 standard deviation and skewness follows those to within a small factor; the exponential is one, and so is the normal.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,18 +66,31 @@ def cauchy_combination(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Tail:
-    """The null of one score at one window size: the mean, standard deviation and skewness of its Pearson III curve."""
+    """The null of one score at one window size: the mean, standard deviation and skewness of its Pearson III curve.
+
+    ``witnesses`` is how many blocks of a reference the curve was drawn from. Few of them do not tell how steeply it
+    falls where none of them is: of an exponential tail whose rate was learnt from m witnesses, what comes next is
+    beyond x with the chance (1 + x/m)^-m (its predictive distribution; Aitchison and Dunsmore 1975), which is e^-x
+    where there are many.
+    """
 
     mean: float
     sd: float
     skew: float
+    witnesses: float = math.inf
 
     def p(self, score: float) -> float:
         """The chance of this score or a higher one where nothing has drifted."""
-        return float(upper_tail(score, self.mean, self.sd, self.skew))
+        p = float(upper_tail(score, self.mean, self.sd, self.skew))
+        if math.isinf(self.witnesses):
+            return p
+        return math.exp(-self.witnesses * math.log1p(-math.log(p) / self.witnesses))
 
     def threshold(self, alpha: float) -> float:
         """The score that is reached with probability ``alpha`` where nothing has drifted."""
+        if math.isfinite(self.witnesses):
+            least = math.log(_LEAST_P)
+            alpha = math.exp(max(least, -self.witnesses * math.expm1(-math.log(alpha) / self.witnesses)))
         return float(quantile_above(alpha, self.mean, self.sd, self.skew))
 
 

@@ -327,8 +327,10 @@ class _Measured:
         scores = drawn_scores(self._reference.basis, self._deviations, draw, self._neighbours)
         if not self._novelty:
             return scores
-        ratios = [self._ratio(window) for window in np.sort(draw.windows, axis=1)]
-        return np.hstack([scores, np.array(ratios)[:, None]])
+        ratios = np.array([self._ratio(window) for window in np.sort(draw.windows, axis=1)])
+        # Drawn without replacement, they are nearer to one another than windows to come by this factor.
+        apart = (ratios - ratios.mean()) / np.sqrt(1 - draw.share)
+        return np.hstack([scores, (ratios.mean() + apart)[:, None]])
 
     def _ratio(self, window: NDArray[np.intp]) -> float:
         parts = [self._rows[block] for block in window]
@@ -386,7 +388,10 @@ def _within(moments: BlockMoments, blocks: Blocks, centres: Mapping[str, Centre]
         own = blocks.stratum == stratum
         if own.any():
             part = deviations(moments.take(own), centres[name])
-            # The centre's variance is for new rows; about their own mean these deviate by nothing altogether.
+            # The centre's variance is for new rows; about their own mean these deviate by nothing altogether. They are
+            # nearer to a mean that they made, and their squares vary by as much less.
             offset = part.second.sum(axis=0) / part.counts.sum()
-            first[own], second[own] = part.first, part.second - part.counts[:, None] * offset
+            near = centres[name].variance + offset
+            farther = np.divide(centres[name].variance, near, out=np.ones_like(near), where=near > 0)
+            first[own], second[own] = part.first, (part.second - part.counts[:, None] * offset) * farther
     return Deviations(moments.counts, first, second)

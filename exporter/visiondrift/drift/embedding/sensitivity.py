@@ -121,7 +121,7 @@ def _of_slice(
                 reference.basis, moved, stretch_mean=stretch(draw.share / 2), stretch_variance=stretch(draw.share)
             )
             score = float(np.quantile(combined_score(scores, nulls, size), _MISSED))
-            surprises.append(surprise(combined.at(size).p(score)))
+            surprises.append(surprise(calibration.p(MOMENTS, score, size)))
         rows.append(tuple(surprises))
     return Sensitivity(combined.sizes, MOVES[move], tuple(rows))
 

@@ -125,7 +125,7 @@ class Space:
             own = slice(begin, begin + len(panel.names))
             begin = own.stop
             z = components[own]
-            tail = calibration.nulls[panel.name].at(worth)
+            tail = calibration.tail(panel.name, worth)
             out = z if panel.matched else np.abs(z)
             p = np.array([tail.p(float(value)) for value in out])
             readings[panel.name] = Reading(panel, z, p, matches[own], far)
