@@ -518,6 +518,71 @@ def test_a_reference_from_images_has_the_folders_as_slices(say: Say, tmp_path: P
     assert manifest.times == "file"
 
 
+def listed(folder: Path, **kept: list[str]) -> Path:
+    """``folder`` with the manifest of a collection: an image an hour, why each was kept by its camera."""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    lines = [
+        {"file": file, "time": f"2026-11-02T{hour:02}:00:00.5Z", "kept": kept.get(file.partition("/")[0], ["every"])}
+        for hour, file in enumerate(files)
+    ]
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return folder
+
+
+def test_a_reference_from_a_collection_knows_when_its_frames_were_taken(say: Say, tmp_path: Path) -> None:
+    config = configured(tmp_path / "config", model(embedding=None) | {"classes": []})
+    images = listed(gallery(tmp_path / "g"))
+    (images / "loose.jpg").unlink()
+    said = say("reference", "build", "lobby", "--config", config, "--images", images, "--no-witnesses")
+    assert said.status == 0
+    kept = read_manifest(tmp_path / "references" / "lobby")
+    assert (kept.times, kept.since, kept.until) == ("capture", "2026-11-02T00:00:00.500Z", "2026-11-02T05:00:00.500Z")
+
+
+def test_one_image_of_an_unknown_time_leaves_the_times_to_the_files(say: Say, tmp_path: Path) -> None:
+    config = configured(tmp_path / "config", model(embedding=None) | {"classes": []})
+    images = listed(gallery(tmp_path / "g"))
+    said = say("reference", "build", "lobby", "--config", config, "--images", images, "--no-witnesses")
+    assert "of 1 of 7 images manifest.jsonl does not say when they were taken" in said.err
+    assert read_manifest(tmp_path / "references" / "lobby").times == "file"
+
+
+def test_frames_kept_for_what_they_show_are_no_reference(say: Say, tmp_path: Path) -> None:
+    config = configured(tmp_path / "config", model(embedding=None) | {"classes": []})
+    images = listed(gallery(tmp_path / "g"), right=["prompt"])
+    (images / "loose.jpg").unlink()
+    said = say("reference", "build", "lobby", "--config", config, "--images", images)
+    assert "3 images that were kept for what they show are left out" in said.err
+    assert "16 faults learnt from 3 images" in said.err
+    assert read_manifest(tmp_path / "references" / "lobby").rows == 3
+    listed(images, right=["prompt"], left=["unlike"])
+    said = say("reference", "build", "all", "--config", config, "--images", images)
+    assert said.status == 3
+    assert "all 6 images were kept for what they show" in said.err
+    assert not (tmp_path / "references" / "all").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"file": "a.png"}',
+        '{"file": "a.png", "time": "noon", "kept": ["every"]}',
+        '{"file": "a.png", "time": "2026-11-02T00:00:00", "kept": ["every"]}',
+        '{"file": "a.png", "time": "2026-11-02T00:00:00Z", "kept": ["luck"]}',
+        '{"file": "a.png", "time": "2026-11-02T00:00:00Z", "kept": [["every"]]}',
+        '["a.png"]',
+    ],
+)
+def test_a_manifest_that_is_none_of_a_collection_is_refused_with_its_line(say: Say, tmp_path: Path, line: str) -> None:
+    config = configured(tmp_path / "config", model(embedding=None) | {"classes": []})
+    images = listed(gallery(tmp_path / "g"))
+    with (images / "manifest.jsonl").open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    said = say("reference", "build", "lobby", "--config", config, "--images", images)
+    assert said.status == 3
+    assert "manifest.jsonl, line 7: accepted is a line of `collect --to-folder`" in said.err
+
+
 def test_what_faults_look_like_is_learnt_beside_the_reference(say: Say, tmp_path: Path) -> None:
     config = configured(tmp_path / "config", model(embedding=None) | {"classes": []})
     images = gallery(tmp_path / "g")

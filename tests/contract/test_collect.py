@@ -23,6 +23,7 @@ from programs import PATIENCE_S, until
 from rtsp_camera import RtspCamera, serving
 from visiondrift.cli import main
 from visiondrift.collect import video as collect_video
+from visiondrift.collect.folder import collected
 from visiondrift.collect.frames import Frame, Tally
 from visiondrift.collect.keep import Policy
 from visiondrift.collect.reading import Readers, frames_of
@@ -317,6 +318,18 @@ def test_collecting_the_same_again_doubles_nothing(clip: Path, collect: Collect,
         said = collect(clip, "--every", "2s", "--to-folder", tmp_path)
     assert "3 duplicates" in said.out
     assert len(manifest(tmp_path)) == 3
+
+
+def test_a_line_that_a_kill_left_unfinished_spoils_no_other(tmp_path: Path) -> None:
+    sink = FolderSink(tmp_path, print, 2**30)
+    sink.put(KeptFrame("hall", Frame(START, scene(0)), ("every",)))
+    with (tmp_path / "manifest.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"file": "hall/2026')
+    sink = FolderSink(tmp_path, print, 2**30)
+    sink.put(KeptFrame("hall", Frame(START + 1, scene(1)), ("unlike",)))
+    found = collected(tmp_path)
+    assert list(found.times.values()) == [START, START + 1]
+    assert len(found.biased) == 1
 
 
 def test_a_full_folder_takes_no_more_and_says_so_once(tmp_path: Path) -> None:

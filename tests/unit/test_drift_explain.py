@@ -186,6 +186,19 @@ def test_another_scene_that_is_darker_as_well_is_no_darkness(strength, word):
     assert ("moved far" in found.why) == (word is None)
 
 
+@pytest.mark.parametrize(
+    ("of_properties", "of_embeddings", "word"), [(1.0, 1.0, "darker"), (5.0, 5.0, "darker"), (1.0, 5.0, None)]
+)
+def test_a_move_longer_than_the_fault_ever_made_is_not_its_own_unless_the_image_is_worse_too(
+    of_properties, of_embeddings, word
+):
+    """To a network that knows little, all else is like something that it knows."""
+    one, farther = window(113, "darker", of_properties), window(113, "darker", of_embeddings)
+    found = ask(replace(one, embeddings=farther.embeddings), replace(explainer(), layouts=None))
+    assert found.word == word
+    assert ("moved far" in found.why) == (word is None)
+
+
 def test_embeddings_of_one_fault_and_properties_of_another_are_unknown():
     fault, other = window(106, "darker", 1.2), window(106, "noisy", 1.2)
     found = ask(replace(fault, properties=other.properties))

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from PIL import Image
 from rich.markup import escape
 
@@ -63,9 +64,14 @@ def build(
     directory = _directory(loaded, name)
     check_place(directory, overwrite=overwrite)
     pictures: dict[int, bytes] = {}
+    times: Literal["capture", "file"] = "capture"
+    files: list[Path] = []
     if images is not None:
         identity = _identity_of_images(loaded, model)
-        sample, pictures = _from_images(loaded, name, images, slice_label)
+        files, taken = _chance_chose(images)
+        # A file's own time is that of its last copy, not of the frame.
+        times = "file" if taken is None else "capture"
+        sample, pictures = _from_images(loaded, name, images, files, taken=taken, label=slice_label)
         source = f"images in {images.resolve().name}"
     elif parquet is not None:
         identity = embedder or _identity(loaded, model)
@@ -81,8 +87,7 @@ def build(
         embedder=identity,
         source=source,
         now=time.time(),
-        # A file's time is that of its last copy, not of the frame.
-        times="capture" if images is None else "file",
+        times=times,
         overwrite=overwrite,
     )
     made_with = f", made with {manifest.embedder}" if manifest.dimension else ""
@@ -93,7 +98,7 @@ def build(
         save_pictures(directory, pictures)
         typer.echo(f"pictures of {len(pictures):,} of them kept, to set beside those of a drift")
     if images is not None and witnesses_:
-        _prepare_witnesses(loaded, directory, images)
+        _prepare_witnesses(loaded, directory, files)
     if calibrate:
         _calibrate(directory, _user_of(loaded, name, None))
 
@@ -111,14 +116,13 @@ def witnesses(
     """Learn what can name the cause of a drift: known faults on images of yours, and the words of the probes."""
     loaded = load_config(config)
     directory = _directory(loaded, name)
-    _prepare_witnesses(loaded, directory, images)
+    _prepare_witnesses(loaded, directory, _chance_chose(images)[0] if images else [])
     _calibrate(directory, _user_of(loaded, name, model))
 
 
-def _prepare_witnesses(config: Config, directory: Path, images: Path | None) -> None:
+def _prepare_witnesses(config: Config, directory: Path, files: list[Path]) -> None:
     from visiondrift.cli.witnessing import prepare_witnesses
 
-    files = _image_files(images) if images else []
     prepare_witnesses(
         config,
         directory,
@@ -296,12 +300,16 @@ def _identity_of_images(config: Config, model: str | None) -> str:
     return embedder_of(config).identity
 
 
-def _from_images(config: Config, name: str, folder: Path, label: str | None) -> tuple[Sample, dict[int, bytes]]:
-    """The sample, and row -> picture of some of its rows where pictures are wanted."""
+def _from_images(
+    config: Config, name: str, folder: Path, files: list[Path], *, taken: NDArray[np.float64] | None, label: str | None
+) -> tuple[Sample, dict[int, bytes]]:
+    """The sample of ``files`` below ``folder``, and row -> picture of some of its rows where pictures are wanted.
+
+    ``taken`` (n,) is when the images were taken; None where that is not known.
+    """
     from visiondrift.intake.embedder import embedder_of
     from visiondrift.intake.image_stats import measured
 
-    files = _image_files(folder)
     embedder = embedder_of(config)
     pictures: dict[int, bytes] = {}
     try:
@@ -313,7 +321,7 @@ def _from_images(config: Config, name: str, folder: Path, label: str | None) -> 
     finally:
         embedder.close()
     within = [file.relative_to(folder) for file in files]
-    times = np.array([file.stat().st_mtime for file in files])
+    times = np.array([file.stat().st_mtime for file in files]) if taken is None else taken
     # An image outside of every sub-folder belongs to no slice.
     values = np.array([path.parts[0] if len(path.parts) > 1 else "" for path in within], dtype=object)
     order = np.argsort(times, kind="stable")
@@ -350,6 +358,33 @@ def _pictured(
         if number in wanted:
             pictures[number] = small_jpeg(image, side)
         yield image
+
+
+def _chance_chose(folder: Path) -> tuple[list[Path], NDArray[np.float64] | None]:
+    """The images of ``folder``, without those that `collect` kept for what they show, and when they were taken (n,).
+
+    The times are None where the folder does not say so of every image. Raises BadInput where nothing is left.
+    """
+    from visiondrift.collect.folder import MANIFEST, collected
+
+    files, said = _image_files(folder), collected(folder)
+    left = [file for file in files if file.relative_to(folder).as_posix() not in said.biased]
+    if not left:
+        raise BadInput(
+            f"{folder}: all {len(files):,} images were kept for what they show ({MANIFEST}), and say nothing of what "
+            "is usual; accepted are images that chance or the clock chose (`collect --uniform`, `--every`)"
+        )
+    if len(left) < len(files):
+        typer.echo(f"{len(files) - len(left):,} images that were kept for what they show are left out", err=True)
+    times = [said.times.get(file.relative_to(folder).as_posix()) for file in left]
+    known = [time for time in times if time is not None]
+    if known and len(known) < len(left):
+        typer.echo(
+            f"of {len(left) - len(known):,} of {len(left):,} images {MANIFEST} does not say when they were taken: the "
+            "times of the files are used, and no hours are learnt",
+            err=True,
+        )
+    return left, np.array(known) if len(known) == len(left) else None
 
 
 def _image_files(folder: Path) -> list[Path]:

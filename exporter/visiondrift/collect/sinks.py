@@ -12,12 +12,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
+from visiondrift.collect.folder import MANIFEST
 from visiondrift.collect.frames import Frame
 from visiondrift.collect.keep import Likeness
 from visiondrift.errors import BadInput
 from visiondrift.prediction import Kept, Slices, bias_of
 
-MANIFEST = "manifest.jsonl"
 _QUALITY = 92
 _LONGEST_ID = 200
 
@@ -85,9 +85,9 @@ class Sink(Protocol):
 class FolderSink:
     """Image files by source and day, and one line of JSON for each in ``manifest.jsonl``.
 
-    The sub-folders are the sources, so that ``reference build --images FOLDER --slice camera`` reads them; the time of
-    a file is the frame's. A frame that is there already is left alone. At ``max_bytes`` it takes no more, as what left
-    for the newest would be missing in a reference. Raises BadInput where it cannot be a folder.
+    The sub-folders are the sources, so that ``reference build --images FOLDER --slice camera`` reads them, and with
+    them the times of the frames. A frame that is there already is left alone. At ``max_bytes`` it takes no more, as
+    what left for the newest would be missing in a reference. Raises BadInput where it cannot be a folder.
     """
 
     directory: Path
@@ -101,7 +101,12 @@ class FolderSink:
     def __post_init__(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            (self.directory / MANIFEST).touch()
+            with (self.directory / MANIFEST).open("ab+") as manifest:
+                # What a kill left unfinished is to spoil no more than its own line.
+                if manifest.tell():
+                    manifest.seek(-1, os.SEEK_END)
+                    if manifest.read() != b"\n":
+                        manifest.write(b"\n")
             self._bytes = sum(path.lstat().st_size for path in self.directory.rglob("*"))
         except OSError as error:
             raise BadInput(f"{self.directory}: frames cannot be kept there ({error.strerror})") from error

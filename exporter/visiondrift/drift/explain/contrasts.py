@@ -8,7 +8,7 @@ three.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -78,7 +78,8 @@ class Reading:
 
     ``match`` (C,) is the cosine of the window's move with each direction, in the reference's own sizes and with what
     chance alone adds to the move taken off; 0 where nothing is left. ``far`` is the squared length of the move,
-    whatever its way, in what chance alone makes it.
+    whatever its way, in what chance alone makes it; ``lengths`` (C,) is its length in those of the directions, chance
+    taken off again.
     """
 
     panel: Panel
@@ -86,6 +87,7 @@ class Reading:
     p: NDArray[np.float64]
     match: NDArray[np.float64]
     far: float = 0.0
+    lengths: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     @property
     def first(self) -> int:
@@ -117,9 +119,11 @@ class Space:
         moved = found.deviations.first[0] / found.deviations.counts[0]
         components = (moved @ self._weights) * np.sqrt(worth) / self.scales[target]
         whitened, by_chance = moved / np.sqrt(metric(self.reference.basis)), self.noise[target] / worth
-        length = float(whitened @ whitened)
-        matches = self._matches(whitened, length - by_chance)
-        far = length / max(by_chance, 1e-300)
+        squared = float(whitened @ whitened)
+        length = float(np.sqrt(max(squared - by_chance, 0.0)))
+        traces, of_traces = self._traces
+        matches = np.clip(whitened @ traces / length, -1.0, 1.0) if length else np.zeros(len(of_traces))
+        far = squared / max(by_chance, 1e-300)
         readings, begin = {}, 0
         for panel in self.panels:
             own = slice(begin, begin + len(panel.names))
@@ -128,25 +132,21 @@ class Space:
             tail = calibration.tail(panel.name, worth)
             out = z if panel.matched else np.abs(z)
             p = np.array([tail.p(float(value)) for value in out])
-            readings[panel.name] = Reading(panel, z, p, matches[own], far)
+            readings[panel.name] = Reading(panel, z, p, matches[own], far, length / of_traces[own])
         return readings
-
-    def _matches(self, whitened: NDArray[np.float64], length: float) -> NDArray[np.float64]:
-        if length <= 0:
-            return np.zeros(self._traces.shape[1])
-        return np.asarray(np.clip(whitened @ self._traces / np.sqrt(length), -1.0, 1.0))
 
     @cached_property
     def _weights(self) -> NDArray[np.float64]:
         return np.hstack([panel.weights(self.reference.basis) for panel in self.panels])
 
     @cached_property
-    def _traces(self) -> NDArray[np.float64]:
-        """(k, C) every direction in whitened coordinates, of length 1."""
+    def _traces(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(k, C) every direction in whitened coordinates, of length 1; and its length (C,) there."""
         basis = self.reference.basis
         turned = basis.axes.astype(np.float64).T @ np.vstack([panel.directions for panel in self.panels]).T
         whitened = turned / np.sqrt(metric(basis))[:, None]
-        return np.asarray(whitened / np.maximum(np.linalg.norm(whitened, axis=0), 1e-300))
+        lengths = np.maximum(np.linalg.norm(whitened, axis=0), 1e-300)
+        return np.asarray(whitened / lengths), np.asarray(lengths)
 
     @cached_property
     def _shares(self) -> Mapping[str, float] | None:

@@ -89,8 +89,8 @@ class Explainer:
         if not drifted:
             return Cause(drifted=False, word=None, why="nothing has drifted", readings=record)
         word, agreed, why = verdict(self._statements(readings))
-        if word and SIGNATURE in readings and is_elsewhere(readings[SIGNATURE], self.causes, word):
-            why = f"the embeddings moved far, and not as by {word}, which is what {' and '.join(agreed)} saw"
+        if word and is_elsewhere(readings, self.causes, word):
+            why = f"the embeddings moved far, and not as by {word} alone, which is what {' and '.join(agreed)} saw"
             word, agreed = None, ()
         return Cause(
             drifted=True,
