@@ -417,3 +417,44 @@ def test_a_camera_that_the_reference_does_not_know_is_told_as_new():
     assert found is not None
     assert set(found.new) == {"camera=lobby"}
     assert set(found.silent) == {"camera=right", "camera=slow"}
+
+
+DAY = 86_400.0
+
+
+def answers(days: int, seed: int, *, begins: float = 0.0, less_sure: float = 0.0) -> Sample:
+    """An answer every two minutes, surer by day than by night, and of another class more often."""
+    rng = np.random.default_rng(seed)
+    times = begins + np.arange(0, days * DAY, 120.0)
+    dark = 0.5 + 0.5 * np.cos(2 * np.pi * times / DAY)
+    predicted = (rng.random(len(times)) < 0.25 + 0.2 * dark).astype(np.int32)
+    top = np.clip(rng.beta(12, 1.5, len(times)) - 0.12 * dark * rng.random(len(times)), 0.3, 0.999) - less_sure
+    confidences = np.repeat((1 - top)[:, None] / 2, 3, axis=1)
+    confidences[np.arange(len(times)), predicted] = top
+    one = site(1, {"left": len(times)}, labelled=False)
+    return replace(
+        one,
+        times=times,
+        embeddings=np.zeros((len(times), 0), np.float32),
+        confidences=confidences.astype(np.float32),
+        predicted=predicted,
+    )
+
+
+@pytest.mark.parametrize("rule", [BlockRule(), BlockRule(seconds=240.0)])
+def test_answers_that_are_less_sure_by_night_are_no_drift_where_the_reference_knows_nights(rule: BlockRule) -> None:
+    """A block is as long as answers are alike beside the hour, and an hour of night is one of the windows drawn."""
+    known = answers(4, 1)
+    learnt = calibrate_reference(known, plan(rule, windows=(7200.0,)), content_hash="days")
+    assert learnt.labels["camera"].seconds["left"] < 1000.0
+    given = {"reference": PreparedReference.from_sample(known, SETTINGS), "scale": Scale(learnt, TERMS)}
+    signals = ("confidence_drop", "low_confidence_rise", "prediction_drift")
+
+    def told(less_sure: float) -> list[str]:
+        day = answers(1, 2, begins=20 * DAY, less_sure=less_sure)
+        hours = (day.take(np.flatnonzero(day.times // 7200 == hour)) for hour in np.unique(day.times // 7200))
+        evaluations = [evaluated(one, "camera=left", **given) for one in hours]
+        return [str(judgements(one)[signal].verdict) for one in evaluations for signal in signals]
+
+    assert set(told(0.0)) == {"ok"}
+    assert told(0.2).count("critical") >= 6

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from visiondrift.drift.calibration.blocks import Blocks, block_seconds, labelled
 from visiondrift.drift.calibration.nulls import Plan, SliceCalibration, calibrate
 from visiondrift.drift.calibration.row_scores import RowFamily, Rows, Score
 from visiondrift.drift.embedding.detector import build_detector
+from visiondrift.drift.embedding.hours import fit_day
 from visiondrift.drift.embedding.sensitivity import MOVES, sensitivity
 from visiondrift.drift.explain.explainer import build_explainer
 from visiondrift.drift.explain.witnesses import Witnesses
@@ -40,6 +42,16 @@ _EMBEDDING_DRAWS = 50
 _CONFIDENCE_DRAWS = 100
 _IMAGE_DRAWS = 100
 _MIN_SECONDS = 1e-3
+_HOUR = 3600.0
+
+_MOST_COLUMNS = 8
+"""Classes, or axes of the embeddings, that are asked how slowly they change."""
+
+_IS_ALIKE = 3.5
+"""Blocks that amount to one look from which on they are alike: of blocks that are not, no column comes to that."""
+
+_LEAST_GROUPS = 24
+"""Groups of blocks without which it cannot be told how long they are alike."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +194,7 @@ def _seconds(sample: Sample, own: NDArray[np.bool_], rule: BlockRule) -> float:
         # Scenes of one frame each do not say how long a scene lasts; what lies between two of them is the least safe.
         length = float(np.median(lengths)) or float(np.ptp(times)) / len(lengths)
         return max(length, _MIN_SECONDS)
-    lengths = [block_seconds(at, series) for at, series in _series(sample, own) if len(at) > 1]
+    lengths = [block_seconds(at, _without_day(at, series)) for at, series in _series(sample, own) if len(at) > 1]
     return max([*lengths, _MIN_SECONDS])
 
 
@@ -200,6 +212,17 @@ def _series(sample: Sample, own: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np
         yield sample.times[confident], confidences[:, :_PROJECTED]
     if not embedded.any() and not confident.any():
         yield sample.times[own], sample.predicted[own, None].astype(np.float64)
+
+
+def _without_day(times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, p) ``values`` of one slice at ``times`` (n,) without what the hour of day does to them, where it is known.
+
+    Else frames would be alike for as long as it is day, and five days no more than ten looks.
+    """
+    slices = np.full(len(times), "")
+    hours = np.floor(times / _HOUR).astype(np.intp)
+    left = fit_day(values, times, slices, hours).without(values, times, slices)
+    return left.astype(np.float64)
 
 
 def _blocks(sample: Sample, values: NDArray[np.str_], seconds: Mapping[str, float], rule: BlockRule) -> Blocks:
@@ -233,16 +256,16 @@ def _scores(
     light = replace(sample, embeddings=np.zeros((len(sample), 0), dtype=np.float32))
     if plan.settings.classes and (sample.has_confidences.any() or (sample.predicted >= 0).any()):
         names = CONFIDENCE_SIGNALS if sample.has_confidences.any() else ("prediction_drift",)
-        draws = Plan(sizes=sizes, draws=_CONFIDENCE_DRAWS, seed=plan.seed)
         answers = replace(light, properties=None)
+        draws = Plan(sizes=sizes, draws=_CONFIDENCE_DRAWS, seed=plan.seed, alike=_answers_alike(answers, blocks))
         families.append((_family(answers, plan, names, mix_label=label), draws))
     if sample.has_properties.any():
         # The light of a picture is alike for longer than what it shows.
         draws = Plan(sizes=sizes, draws=_IMAGE_DRAWS, seed=plan.seed, alike=_blocks_alike(sample, blocks, plan, label))
         families.append((_family(light, plan, IMAGE_SIGNALS, mix_label=label), draws))
     if sample.has_embedding.any():
-        draws = Plan(sizes=sizes, draws=_EMBEDDING_DRAWS, seed=plan.seed)
         embedded = replace(sample, properties=None)
+        draws = Plan(sizes=sizes, draws=_EMBEDDING_DRAWS, seed=plan.seed, alike=_views_alike(embedded, blocks))
         families.append((_family(embedded, plan, EMBEDDING_SIGNALS, mix_label=label), draws))
     found: dict[str, SliceCalibration] = {}
     for family, draws in families:
@@ -262,11 +285,52 @@ def _blocks_alike(sample: Sample, blocks: Blocks, plan: CalibrationPlan, label: 
     day = property_day(measured, label, timed=plan.rule.timed)
     values = day.without(measured.properties, measured.times, slice_values(measured, label))
     values = values / np.maximum(values.std(axis=0), 1e-6)
-    sums = np.stack([np.bincount(own.of_row, weights=column, minlength=len(own)) for column in values.T], axis=1)
-    means = sums / own.sizes[:, None]
-    of_slice = [means[own.stratum == stratum] for stratum in range(len(own.names))]
     # Property by property: light changes slowly, and the noise of the others would hide it.
-    return max(correlation_rows(part[:, [one]]) for part in of_slice for one in range(part.shape[1]) if len(part))
+    return max(correlation_rows(column[:, None]) for part in _block_means(values, own) for column in part.T)
+
+
+def _answers_alike(sample: Sample, blocks: Blocks) -> float | None:
+    """How many blocks in a row are alike in the model's answers: how sure it is, and which classes it names."""
+    names = np.unique(sample.predicted)
+    columns = [(sample.predicted == name).astype(np.float64) for name in names[:_MOST_COLUMNS]]
+    rows = np.flatnonzero(sample.has_confidences)
+    found = [_slowest(np.stack(columns, axis=1), blocks)]
+    if len(rows):
+        found.append(_slowest(sample.take(rows).top_confidence[:, None].astype(np.float64), blocks.of_rows(rows)))
+    return max((alike for alike in found if alike is not None), default=None)
+
+
+def _views_alike(sample: Sample, blocks: Blocks) -> float | None:
+    """How many blocks in a row are alike in what they show, along the axes along which blocks vary most."""
+    rows = np.flatnonzero(sample.has_embedding)
+    own, embeddings = blocks.of_rows(rows), sample.embeddings[rows]
+    means = np.concatenate(_block_means(embeddings, own))
+    axes = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)[2][:_MOST_COLUMNS]
+    return _slowest(embeddings @ axes.T.astype(np.float32), own)
+
+
+def _slowest(values: NDArray[Any], blocks: Blocks) -> float | None:
+    """How many blocks in a row are alike in any column of ``values`` (n, p); None where each is its own.
+
+    A day and a night may hardly differ beside what one block is off by, and still be most of what an hour is: blocks
+    are looked at one by one and in ever larger groups.
+    """
+    longest = 0.0
+    for part in _block_means(values, blocks):
+        means, group = part, 1
+        while len(means) >= _LEAST_GROUPS:
+            alike = max(correlation_rows(column[:, None]) for column in means.T)
+            longest = max(longest, group * alike if alike >= _IS_ALIKE else 0.0)
+            means, group = means[: len(means) // 2 * 2].reshape(len(means) // 2, 2, -1).mean(axis=1), 2 * group
+    return longest or None
+
+
+def _block_means(values: NDArray[Any], blocks: Blocks) -> list[NDArray[np.float64]]:
+    """For each slice the means (B, p) of its blocks, of rows ``values`` (n, p)."""
+    sums = np.stack([np.bincount(blocks.of_row, weights=column, minlength=len(blocks)) for column in values.T], axis=1)
+    means = sums / blocks.sizes[:, None]
+    found = (means[blocks.stratum == stratum] for stratum in range(len(blocks.names)))
+    return [part for part in found if len(part)]
 
 
 def _rows_of(blocks: Blocks, value: str) -> int:
