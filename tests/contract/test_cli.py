@@ -522,7 +522,12 @@ def listed(folder: Path, **kept: list[str]) -> Path:
     """``folder`` with the manifest of a collection: an image an hour, why each was kept by its camera."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
     lines = [
-        {"file": file, "time": f"2026-11-02T{hour:02}:00:00.5Z", "kept": kept.get(file.partition("/")[0], ["every"])}
+        {
+            "file": file,
+            "time": f"2026-11-02T{hour:02}:00:00.5Z",
+            "kept": kept.get(file.partition("/")[0], ["every"]),
+            "slices": {"camera": "yard"} if file.startswith("left") else {},
+        }
         for hour, file in enumerate(files)
     ]
     (folder / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -533,10 +538,13 @@ def test_a_reference_from_a_collection_knows_when_its_frames_were_taken(say: Say
     config = configured(tmp_path / "config", model(embedding=None) | {"classes": []})
     images = listed(gallery(tmp_path / "g"))
     (images / "loose.jpg").unlink()
-    said = say("reference", "build", "lobby", "--config", config, "--images", images, "--no-witnesses")
+    said = say(
+        "reference", "build", "lobby", "--config", config, "--images", images, "--slice", "camera", "--no-witnesses"
+    )
     assert said.status == 0
     kept = read_manifest(tmp_path / "references" / "lobby")
     assert (kept.times, kept.since, kept.until) == ("capture", "2026-11-02T00:00:00.500Z", "2026-11-02T05:00:00.500Z")
+    assert kept.slices == {"camera": ("right", "yard")}, "as it was sent, or else the folder"
 
 
 def test_one_image_of_an_unknown_time_leaves_the_times_to_the_files(say: Say, tmp_path: Path) -> None:
@@ -570,6 +578,7 @@ def test_frames_kept_for_what_they_show_are_no_reference(say: Say, tmp_path: Pat
         '{"file": "a.png", "time": "2026-11-02T00:00:00", "kept": ["every"]}',
         '{"file": "a.png", "time": "2026-11-02T00:00:00Z", "kept": ["luck"]}',
         '{"file": "a.png", "time": "2026-11-02T00:00:00Z", "kept": [["every"]]}',
+        '{"file": "a.png", "time": "2026-11-02T00:00:00Z", "kept": ["every"], "slices": "left"}',
         '["a.png"]',
     ],
 )

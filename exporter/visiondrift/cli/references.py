@@ -1,7 +1,7 @@
 """``reference build | calibrate | witnesses | list | show``: what normal looked like, and what faults look like."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +14,7 @@ from rich.markup import escape
 from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption, chosen_model
 from visiondrift.cli.files import from_log, with_state
 from visiondrift.cli.tables import console, table_of
+from visiondrift.collect.folder import MANIFEST, Collected, collected
 from visiondrift.config import Config, load_config
 from visiondrift.config.entries import NAME
 from visiondrift.config.monitoring import IntakeConfig, WatchedModel
@@ -21,6 +22,8 @@ from visiondrift.errors import BadInput, EmbedderUnavailable
 from visiondrift.prediction import ImageStats, Sample
 from visiondrift.reference import check_place, list_references, read_manifest, save_reference
 from visiondrift.reference_pictures import MOST_PICTURES, save_pictures
+
+Slices = Mapping[str, NDArray[np.object_]]
 
 app = typer.Typer(help="Build, list and show references.", no_args_is_help=True)
 
@@ -34,7 +37,11 @@ def build(
     config: ConfigOption = DEFAULT_CONFIG,
     images: Annotated[Path | None, typer.Option(help="From a folder of images, embedded now.")] = None,
     slice_label: Annotated[
-        str | None, typer.Option("--slice", help="With --images: the slice that the names of sub-folders are of.")
+        str | None,
+        typer.Option(
+            "--slice",
+            help="With --images: the slice that the names of sub-folders are of, where a collection says no other.",
+        ),
     ] = None,
     parquet: Annotated[Path | None, typer.Option(help="From a Parquet file, as `export` writes it.")] = None,
     embedder: Annotated[
@@ -68,10 +75,13 @@ def build(
     files: list[Path] = []
     if images is not None:
         identity = _identity_of_images(loaded, model)
-        files, taken = _chance_chose(images)
+        said = collected(images)
+        files = _chance_chose(images, said)
+        taken = _capture_times(images, files, said)
         # A file's own time is that of its last copy, not of the frame.
         times = "file" if taken is None else "capture"
-        sample, pictures = _from_images(loaded, name, images, files, taken=taken, label=slice_label)
+        values = _slice_values(images, files, said, slice_label) if slice_label else None
+        sample, pictures = _from_images(loaded, name, files, taken, within=images, slices=values)
         source = f"images in {images.resolve().name}"
     elif parquet is not None:
         identity = embedder or _identity(loaded, model)
@@ -116,7 +126,7 @@ def witnesses(
     """Learn what can name the cause of a drift: known faults on images of yours, and the words of the probes."""
     loaded = load_config(config)
     directory = _directory(loaded, name)
-    _prepare_witnesses(loaded, directory, _chance_chose(images)[0] if images else [])
+    _prepare_witnesses(loaded, directory, _chance_chose(images, collected(images)) if images else [])
     _calibrate(directory, _user_of(loaded, name, model))
 
 
@@ -301,11 +311,17 @@ def _identity_of_images(config: Config, model: str | None) -> str:
 
 
 def _from_images(
-    config: Config, name: str, folder: Path, files: list[Path], *, taken: NDArray[np.float64] | None, label: str | None
+    config: Config,
+    name: str,
+    files: list[Path],
+    taken: NDArray[np.float64] | None,
+    *,
+    within: Path,
+    slices: Slices | None,
 ) -> tuple[Sample, dict[int, bytes]]:
-    """The sample of ``files`` below ``folder``, and row -> picture of some of its rows where pictures are wanted.
+    """The sample of ``files`` below ``within``, and row -> picture of some of its rows where pictures are wanted.
 
-    ``taken`` (n,) is when the images were taken; None where that is not known.
+    ``taken`` (n,) is when the images were taken; None where that is not known. ``slices`` maps a label to values (n,).
     """
     from visiondrift.intake.embedder import embedder_of
     from visiondrift.intake.image_stats import measured
@@ -320,15 +336,12 @@ def _from_images(
         embeddings = embedder.embed(images)
     finally:
         embedder.close()
-    within = [file.relative_to(folder) for file in files]
     times = np.array([file.stat().st_mtime for file in files]) if taken is None else taken
-    # An image outside of every sub-folder belongs to no slice.
-    values = np.array([path.parts[0] if len(path.parts) > 1 else "" for path in within], dtype=object)
     order = np.argsort(times, kind="stable")
     sample = Sample(
         times=times,
-        ids=np.array([path.as_posix() for path in within], dtype=object),
-        slices={label: values} if label else {},
+        ids=np.array([file.relative_to(within).as_posix() for file in files], dtype=object),
+        slices=dict(slices or {}),
         classes=(),
         embeddings=embeddings,
         confidences=np.zeros((len(files), 0), dtype=np.float32),
@@ -360,14 +373,12 @@ def _pictured(
         yield image
 
 
-def _chance_chose(folder: Path) -> tuple[list[Path], NDArray[np.float64] | None]:
-    """The images of ``folder``, without those that `collect` kept for what they show, and when they were taken (n,).
+def _chance_chose(folder: Path, said: Collected) -> list[Path]:
+    """The images of ``folder``, without those that `collect` kept for what they show.
 
-    The times are None where the folder does not say so of every image. Raises BadInput where nothing is left.
+    Raises BadInput where none is left.
     """
-    from visiondrift.collect.folder import MANIFEST, collected
-
-    files, said = _image_files(folder), collected(folder)
+    files = _image_files(folder)
     left = [file for file in files if file.relative_to(folder).as_posix() not in said.biased]
     if not left:
         raise BadInput(
@@ -376,15 +387,30 @@ def _chance_chose(folder: Path) -> tuple[list[Path], NDArray[np.float64] | None]
         )
     if len(left) < len(files):
         typer.echo(f"{len(files) - len(left):,} images that were kept for what they show are left out", err=True)
-    times = [said.times.get(file.relative_to(folder).as_posix()) for file in left]
+    return left
+
+
+def _capture_times(folder: Path, files: list[Path], said: Collected) -> NDArray[np.float64] | None:
+    """When the images were taken (n,), in seconds since the epoch; None where the folder does not say so of each."""
+    times = [said.times.get(file.relative_to(folder).as_posix()) for file in files]
     known = [time for time in times if time is not None]
-    if known and len(known) < len(left):
+    if known and len(known) < len(files):
         typer.echo(
-            f"of {len(left) - len(known):,} of {len(left):,} images {MANIFEST} does not say when they were taken: the "
-            "times of the files are used, and no hours are learnt",
+            f"of {len(files) - len(known):,} of {len(files):,} images {MANIFEST} does not say when they were taken: "
+            "the times of the files are used, and no hours are learnt",
             err=True,
         )
-    return left, np.array(known) if len(known) == len(left) else None
+    return np.array(known) if len(known) == len(files) else None
+
+
+def _slice_values(folder: Path, files: list[Path], said: Collected, label: str) -> Slices:
+    """The values (n,) of a label: as they were sent to the model, or else the sub-folder; "" where there is neither."""
+    values = []
+    for file in files:
+        below = file.relative_to(folder)
+        sent = said.slices.get(below.as_posix(), {}).get(label)
+        values.append(sent or (below.parts[0] if len(below.parts) > 1 else ""))
+    return {label: np.array(values, dtype=object)}
 
 
 def _image_files(folder: Path) -> list[Path]:

@@ -17,10 +17,12 @@ _REASONS = frozenset(get_args(Kept))
 @dataclass(frozen=True)
 class Collected:
     """Of the files (paths below the folder, with ``/``) that its manifest lists: ``times`` in seconds since the epoch,
-    and those that are ``biased``: kept for what they show and for no other reason.
+    and those that are ``biased``: kept for what they show and for no other reason. ``slices`` are by label, of files
+    that were kept for a model.
     """
 
     times: Mapping[str, float] = field(default_factory=dict)
+    slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     biased: frozenset[str] = frozenset()
 
 
@@ -36,6 +38,7 @@ def collected(folder: Path) -> Collected:
     except OSError as error:
         raise BadInput(f"{file}: it cannot be read ({error.strerror})") from error
     times: dict[str, float] = {}
+    slices: dict[str, Mapping[str, str]] = {}
     biased = set()
     for number, line in enumerate(lines, start=1):
         try:
@@ -44,8 +47,9 @@ def collected(folder: Path) -> Collected:
             continue
         try:
             name, time, reasons = found["file"], datetime.fromisoformat(found["time"]), found["kept"]
+            own = {str(label): str(value) for label, value in found.get("slices", {}).items()}
             whole = isinstance(name, str) and time.tzinfo and reasons and _REASONS.issuperset(reasons)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             whole = False
         if not whole:
             raise BadInput(
@@ -53,6 +57,7 @@ def collected(folder: Path) -> Collected:
                 f"(RFC 3339) and kept, a list of {', '.join(sorted(_REASONS))}"
             )
         times[name] = time.timestamp()
+        slices[name] = own
         if all(bias_of(reason) for reason in reasons):
             biased.add(name)
-    return Collected(times, frozenset(biased))
+    return Collected(times, slices, frozenset(biased))
