@@ -66,6 +66,11 @@ def test_frames_without_an_embedding_make_no_block_shorter() -> None:
     assert lengths(half)["slow"] >= 0.9 * lengths(sample)["slow"]
 
 
+@pytest.mark.parametrize("value", [0.1, 1e6, 0.0])
+def test_what_never_changes_does_not_say_how_long_it_lasts(value: float) -> None:
+    assert block_seconds(np.arange(80.0), np.full((80, 3), value)) == pytest.approx(79 / 8)
+
+
 def test_slow_changes_of_a_very_long_reference_are_seen_over_all_of_it() -> None:
     """Changes that take an hour, in 40,000 frames of three a second: the first half alone would hide them."""
     times = np.arange(40_000) / 3

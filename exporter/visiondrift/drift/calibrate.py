@@ -221,8 +221,8 @@ def _without_day(times: NDArray[np.float64], values: NDArray[np.float64]) -> NDA
     """
     slices = np.full(len(times), "")
     hours = np.floor(times / _HOUR).astype(np.intp)
-    left = fit_day(values, times, slices, hours).without(values, times, slices)
-    return left.astype(np.float64)
+    day = fit_day(values, times, slices, hours)
+    return day.without(values, times, slices).astype(np.float64) if day.coefficients else values
 
 
 def _blocks(sample: Sample, values: NDArray[np.str_], seconds: Mapping[str, float], rule: BlockRule) -> Blocks:

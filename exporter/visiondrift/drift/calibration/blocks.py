@@ -87,6 +87,10 @@ def timed_blocks(
     return replace(blocks, adjoining=True)
 
 
+_STILL = 1e-9
+"""Of its size, the standard deviation below which a series is what rounding leaves of a constant."""
+
+
 def block_seconds(times: NDArray[np.float64], series: NDArray[Any]) -> float:
     """How long a block must be for one slice: ``times`` (n,) in seconds, ``series`` (n, p) what may be correlated.
 
@@ -102,11 +106,12 @@ def block_seconds(times: NDArray[np.float64], series: NDArray[Any]) -> float:
     if len(order) > _MAX_ROWS:
         order = order[np.linspace(0, len(order) - 1, _MAX_ROWS).astype(np.intp)]
     at, values = np.asarray(times, dtype=np.float64)[order], np.asarray(series, dtype=np.float64)[order]
+    is_still = values.std(axis=0) <= _STILL * np.abs(values).max(axis=0)
     values = values - values.mean(axis=0)
     values = values / np.maximum(values.std(axis=0), 1e-12)
     span = max(float(at[-1] - at[0]), 1e-9)
-    if at[-1] <= at[0]:
-        return span / _FEWEST  # all at one time: nothing tells how long anything lasts
+    if at[-1] <= at[0] or is_still.all():
+        return span / _FEWEST  # all at one time, or all alike: nothing tells how long anything lasts
     shortest = span / min(len(at), MAX_BLOCKS)
     apart = decorrelation_seconds(at, values)
     length = max(shortest, _LENGTHS * apart if apart > shortest else shortest)
