@@ -28,7 +28,7 @@ from streams import episodes, remembered, ticks
 from worlds import SHIFTS, World
 
 PLAN = {("cone", 512): (0.0, 0.3), ("isotropic", 128): (0.0, 0.3)}
-DELAY_PLAN = {("cone", 512): (0.3,)}
+DELAY_PLAN = {("cone", 512): (0.0, 0.3)}
 QUICK = {("cone", 128): (0.3,)}
 SIZES = (50, 200, 500)
 BOOTSTRAPS = 200
