@@ -14,7 +14,6 @@ from visiondrift.drift.explain.causes import (
     ALIKE,
     ALONE_ALPHA,
     ALONE_MATCH,
-    LEAST_MATCH,
     Cause,
     Evidence,
     Means,
@@ -198,22 +197,6 @@ def test_a_move_longer_than_the_fault_ever_made_is_not_its_own_unless_the_image_
     found = ask(replace(one, embeddings=farther.embeddings), replace(explainer(), layouts=None))
     assert found.word == word
     assert ("moved far" in found.why) == (word is None)
-
-
-@pytest.mark.parametrize(("strange", "word"), [(1.5, "darker"), (1.9, None)])
-def test_a_fault_that_leaves_much_of_the_move_over_is_not_all_of_it(strange, word):
-    """Along the fault's own way, and as far from it as the frames of one scene are from another's."""
-    dark = window(114, "darker", 2.5)
-    aside = np.zeros(DIMENSION, dtype=np.float32)
-    aside[10:] = strange
-    asked = replace(explainer(), layouts=None)
-    seen = replace(dark, embeddings=dark.embeddings + aside)
-    match = asked.embeddings.read(
-        "all", asked._moments(seen, np.arange(len(seen)) // A_BLOCK, np.full(len(seen), "c0"))
-    )
-    assert match["signature"].match.max() > LEAST_MATCH["signature"]
-    found = ask(seen, asked)
-    assert found.word == word
 
 
 def test_embeddings_of_one_fault_and_properties_of_another_are_unknown():

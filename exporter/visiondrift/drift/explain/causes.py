@@ -41,11 +41,6 @@ account for, is not that fault's: the camera shows something else. A fixed camer
 moved by some 250, like no fault by more than 0.25; faults that move by 10 or more match by 0.85.
 """
 
-LEFT_OVER = 1.6
-"""A fault leaves over less than this of a move of the embeddings, squared, in what one block is off by. Frames of other
-cameras, or digits in negative, before the demo's network leave 1.9 to 4.2, whatever they resemble; faults up to 1.5.
-"""
-
 LONGER = 2.0
 """A move of the embeddings that is so many times as long as the farthest that a fault took the reference's images,
 though by the properties it would be a milder case of it, is not that fault's. Photographs before the demo's network,
@@ -233,17 +228,14 @@ def verdict(statements: Iterable[Statement]) -> tuple[str | None, tuple[Witness,
 
 
 def is_elsewhere(readings: Mapping[str, Reading], causes: Sequence[str], word: str) -> bool:
-    """Whether the embeddings moved far and not the way of what the ``word`` names, or that leaves too much over, or
-    they moved much farther than it takes them: another scene has another light, colour and sharpness as well, and they
-    may be those of a fault.
+    """Whether the embeddings moved far, and not the way of what the ``word`` names, or much farther than that takes
+    them: another scene has another light, colour and sharpness as well, and they may be those of a fault.
     """
     if SIGNATURE not in readings:
         return False
     signature, named = readings[SIGNATURE], ALIKE.get(word, frozenset({word}))
     best = max((match for cause, match in by_cause(signature.match, causes).items() if cause in named), default=-1.0)
     if signature.far >= FAR and best < LEAST_MATCH[SIGNATURE]:
-        return True
-    if (1 - max(best, 0.0) ** 2) * signature.far / signature.blocks > LEFT_OVER:
         return True
     milder = PATTERN in readings and _in_trials(readings[PATTERN], causes, named) < 1.0
     return milder and _in_trials(signature, causes, named) > LONGER

@@ -78,8 +78,8 @@ class Reading:
 
     ``match`` (C,) is the cosine of the window's move with each direction, in the reference's own sizes and with what
     chance alone adds to the move taken off; 0 where nothing is left. ``far`` is the squared length of the move,
-    whatever its way, in what chance alone makes it in a window worth so many ``blocks``; ``lengths`` (C,) is its length
-    in those of the directions, chance taken off again.
+    whatever its way, in what chance alone makes it; ``lengths`` (C,) is its length in those of the directions, chance
+    taken off again.
     """
 
     panel: Panel
@@ -87,7 +87,6 @@ class Reading:
     p: NDArray[np.float64]
     match: NDArray[np.float64]
     far: float = 0.0
-    blocks: float = 1.0
     lengths: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     @property
@@ -133,7 +132,7 @@ class Space:
             tail = calibration.tail(panel.name, worth)
             out = z if panel.matched else np.abs(z)
             p = np.array([tail.p(float(value)) for value in out])
-            readings[panel.name] = Reading(panel, z, p, matches[own], far, worth, length / of_traces[own])
+            readings[panel.name] = Reading(panel, z, p, matches[own], far, length / of_traces[own])
         return readings
 
     @cached_property
