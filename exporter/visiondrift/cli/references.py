@@ -23,7 +23,7 @@ from visiondrift.prediction import ImageStats, Sample
 from visiondrift.reference import check_place, list_references, read_manifest, save_reference
 from visiondrift.reference_pictures import MOST_PICTURES, save_pictures
 
-Slices = Mapping[str, NDArray[np.object_]]
+SliceValues = Mapping[str, NDArray[np.object_]]
 
 app = typer.Typer(help="Build, list and show references.", no_args_is_help=True)
 
@@ -317,7 +317,7 @@ def _from_images(
     taken: NDArray[np.float64] | None,
     *,
     within: Path,
-    slices: Slices | None,
+    slices: SliceValues | None,
 ) -> tuple[Sample, dict[int, bytes]]:
     """The sample of ``files`` below ``within``, and row -> picture of some of its rows where pictures are wanted.
 
@@ -403,7 +403,7 @@ def _capture_times(folder: Path, files: list[Path], said: Collected) -> NDArray[
     return np.array(known) if len(known) == len(files) else None
 
 
-def _slice_values(folder: Path, files: list[Path], said: Collected, label: str) -> Slices:
+def _slice_values(folder: Path, files: list[Path], said: Collected, label: str) -> SliceValues:
     """The values (n,) of a label: as they were sent to the model, or else the sub-folder; "" where there is neither."""
     values = []
     for file in files:

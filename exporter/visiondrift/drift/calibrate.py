@@ -20,7 +20,7 @@ from visiondrift.drift.calibration.blocks import Blocks, block_seconds, labelled
 from visiondrift.drift.calibration.nulls import Plan, SliceCalibration, calibrate
 from visiondrift.drift.calibration.row_scores import RowFamily, Rows, Score
 from visiondrift.drift.embedding.detector import build_detector
-from visiondrift.drift.embedding.hours import fit_day
+from visiondrift.drift.embedding.hours import fit_day, hour_of
 from visiondrift.drift.embedding.sensitivity import MOVES, sensitivity
 from visiondrift.drift.explain.explainer import build_explainer
 from visiondrift.drift.explain.witnesses import Witnesses
@@ -42,7 +42,6 @@ _EMBEDDING_DRAWS = 50
 _CONFIDENCE_DRAWS = 100
 _IMAGE_DRAWS = 100
 _MIN_SECONDS = 1e-3
-_HOUR = 3600.0
 
 _MOST_COLUMNS = 8
 """Classes, or axes of the embeddings, that are asked how slowly they change."""
@@ -220,8 +219,7 @@ def _without_day(times: NDArray[np.float64], values: NDArray[np.float64]) -> NDA
     Else frames would be alike for as long as it is day, and five days no more than ten looks.
     """
     slices = np.full(len(times), "")
-    hours = np.floor(times / _HOUR).astype(np.intp)
-    day = fit_day(values, times, slices, hours)
+    day = fit_day(values, times, slices, hour_of(times))
     return day.without(values, times, slices).astype(np.float64) if day.coefficients else values
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.drift.columns.distances import PreparedColumns, prepare_columns, wasserstein
-from visiondrift.drift.embedding.hours import DayCurves, fit_day
+from visiondrift.drift.embedding.hours import DayCurves, fit_day, hour_of
 from visiondrift.prediction import PROPERTIES, Sample, slice_values
 
 STEPS = {
@@ -31,7 +31,6 @@ STEPS = {
 in one picture. A camera whose reference never varies would otherwise drift by a single grey."""
 
 _SCALE_FLOOR = np.array([STEPS[name] for name in PROPERTIES])
-_HOUR = 3600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,5 +77,4 @@ def property_day(sample: Sample, label: str | None, *, timed: bool = True) -> Da
     if not timed or sample.properties is None or not rows.any():
         return DayCurves({})
     times = sample.times[rows]
-    hours = np.floor(times / _HOUR).astype(np.intp)
-    return fit_day(sample.properties[rows], times, slice_values(sample, label)[rows], hours)
+    return fit_day(sample.properties[rows], times, slice_values(sample, label)[rows], hour_of(times))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 HARMONICS = 3
 DAY_SECONDS = 86_400.0
+_HOUR_SECONDS = 3_600.0
 MIN_DAYS = 3.0
 """Days that a slice of the reference must span before its day is known; with fewer, nothing is taken off."""
 
@@ -50,6 +51,11 @@ def fit_day(
         if times[own].max() - times[own].min() >= MIN_DAYS * DAY_SECONDS:
             coefficients[str(name)] = _fit_one(np.asarray(embeddings[own]), times[own], of_row[own])
     return DayCurves(coefficients)
+
+
+def hour_of(times: NDArray[np.float64]) -> NDArray[np.intp]:
+    """(n,) the hour that each of ``times`` (n,), in seconds, is in: blocks for ``fit_day`` where there are none."""
+    return np.asarray(np.floor(times / _HOUR_SECONDS).astype(np.intp))
 
 
 def _fit_one(values: NDArray[Any], times: NDArray[np.float64], of_row: NDArray[np.intp]) -> NDArray[np.float32]:
