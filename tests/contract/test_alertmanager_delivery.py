@@ -229,18 +229,36 @@ def test_what_a_window_shows_is_not_told_again_of_the_memories(alertmanager: Ale
     assert "VisionDriftAccumulatedEvidence on digits-demo, camera=left" not in told
 
 
+@pytest.mark.parametrize("signal", ["AccuracyDrop", "ConfidenceDrift"])
 @pytest.mark.parametrize("severity", ["critical", "warning"])
 def test_all_together_have_become_worse_is_not_told_beside_the_camera_that_is_to_blame(
-    severity: str, alertmanager: Alertmanager, slack: Slack
+    severity: str, signal: str, alertmanager: Alertmanager, slack: Slack
 ) -> None:
     """Where that camera is critical: a warning about it does not hide that the model has become worse."""
     alertmanager.post(
         alert("VisionDriftEmbeddingDrift", slice="camera=left", severity=severity),
-        alert("VisionDriftAccuracyDrop", slice="all"),
+        alert(f"VisionDrift{signal}", slice="all"),
     )
     until(lambda: any("camera=left" in title for title in slack.titles()), what="the camera's message")
     time.sleep(QUIET_S)
-    assert any("VisionDriftAccuracyDrop" in title for title in slack.titles()) == (severity == "warning")
+    assert any(signal in title for title in slack.titles()) == (severity == "warning")
+
+
+def test_what_all_events_lack_is_told_beside_a_camera_that_has_changed(
+    alertmanager: Alertmanager, slack: Slack
+) -> None:
+    """And a camera whose events lack something hides no drift of all of them together."""
+    alertmanager.post(
+        alert("VisionDriftEmbeddingDrift", slice="camera=left"),
+        alert("VisionDriftMissingData", slice="all"),
+        alert("VisionDriftMissingData", slice="camera=right", window="1h"),
+        alert("VisionDriftEmbeddingDrift", slice="all", window="1h"),
+    )
+    until(lambda: bool(slack.messages), what="the message")
+    time.sleep(QUIET_S)
+    told = "\n".join(message["attachments"][0]["text"] for message in slack.messages)
+    assert "VisionDriftMissingData on digits-demo, all*" in told
+    assert "VisionDriftEmbeddingDrift on digits-demo, all*" in told
 
 
 def test_two_faults_of_one_camera_are_both_told(alertmanager: Alertmanager, slack: Slack) -> None:
