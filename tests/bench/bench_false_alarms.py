@@ -45,6 +45,8 @@ CROWD, CROWDED_RHO = 4, 0.3
 SMALL, SMALL_REFERENCES, SMALL_WINDOWS = (60, 120, 240), 20, 100
 """Blocks of small references, how many of these, and windows of each."""
 EVERY = 300.0
+PAGES_REFERENCES, PAGES_MONTHS = 10, 1.0
+"""Of a budget of a page a quarter a stream can only tell where it is many quarters long."""
 SPAN, STEP = 48, 4
 """Scenes of a window, and by how many it moves on every ``EVERY`` seconds."""
 
@@ -101,7 +103,7 @@ def judged(one: Prepared, size: int, by_peers: int, windows: int) -> dict[str, l
 
 def pages(args: argparse.Namespace) -> None:
     """Pages a month of an hour's window that is judged every five minutes, against the budget it was given."""
-    months = 0.05 if args.quick else 0.25
+    months = 0.05 if args.quick else PAGES_MONTHS
     print("Pages a month without drift: windows of an hour (48 scenes, some 600 rows) judged every five minutes, one")
     print(f"slice, {months:g} months for each of {args.references} references. Neighbouring alarms are one page.\n")
     budgets = {"1 a week": Budget(1, 7 * DAY), "1 a quarter": Budget(1, 91 * DAY)}
@@ -112,7 +114,9 @@ def pages(args: argparse.Namespace) -> None:
         for words, budget in budgets.items():
             level = budget.per_look(EVERY, 1)
             each = np.array([episodes(p <= level) for p in found]) / months
-            error = max(each.std(ddof=1), np.sqrt(max(each.mean(), 1 / months))) / np.sqrt(len(each))
+            # What references differ by, and not less than what counting pages leaves open; none came is one at most.
+            counted = np.sqrt(max(each.sum() * months, 1)) / (months * len(each))
+            error = max(each.std(ddof=1) / np.sqrt(len(each)), counted)
             allowed = pages_per_month(level, EVERY)
             excess = each.mean() - allowed
             sure = "yes" if excess < -2 * error else f"no, by {excess:.2f}" if excess > 2 * error else "cannot tell"
@@ -215,12 +219,13 @@ def main() -> None:
     parser.add_argument("--peer-windows", type=int)
     parser.add_argument("--rho", action="append", type=float)
     args = parser.parse_args()
-    args.references = args.references or (3 if args.quick else 5)
     args.windows = args.windows or (30 if args.quick else 40)
     args.peer_windows = args.peer_windows or (3 if args.quick else 5)
     for which, table in (("false", false_alarms), ("pages", pages), ("small", small)):
         if not args.only or which in args.only:
-            table(args)
+            of_table = copy(args)
+            of_table.references = args.references or (3 if args.quick else PAGES_REFERENCES if which == "pages" else 5)
+            table(of_table)
 
 
 if __name__ == "__main__":
