@@ -101,7 +101,7 @@ def _digits(references: int, windows: int) -> Material:
     views = len(digits.CAMERAS)
     reference, window = split.reference[:references], split.stream[100 : 100 + windows]
     ones = split.stream[digits.digits()[1][split.stream] == 1]
-    photographs, _ = sample_photographs()
+    photographs = sample_photographs()
     frames = shown(window)
     patches = (patch(photographs[rng.integers(len(photographs))], rng) for _ in frames)
     elsewhere = [_resized(picture, frames[0].shape) for picture in patches]
@@ -123,7 +123,7 @@ def _digits(references: int, windows: int) -> Material:
 
 def _photographs(references: int, windows: int) -> Material:
     rng = np.random.default_rng(SEED + 1)
-    photographs, whose = sample_photographs()
+    photographs = sample_photographs()
 
     def patches(count: int) -> list[Picture]:
         return [patch(photographs[rng.integers(len(photographs))], rng) for _ in range(count)]
@@ -134,7 +134,7 @@ def _photographs(references: int, windows: int) -> Material:
     seen = [np.flatnonzero(cameras == camera) for camera in dict.fromkeys(cameras)]
     scenes = [Scene([_resized(pictures[row], window[0].shape) for row in _spread(rows, windows)]) for rows in seen]
     return Material(
-        f"photographs ({whose}), MobileNet",
+        "photographs, MobileNet",
         mobilenet(),
         reference,
         np.arange(references),

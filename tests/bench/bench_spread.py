@@ -5,7 +5,7 @@
     python tests/bench/bench_spread.py --hours     the mix of hours
 
 Six cameras of real pictures. Digits: the demo's three cameras, each once with the digits 0 to 4 and once with 5 to 9.
-Photographs: patches of six parts of them. Clips: the left and the right half of three fixed cameras' pictures, whose
+Photographs: patches of six of them. Clips: the left and the right half of three fixed cameras' pictures, whose
 frames for windows lie between those of the reference, so that a healthy window is nearer to it than one of next week. A
 picture is a block. Some pictures of each camera go through faults of light, lens, sensor and mount; of the others a
 site is a draw of the reference, and what is left is for healthy windows. Windows are drawn anew each time from what
@@ -88,13 +88,11 @@ def materials() -> Iterator[Material]:
     if not (DATA / "mobilenet-imagenet").is_dir():
         print("Skipped for want of mobilenet-imagenet in ../shared/data: photographs and clips.\n")
         return
-    photographs, whose = sample_photographs()
-    parts = [part for one in photographs for part in np.array_split(one, CAMERAS // len(photographs), axis=1)]
     see = mobilenet()
     yield Material(
-        f"photographs ({whose}), MobileNet",
+        "photographs, MobileNet",
         see,
-        [lambda count, rng, part=part: [patch(part, rng) for _ in range(count)] for part in parts],
+        [lambda count, rng, one=one: [patch(one, rng) for _ in range(count)] for one in sample_photographs()[:CAMERAS]],
     )
     if (DATA / "videos").is_dir():
         yield Material("halves of three fixed cameras, MobileNet", see, _clips())

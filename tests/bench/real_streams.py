@@ -1,8 +1,8 @@
 """Real pictures, seen by real networks, normal and through seven faults: the material of bench_real.
 
 digits       scikit-learn's digits as the demo's cameras see them, by its CLIP; three frames of a digit are a block
-photographs  patches of scikit-learn's two sample photographs (and scikit-image's, where that is installed) at random
-             places, by an ImageNet MobileNet; each is a block
+photographs  patches of two photographs of scikit-learn's and five of scikit-image's at random places, by
+             an ImageNet MobileNet; each is a block
 cameras      three fixed cameras' clips, by the same network; a second of a clip is a block, and every third second is
              kept for windows
 
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+from skimage import data
 from sklearn.datasets import load_sample_images
 
 from visiondrift.demo import digits
@@ -157,8 +158,7 @@ def _digits(count: int) -> Material:
 
 def _photographs(references: int, windows: int) -> Material:
     rng = np.random.default_rng(52)
-    photographs, whose = sample_photographs()
-    name = f"photographs ({whose}), MobileNet"
+    photographs = sample_photographs()
 
     def patches(count: int, of: list[Picture]) -> list[Picture]:
         return [patch(of[rng.integers(len(of))], rng) for _ in range(count)]
@@ -166,7 +166,7 @@ def _photographs(references: int, windows: int) -> Material:
     see = mobilenet()
     first, second = (_pools(patches(windows, photographs), see, rng), see(patches(references, photographs)))
     return Material(
-        name,
+        "photographs, MobileNet",
         second,
         np.arange(references),
         np.full(references, ""),
@@ -185,21 +185,15 @@ def photograph_patches(count: int) -> NDArray[np.float32] | None:
         print("Skipped for want of mobilenet-imagenet in ../shared/data: photographs.\n")
         return None
     rng = np.random.default_rng(54)
-    photographs, _ = sample_photographs()
+    photographs = sample_photographs()
     see = mobilenet()
     return np.concatenate([see([patch(photographs[rng.integers(len(photographs))], rng)]) for _ in range(count)])
 
 
-def sample_photographs() -> tuple[list[Picture], str]:
-    """Those that are installed, and whose they are."""
-    photographs = list(load_sample_images().images)
-    try:
-        from skimage import data
-    except ModuleNotFoundError:
-        print("scikit-image is not installed: its photographs are skipped, scikit-learn's two are used.\n")
-        return photographs, "scikit-learn's two"
-    more = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
-    return photographs + more, "scikit-learn's and scikit-image's"
+def sample_photographs() -> list[Picture]:
+    """The seven photographs in colour that come with scikit-learn and scikit-image, whatever their sizes."""
+    own = (data.astronaut(), data.coffee(), data.chelsea(), data.rocket(), data.stereo_motorcycle()[0])
+    return [*load_sample_images().images, *own]
 
 
 def _cameras(quick: bool) -> Material:
