@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import parse_duration
-from visiondrift.drift.embedding.novelty import evenly
 from visiondrift.drift.health.arrival import Company, Look, longest_usual
 from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.health.judge import Arrival, judge_camera
 from visiondrift.drift.health.normal import HOLDS, CameraNormal, normal_of
+from visiondrift.drift.thinning import evenly
 from visiondrift.log import Events, Stream, Window, WindowQuery
 from visiondrift.prediction import Sample
 from visiondrift.windows import Moment, Pair, pair_name

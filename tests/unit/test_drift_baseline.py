@@ -15,7 +15,6 @@ from visiondrift.drift.baseline import (
     Settings,
     align_classes,
     mixed_rows,
-    spread,
 )
 from visiondrift.errors import ReferenceUnusable
 from visiondrift.prediction import Sample
@@ -76,12 +75,6 @@ def test_a_label_with_too_few_reference_rows_does_not_shrink_the_others() -> Non
     reference = np.array(["a"] * 500 + ["rare"] * (MIN_ROWS - 1), dtype=object)
     window = np.array(["a"] * 50 + ["rare"] * 50, dtype=object)
     assert mix(reference[mixed_rows(reference, window)]) == {"a": 500}
-
-
-def test_chosen_rows_are_spread_over_the_whole_reference() -> None:
-    assert spread(10, 10).tolist() == list(range(10))
-    assert spread(10, 20).tolist() == list(range(10))
-    assert spread(1000, 4).tolist() == [125, 375, 625, 875]
 
 
 def test_a_slice_is_compared_with_its_own_rows_where_there_are_a_hundred() -> None:

@@ -363,7 +363,7 @@ def _pictured(
     images: Iterable[Image.Image], side: int, count: int, pictures: dict[int, bytes]
 ) -> Iterator[Image.Image]:
     """The same ``count`` images; small ones of some of them, evenly spread, are put into ``pictures`` by number."""
-    from visiondrift.drift.embedding.novelty import evenly
+    from visiondrift.drift.thinning import evenly
     from visiondrift.intake.thumbnails import small_jpeg
 
     wanted = set(evenly(count, MOST_PICTURES).tolist())

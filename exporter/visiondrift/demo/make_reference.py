@@ -18,7 +18,7 @@ from PIL import Image
 from visiondrift.config import load_config
 from visiondrift.demo import classifier, digits
 from visiondrift.demo.stream import FRAMES_PER_SECOND, MODEL, VERSION
-from visiondrift.drift.embedding.novelty import evenly
+from visiondrift.drift.thinning import evenly
 from visiondrift.intake.embedder import Embedder, embedder_of
 from visiondrift.intake.image_stats import measure
 from visiondrift.intake.thumbnails import small_jpeg

@@ -17,6 +17,7 @@ from visiondrift.drift.columns.categories import class_counts
 from visiondrift.drift.columns.distances import PreparedColumns, prepare_columns
 from visiondrift.drift.image_properties import PropertyBaseline, prepare_properties, property_day
 from visiondrift.drift.independence import Looks, pace_of
+from visiondrift.drift.thinning import evenly
 from visiondrift.errors import ReferenceUnusable
 from visiondrift.prediction import Sample
 from visiondrift.signals import ALL_SLICES
@@ -161,7 +162,7 @@ class PreparedReference:
         rows, name = np.flatnonzero(own.in_slice(slice_)), slice_
         if len(rows) < MIN_SLICE_ROWS:
             rows, name = np.arange(len(own)), ALL_SLICES
-        return rows[spread(len(rows), MAX_ROWS)], name
+        return rows[evenly(len(rows), MAX_ROWS)], name
 
     def baseline(self, slice_: str, window: Sample) -> Baseline:
         """The rows for ``window``, prepared. Raises ReferenceUnusable where embeddings have different lengths."""
@@ -226,7 +227,7 @@ class PreparedReference:
         rows = np.flatnonzero(in_reference)
         labels = window.slices.get(self._mix_label)
         if labels is None or not in_window.any() or not len(rows):
-            return np.asarray(rows[spread(len(rows), MAX_ROWS)])
+            return np.asarray(rows[evenly(len(rows), MAX_ROWS)])
         return np.asarray(rows[mixed_rows(self._sample.slices[self._mix_label][rows], labels[in_window])])
 
 
@@ -240,19 +241,12 @@ def mixed_rows(reference: NDArray[np.object_], window: NDArray[np.object_]) -> N
     of_value = [np.flatnonzero(reference == value) for value in values]
     matched = [(rows, count) for rows, count in zip(of_value, counts, strict=True) if len(rows) >= MIN_ROWS]
     if not matched:
-        return spread(len(reference), MAX_ROWS)
+        return evenly(len(reference), MAX_ROWS)
     scale = min(len(rows) / count for rows, count in matched)
     scale = min(scale, MAX_ROWS / sum(count for _, count in matched))
     # The tiny amount keeps 1/3 of 300 rows from being floored to 99.
-    chosen = [rows[spread(len(rows), max(1, int(scale * count + 1e-9)))] for rows, count in matched]
+    chosen = [rows[evenly(len(rows), max(1, int(scale * count + 1e-9)))] for rows, count in matched]
     return np.sort(np.concatenate(chosen))
-
-
-def spread(rows: int, limit: int) -> NDArray[np.intp]:
-    """At most ``limit`` of ``rows`` positions, ascending and evenly spread."""
-    if rows <= limit:
-        return np.arange(rows)
-    return ((np.arange(limit) + 0.5) * rows / limit).astype(np.intp)
 
 
 def predicted_or_top(sample: Sample) -> NDArray[np.int32]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visiondrift.corruptions import CORRUPTIONS, SMALLEST_SIDE
-from visiondrift.drift.embedding.novelty import evenly
 from visiondrift.drift.explain.witnesses import PROBES, Probe, Trace, Witnesses
+from visiondrift.drift.thinning import evenly
 from visiondrift.intake.image_stats import measured
 from visiondrift.prediction import ImageStats
 

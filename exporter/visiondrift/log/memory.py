@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.drift.embedding.moments import BlockMoments
+from visiondrift.drift.thinning import evenly
 from visiondrift.errors import LogError
 from visiondrift.log import Appended, Census, Stream, Window, WindowQuery, microseconds
 from visiondrift.log.moments import (
@@ -80,7 +81,11 @@ class MemoryLog:
                 for (second, model), count in self._rejections.items()
                 if model == query.model and since <= second * 1_000_000 < until
             )
-        sample = sample_of(_evenly(matching, query.limit), classes=query.classes, dimension=query.dimension)
+        sample = sample_of(
+            [matching[row] for row in evenly(len(matching), query.limit)],
+            classes=query.classes,
+            dimension=query.dimension,
+        )
         return Window(sample=sample, total=len(matching), rejected=rejected)
 
     def census(self) -> Census:
@@ -236,11 +241,3 @@ def _matches(key: _StreamKey, query: WindowQuery) -> bool:
         and (query.biased or not bias)
         and (query.slice is None or query.slice in slices)
     )
-
-
-def _evenly(events: Sequence[PredictionEvent], limit: int) -> list[PredictionEvent]:
-    """At most ``limit`` of the events: those at which place * limit / total passes a whole number."""
-    total = len(events)
-    if total <= limit:
-        return list(events)
-    return [event for place, event in enumerate(events) if (place + 1) * limit // total > place * limit // total]

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.baseline import align_classes, spread
+from visiondrift.drift.baseline import align_classes
 from visiondrift.drift.embedding.moments import BlockMoments
+from visiondrift.drift.thinning import evenly
 from visiondrift.log import Census, Stream, Window, WindowQuery, microseconds
 from visiondrift.log.memory import MemoryLog
 from visiondrift.log.moments import BlockQuery, KeptMoments, MomentKey
@@ -31,7 +32,7 @@ class Recording:
         """The events of a window. See ``PredictionLog.window``."""
         rows = self._rows(query.since, query.until, query.slice)
         total = len(rows)
-        part = self._sample.take(rows[spread(total, query.limit)])
+        part = self._sample.take(rows[evenly(total, query.limit)])
         return Window(align_classes(part, query.classes), total=total, rejected=0)
 
     def census(self) -> Census:

@@ -24,7 +24,6 @@ from visiondrift.drift.embedding.novelty import (
     Coreset,
     OutlierShare,
     build_coreset,
-    evenly,
     knn_ratio,
     new_share,
     outlier_share,
@@ -32,6 +31,7 @@ from visiondrift.drift.embedding.novelty import (
     thinned,
     to_reference,
 )
+from visiondrift.drift.thinning import evenly
 from visiondrift.signals import ALL_SLICES
 
 NOVELTY = "knn_ratio"

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from visiondrift.drift.thinning import evenly
+
 CORESET = 2_000
 """Rows of the reference that a window is measured against."""
 
@@ -187,13 +189,6 @@ def share_below(share: float, witnesses: float, level: float) -> float:
 def share_above(share: float, witnesses: float, level: float) -> float:
     """The upper bound that belongs to ``share_below``."""
     return _entropy_bound(share, witnesses, level, 1.0)
-
-
-def evenly(rows: int, most: int) -> NDArray[np.intp]:
-    """At most ``most`` positions of ``rows``, ascending, evenly spread."""
-    if rows <= most:
-        return np.arange(rows)
-    return np.unique(np.linspace(0, rows - 1, most).astype(np.intp))
 
 
 def thinned(of_row: NDArray[np.intp], most: int) -> NDArray[np.intp]:

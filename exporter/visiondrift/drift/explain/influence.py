@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from visiondrift.drift.embedding.detector import EmbeddingEvidence
 from visiondrift.drift.embedding.fit import NOVELTY, EmbeddingReference, WindowRows
-from visiondrift.drift.embedding.novelty import WINDOW_ROWS, evenly, outlier_chances, to_reference
+from visiondrift.drift.embedding.novelty import WINDOW_ROWS, outlier_chances, to_reference
+from visiondrift.drift.thinning import evenly
 from visiondrift.prediction import Sample, slice_name
 
 MOST_SHOWN = 8

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.embedding.novelty import evenly
+from visiondrift.drift.thinning import evenly
 from visiondrift.prediction import PROPERTIES, Sample
 
 COLUMN = {name: index for index, name in enumerate(PROPERTIES)}

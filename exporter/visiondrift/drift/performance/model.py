@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.baseline import filled, predicted_or_top, spread
+from visiondrift.drift.baseline import filled, predicted_or_top
 from visiondrift.drift.performance.cbpe import Z
 from visiondrift.drift.performance.confidence_calibration import Calibrator, fit_calibrator, refit
 from visiondrift.drift.performance.folds import block_index, design_effect, mean_companions
 from visiondrift.drift.performance.label_shift import ClassMixture
 from visiondrift.drift.performance.second_opinion import SecondOpinion, fit_second_opinion
+from visiondrift.drift.thinning import evenly
 from visiondrift.prediction import Sample
 
 FORMAT = 1
@@ -257,7 +258,7 @@ def _replicas(
     for _ in range(_REPLICAS):
         drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks))
         rows = np.repeat(np.arange(len(labels)), drawn[block_of])
-        rows = rows[spread(len(rows), _CALIBRATION_ROWS)]
+        rows = rows[evenly(len(rows), _CALIBRATION_ROWS)]
         fitted = refit(calibrator, confidences[rows], labels[rows])
         made.append(fitted.levelled(confidences[rows], predicted[rows], labels[rows]))
     return tuple(made)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.drift.baseline import spread
 from visiondrift.drift.performance.cbpe import Interval
 from visiondrift.drift.performance.folds import Company, design_effect, stratified_folds
 from visiondrift.drift.performance.readers import (
@@ -23,6 +22,7 @@ from visiondrift.drift.performance.readers import (
     fit_linear,
     fit_neighbours,
 )
+from visiondrift.drift.thinning import evenly
 
 MAX_WINDOW_ROWS = 2000
 """Events of a window that are read at most, evenly spread."""
@@ -108,7 +108,7 @@ class SecondOpinion:
 
         ``company`` is how many rows share a row's block.
         """
-        kept = spread(len(predicted), MAX_WINDOW_ROWS)
+        kept = evenly(len(predicted), MAX_WINDOW_ROWS)
         rows, given = np.ascontiguousarray(embeddings[kept], dtype=np.float32), predicted[kept]
         by_neighbours, distances = self.neighbours.read(rows)
         seen = (self.linear.read(rows), by_neighbours)
@@ -168,7 +168,7 @@ def fit_second_opinion(
     rows = np.ascontiguousarray(embeddings, dtype=np.float32)
     fold_of = stratified_folds(labels, block_of, folds=FOLDS, seed=seed)
     linear, by_linear = fit_linear(rows, labels, fold_of, classes)
-    kept = spread(len(rows), MAX_NEIGHBOUR_ROWS)
+    kept = evenly(len(rows), MAX_NEIGHBOUR_ROWS)
     neighbours, by_neighbours = fit_neighbours(rows[kept], labels[kept], fold_of[kept])
     right = predicted == labels
     records = (
