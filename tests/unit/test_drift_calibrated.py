@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -27,10 +28,12 @@ from visiondrift.config import Threshold
 from visiondrift.drift.calibrate import BlockRule, _blocks, _lengths, calibrate_reference
 from visiondrift.drift.calibrated import CalibratedReference, slice_values
 from visiondrift.drift.calibration.blocks import MAX_BLOCKS, block_seconds
+from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS
 from visiondrift.drift.embedding.memory import Memory
 from visiondrift.drift.evaluation import PreparedReference, Scale
 from visiondrift.drift.judge import WindowEvaluation, with_common_causes
-from visiondrift.prediction import Sample
+from visiondrift.drift.prospect import prospects
+from visiondrift.prediction import PROPERTIES, Sample
 
 AUTOMATIC = [name for name, threshold in STARTING.items() if threshold.warning == "auto" and name != "image_drift"]
 """The signals of this site, whose images nobody has measured."""
@@ -154,6 +157,50 @@ def test_the_others_speak_meanwhile() -> None:
     for slice_ in ("all", "camera=left", "camera=right"):
         found = judgements(evaluated(window, slice_))
         assert {found[name].verdict for name in AUTOMATIC if name in found} == {"ok"}
+
+
+@lru_cache(maxsize=1)
+def with_a_camera_of_few() -> tuple[Sample, CalibratedReference]:
+    """A reference that holds fifty looks at one of its cameras, all measured as images."""
+    sample = site(9, {"left": 300, "right": 50})
+    properties = np.random.default_rng(9).normal(size=(len(sample), len(PROPERTIES))).astype(np.float32)
+    sample = replace(sample, properties=properties)
+    return sample, calibrate_reference(sample, plan(BlockRule(seconds=1.0)), content_hash="few")
+
+
+def test_a_camera_of_few_rows_is_judged_by_its_embeddings_and_says_what_the_rest_needs() -> None:
+    sample, found = with_a_camera_of_few()
+    window = site(10, {"left": 60, "right": 60}, begins=1e6, labelled=False)
+    window = replace(window, properties=np.zeros((len(window), len(PROPERTIES)), dtype=np.float32))
+    given = {"reference": PreparedReference.from_sample(sample, SETTINGS), "scale": Scale(found, TERMS)}
+    told = judgements(evaluated(window, "camera=right", **given))
+    assert told["drift_evidence"].verdict == "ok"
+    for name in ("embedding_drift", "image_drift", "confidence_drop"):
+        assert told[name].why == (
+            "the reference has 50 events of camera right, and 100 are needed for this signal: about 1 more minutes of "
+            "reference"
+        )
+    assert judgements(evaluated(window, "camera=left", **given))["embedding_drift"].verdict == "ok"
+
+
+def test_such_a_camera_has_the_prospect_that_its_windows_are_judged_by() -> None:
+    _, found = with_a_camera_of_few()
+    thresholds = {"camera=right": STARTING}
+    (one,) = prospects(found, 120.0, thresholds, TERMS)
+    assert (one.why, {signal.signal for signal in one.signals}) == ("", {"drift_evidence", "accumulated_evidence"})
+    assert one.worth == one.largest > MIN_WINDOW_BLOCKS
+    assert all(signal.worth.false_pages for signal in one.signals)
+
+
+def test_what_few_rows_of_a_reference_have_is_no_null() -> None:
+    """Of 40 images measured neither half can be compared with: a level from nothing would be passed by everything."""
+    sample = site(9, {"left": 300})
+    properties = np.full((len(sample), len(PROPERTIES)), np.nan, dtype=np.float32)
+    properties[:40] = np.random.default_rng(9).normal(size=(40, len(PROPERTIES)))
+    found = calibrate_reference(replace(sample, properties=properties), plan(BlockRule(seconds=1.0)), content_hash="x")
+    nulls = found.labels["camera"].scores["left"].nulls
+    assert "embedding_drift" in nulls
+    assert "image_drift" not in nulls
 
 
 def test_a_camera_that_the_reference_does_not_know_says_so() -> None:
@@ -398,6 +445,15 @@ def test_memories_of_one_label_say_nothing_of_another_whose_values_are_called_th
     assert found["all"]["accumulated_evidence"].verdict == found["camera=left"]["accumulated_evidence"].verdict == "ok"
     assert "accumulated_evidence" not in found["lane=left"]
     assert found["lane=left"]["drift_evidence"].verdict == "ok"
+
+
+def test_memories_do_not_judge_a_window_of_too_few_events() -> None:
+    camera = calibrated().labels["camera"]
+    (window,) = healthy(1, QUICK)
+    moments, _ = camera.moments_of(window, camera.blocks_of(window))
+    scale = Scale(calibrated(), TERMS, memory=Memory().after(moments))
+    told = judgements(evaluated(window, "camera=left", scale=scale, min_samples=5000))["accumulated_evidence"]
+    assert (told.verdict, told.why) == ("insufficient", "the window has 120 events with embedding, and 5000 are needed")
 
 
 # How it is spread over the cameras

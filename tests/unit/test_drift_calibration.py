@@ -429,3 +429,16 @@ def test_a_small_reference_keeps_its_promise() -> None:
     p, of_neighbours = np.array(found).T
     assert np.mean(p <= 0.01) <= 0.02
     assert np.mean(of_neighbours <= 0.01) <= 0.02
+
+
+def test_a_clip_that_is_played_in_a_loop_is_no_evidence_of_something_new() -> None:
+    """Its frames come again and again, exactly: they are no others like themselves."""
+    world, rng = cone(128, 0.3, 5), np.random.default_rng(77)
+    rows, of_row = world.draw(3000, rng)
+    detector = build_detector(rows, labelled_blocks(of_row))
+    rows, of_row = world.draw(300, rng)
+    y = np.tile(detector.reference.basis.project(rows), (4, 1))
+    own = np.concatenate([of_row + turn * (of_row.max() + 1) for turn in range(4)])
+    evidence = detector.look("all", {"": block_moments(y, own, own.max() + 1).together()}, WindowRows(y, own))
+    assert isinstance(evidence, EmbeddingEvidence)
+    assert evidence.scores["knn_ratio"].p > 0.01

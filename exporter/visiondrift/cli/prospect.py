@@ -11,14 +11,15 @@ from visiondrift.cli.tables import console, table_of
 from visiondrift.config import Config
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import format_rate, parse_duration
-from visiondrift.drift.calibrate import BlockRule, replay_reference
-from visiondrift.drift.calibrated import CalibratedReference
+from visiondrift.drift.calibrate import BlockRule, replay_reference, resemblances
+from visiondrift.drift.calibrated import REMEMBERED, CalibratedReference
 from visiondrift.drift.judge import Levels
 from visiondrift.drift.levels import looks_of, terms_for
-from visiondrift.drift.prospect import SliceProspect, prospects, slices_of
+from visiondrift.drift.prospect import Prospect, SliceProspect, prospects, slices_of
+from visiondrift.prediction import slice_name
 from visiondrift.reference import Manifest, read_manifest
 from visiondrift.shelf import request_of
-from visiondrift.signals import BY_NAME, Severity
+from visiondrift.signals import ALL_SLICES, BY_NAME, Severity
 
 _BLOCKS = {
     "estimated": "twice the time after which frames of a slice no longer resemble themselves (their autocorrelation is "
@@ -29,6 +30,8 @@ _BLOCKS = {
 }
 _HARM, _LARGE = "on a drop of accuracy", "on a very large change"
 _BEYOND = "cannot be reached"
+_HARDLY = 1e-4
+"""Pages a month that nobody needs told more exactly."""
 
 
 def print_reference(config: Config, directory: Path, model: WatchedModel | None) -> None:
@@ -58,6 +61,7 @@ def print_reference(config: Config, directory: Path, model: WatchedModel | None)
         soft_wrap=True,
     )
     out.print(f"A block is {_BLOCKS[_kind(request.plan.rule)]}.", soft_wrap=True)
+    _print_resemblances(out, request, answer.calibrated)
     for window in sorted(model.windows, key=parse_duration):
         found = list(prospects(answer.calibrated, parse_duration(window), thresholds, terms))
         _print_blocks(out, window, found)
@@ -73,6 +77,19 @@ def _print_what(out: Console, manifest: Manifest) -> None:
     if manifest.times == "file":
         out.print("its times are those of files: when the frames were taken is not known")
     out.print(f"true classes known of {manifest.labelled:,} rows")
+
+
+def _print_resemblances(out: Console, request: Request, calibrated: CalibratedReference) -> None:
+    columns = ("slice", "frames are alike for", "a block is", "neighbouring blocks")
+    table = table_of(*columns, numbers=columns[1:], title="Autocorrelation: for how long normal repeats itself")
+    for label, calibration in calibrated.labels.items():
+        for value, found in resemblances(request.sample, request.plan, calibration).items():
+            alike, block = f"{found.seconds:.3g} s", f"{calibration.seconds[value]:.3g} s"
+            name = slice_name(label, value) if label else ALL_SLICES
+            table.add_row(escape(name), alike, block, f"correlate by {found.next:.2f}")
+    if table.row_count:
+        out.print()
+        out.print(table)
 
 
 def _print_blocks(out: Console, window: str, found: Sequence[SliceProspect]) -> None:
@@ -120,16 +137,26 @@ def _level_rows(found: Sequence[SliceProspect], *, otherwise: str) -> Iterator[t
     for one in found:
         for signal in () if one.why else one.signals:
             levels, worth = signal.levels, signal.worth
-            unit = " of the cloud" if signal.signal == "drift_evidence" else ""
             pages = worth.false_pages.get("warning")
             yield (
                 escape(one.slice),
                 BY_NAME[signal.signal].title,
                 _level(levels, "warning", otherwise=""),
                 _level(levels, "critical", otherwise=otherwise if signal.is_critical_auto else ""),
-                "" if pages is None else f"{pages:.2g}",
-                "none of those tried" if worth.detectable is None else f"{worth.detectable:.3g}{unit}",
+                "" if pages is None else f"{pages:.2g}" if pages >= _HARDLY else f"below {_HARDLY:g}",
+                _smallest(one, signal),
             )
+
+
+def _smallest(one: SliceProspect, signal: Prospect) -> str:
+    if signal.signal in REMEMBERED:
+        return "smaller ones that last"
+    if signal.worth.detectable is None:
+        return "none of those tried"
+    if signal.signal != "drift_evidence":
+        return f"{signal.worth.detectable:.3g}"
+    new = "" if one.new_share is None else f", or {one.new_share:.1%} new images"
+    return f"{signal.worth.detectable:.3g} of the cloud{new}"
 
 
 def _level(levels: Levels, severity: Severity, *, otherwise: str) -> str:
@@ -142,7 +169,7 @@ def _level(levels: Levels, severity: Severity, *, otherwise: str) -> str:
 def _print_limits(out: Console, calibrated: CalibratedReference) -> None:
     out.print("\nWhat it cannot see")
     out.print(
-        "- Shifts smaller than those above, in one window; lasting ones of half the size show in the accumulated "
+        "- Shifts smaller than those above, in one window; of those that last, smaller ones show in the accumulated "
         "evidence.",
         soft_wrap=True,
     )
@@ -155,8 +182,8 @@ def _print_limits(out: Console, calibrated: CalibratedReference) -> None:
 
 
 def _print_test(out: Console, request: Request) -> None:
+    out.print("\nSelf-test: the reference replayed through detectors that have not seen it ...")
     tested = replay_reference(request.sample, request.plan, seed=0)
-    out.print("\nSelf-test: the reference replayed through detectors that have not seen it")
     if tested is None:
         out.print("- too few blocks to tell")
         return

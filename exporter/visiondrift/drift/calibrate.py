@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from visiondrift.drift.baseline import MIN_SLICE_ROWS, PreparedReference, Settings
 from visiondrift.drift.calibrated import CalibratedReference, Calibration
-from visiondrift.drift.calibration.blocks import Blocks, block_seconds, labelled_blocks, timed_blocks
+from visiondrift.drift.calibration.blocks import (
+    Autocorrelation,
+    Blocks,
+    autocorrelation,
+    block_seconds,
+    labelled_blocks,
+    timed_blocks,
+)
 from visiondrift.drift.calibration.nulls import Plan, SliceCalibration, calibrate
 from visiondrift.drift.calibration.row_scores import RowFamily, Rows, Score
 from visiondrift.drift.embedding.detector import build_detector
@@ -149,6 +156,22 @@ def replay_reference(sample: Sample, plan: CalibrationPlan, *, seed: int) -> Sel
     blocks = _blocks(sample, values, _lengths(sample, values, plan.rule), plan.rule).of_rows(embedded)
     times = sample.times[embedded] if plan.rule.timed else None
     return self_test(sample.embeddings[embedded], blocks, times=times, seed=seed)
+
+
+def resemblances(sample: Sample, plan: CalibrationPlan, calibration: Calibration) -> dict[str, Autocorrelation]:
+    """By value of the label, what the lengths of its blocks rest on; none where times are not those of frames.
+
+    Of embeddings and confidences whichever stays alike for longer, without what the hour of day does to them.
+    """
+    values = slice_values(sample, calibration.label)
+    found = {}
+    for value in np.unique(values) if plan.rule.timed else ():
+        seconds = calibration.seconds[str(value)]
+        series = [(at, rows) for at, rows in _series(sample, values == value) if len(at) > 1]
+        each = [autocorrelation(at, _without_day(at, rows), seconds) for at, rows in series]
+        if each:
+            found[str(value)] = max(each, key=lambda one: one.seconds)
+    return found
 
 
 def _calibrate_label(sample: Sample, plan: CalibrationPlan, label: str, witnesses: Witnesses | None) -> Calibration:

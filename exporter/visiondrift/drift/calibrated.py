@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from visiondrift.drift.baseline import MIN_SLICE_ROWS
 from visiondrift.drift.calibration.nulls import MIN_HELD_BLOCKS, MIN_WINDOW_BLOCKS, SliceCalibration
 from visiondrift.drift.calibration.tails import Tail
 from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, Silent
@@ -106,6 +107,23 @@ class Calibration:
             return holds
         more = shortage.more * self.spans[target] / max(calibration.blocks, 1)
         return f"{holds}: about {_as_time(more)} of reference"
+
+    def why_no_null(self, target: str, signal: str, blocks: WindowBlocks) -> str:
+        """Why there is no null of one of the other signals in a window with such blocks: what lacks on which side."""
+        calibration = self.scores.get(target)
+        silent = self.why_silent(target)
+        if calibration is None or silent:
+            return silent
+        where = f" of {self.label} {target}" if target != ALL_SLICES else ""
+        if not calibration.nulls and target != ALL_SLICES:
+            rows = round(calibration.blocks * calibration.rows)
+            more = max(MIN_SLICE_ROWS / max(rows, 1) - 1, 0.0) * self.spans.get(target, 0.0)
+            holds = f"the reference has {rows} events{where}, and {MIN_SLICE_ROWS} are needed for this signal"
+            return f"{holds}: about {_as_time(more)} of reference" if more else holds
+        if signal not in calibration.nulls:
+            return f"the reference has too few events{where} with what this signal looks at"
+        spans = self.worth(target, blocks)
+        return f"the window is worth {spans:.1f} independent blocks, and {MIN_WINDOW_BLOCKS} are needed"
 
     def worth(self, target: str, blocks: WindowBlocks) -> float:
         """How many blocks of the reference a window is worth; 0 where nothing is calibrated."""

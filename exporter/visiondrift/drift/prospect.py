@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from visiondrift.config import SliceThresholds
 from visiondrift.config.thresholds import AUTO
-from visiondrift.drift.calibrated import REMEMBERED, CalibratedReference, Calibration
+from visiondrift.drift.calibrated import EVIDENCE, CalibratedReference, Calibration
 from visiondrift.drift.calibration.budget import Terms
-from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS
+from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS, SliceCalibration
 from visiondrift.drift.judge import Levels, Worth
 from visiondrift.drift.levels import standard_of
 from visiondrift.drift.weighing import worth_of
@@ -59,7 +59,7 @@ def prospects(
     for name, own in thresholds.items():
         calibration = calibrated.of_slice(name)
         if calibration is not None:
-            yield _of_slice(calibration, name, window, own, terms)
+            yield _of_slice(calibration, name, window, own, terms, judged=calibrated.judged(name))
 
 
 def slices_of(calibrated: CalibratedReference) -> tuple[str, ...]:
@@ -71,20 +71,28 @@ def slices_of(calibrated: CalibratedReference) -> tuple[str, ...]:
 
 
 def _of_slice(
-    calibration: Calibration, name: str, window: float, thresholds: SliceThresholds, terms: Terms
+    calibration: Calibration,
+    name: str,
+    window: float,
+    thresholds: SliceThresholds,
+    terms: Terms,
+    *,
+    judged: frozenset[str],
 ) -> SliceProspect:
     target = calibration.target(name)
-    one, judged = calibration.scores[target], calibration.judged(target)
+    one = calibration.scores[target]
     own = calibration.seconds.values() if name == ALL_SLICES else [calibration.seconds[target]]
     blocks = sum(window / seconds for seconds in own)
-    worth = one.worth(blocks, blocks * one.rows) if one.nulls else 0.0
+    by_signal = _nulls_of(calibration, target)
+    worths = {name: own.worth(blocks, blocks * own.rows) for name, own in by_signal.items()}
+    worth = max(worths.values(), default=0.0)
     why = calibration.why_silent(target)
     if not why and worth < MIN_WINDOW_BLOCKS:
         why = f"such a window spans {blocks:.1f} blocks, and {MIN_WINDOW_BLOCKS} are needed: take longer windows"
     signals = tuple(
-        _of_signal(calibration, target, name, signal, worth=worth, why=why, thresholds=thresholds, terms=terms)
+        _of_signal(calibration, target, name, signal, worth=worths[signal], why=why, thresholds=thresholds, terms=terms)
         for signal in thresholds
-        if BY_NAME[signal].calibrated and signal in judged and signal not in REMEMBERED
+        if BY_NAME[signal].calibrated and signal in judged
     )
     evidence = next((s.levels.warning for s in signals if s.signal == "drift_evidence"), None)
     return SliceProspect(
@@ -93,11 +101,21 @@ def _of_slice(
         blocks=one.blocks,
         rows=one.rows,
         worth=worth,
-        largest=one.largest,
+        largest=max((own.largest for own in by_signal.values()), default=0.0),
         why=why,
         new_share=None if evidence is None else calibration.detectable("new", target, worth=worth, surprise=evidence),
         signals=signals,
     )
+
+
+def _nulls_of(calibration: Calibration, target: str) -> dict[str, SliceCalibration]:
+    """By signal, what holds its null: evidence has its own, and may have it where the other signals have none."""
+    one = calibration.scores[target]
+    found = dict.fromkeys(one.nulls, one)
+    detector = calibration.detector
+    if detector and target in detector.slices and detector.slices[target].nulls:
+        found |= dict.fromkeys(EVIDENCE, detector.slices[target])
+    return found
 
 
 def _of_signal(

@@ -108,11 +108,10 @@ def weigh(
         return Weighed(unknown, {name: standard_of(name, thresholds, None, why) for name in names})
     target = calibration.target(slice_)
     worth = calibration.worth(target, blocks)
-    silent = calibration.why_silent(target)
     standards = {}
     for name in scores:
         tail = calibration.tail(target, name, worth)
-        why = "" if tail else silent or _too_short(blocks)
+        why = "" if tail else calibration.why_no_null(target, name, blocks)
         standards[name] = standard_of(name, thresholds, tail, why)
     added: dict[str, ScoreOrReason] = {}
     evidence, rows, moments = None, None, None
@@ -137,10 +136,6 @@ def weigh(
     )
 
 
-def _too_short(blocks: WindowBlocks) -> str:
-    return f"the window spans {blocks.count} independent blocks, and this signal needs more of window or reference"
-
-
 def _evidence(
     question: Question, calibration: Calibration, target: str, blocks: WindowBlocks, scale: Scale
 ) -> tuple[EmbeddingEvidence | None, WindowRows | None, Mapping[str, Moments] | None, dict[str, ScoreOrReason]]:
@@ -163,7 +158,9 @@ def _evidence(
         found["drift_evidence"] = ScoreOrReason(look.surprise, samples)
     # Other labels' slices have axes and values of their own, which the memories know nothing of.
     if scale.memory is not None and scale.calibrated and calibration is scale.calibrated.of_slice(ALL_SLICES):
-        found["accumulated_evidence"] = _remembered(calibration, target, scale.memory, samples)
+        # A slice that sends fewer events than are asked for is not to be judged by what it sent before.
+        remembered = ScoreOrReason(None, samples, why) if why else None
+        found["accumulated_evidence"] = remembered or _remembered(calibration, target, scale.memory, samples)
     return (None if isinstance(look, str) else look), rows, moments or None, found
 
 

@@ -4,7 +4,7 @@ Each score comes with the number of events behind it, or is None with the reason
 ``evaluation``; who asks how such scores come out by chance is ``calibrate``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,7 +84,9 @@ class ConfidenceView:
 
 
 def score_window(question: Question, names: Sequence[str]) -> dict[str, float]:
-    """The scores ``names`` as plain numbers; what they are without drift where there is none."""
+    """The scores ``names`` as plain numbers; what they are without drift where the window has nothing to score, NaN
+    where the reference has too little to compare with.
+    """
     scores: dict[str, ScoreOrReason] = {}
     if set(names) & set(EMBEDDING_SIGNALS):
         scores |= embedding_scores(question)
@@ -94,10 +96,22 @@ def score_window(question: Question, names: Sequence[str]) -> dict[str, float]:
         drift, moves = image_scores(question)
         scores["image_drift"] = drift
         scores |= {f"image_drift:{name}": ScoreOrReason(move.moved, drift.samples) for name, move in moves.items()}
-    if set(names) & {"confidence_drift", "confidence_drop", "low_confidence_rise"}:
+    if set(names) & set(CONFIDENCE_SIGNALS[1:]):
         scores |= confidence_scores(question)[0]
-    values = {name: scores[name].value for name in names}
-    return {name: _NEUTRAL.get(name, 0.0) if value is None else value for name, value in values.items()}
+    neutral = dict.fromkeys(names, 0.0) | _NEUTRAL | dict.fromkeys(_beyond(question.baseline), float("nan"))
+    values = {name: scores[name].value if name in scores else None for name in names}
+    return {name: neutral[name] if value is None else value for name, value in values.items()}
+
+
+def _beyond(baseline: Baseline) -> Iterator[str]:
+    """The scores for which the reference has too few rows."""
+    parts: Mapping[tuple[str, ...], object] = {
+        EMBEDDING_SIGNALS: baseline.embedding,
+        IMAGE_SIGNALS: baseline.properties,
+        CONFIDENCE_SIGNALS[:1]: baseline.counts,
+        CONFIDENCE_SIGNALS[1:]: baseline.confidence,
+    }
+    return (name for names, part in parts.items() if part is None for name in names)
 
 
 def embedding_scores(question: Question) -> dict[str, ScoreOrReason]:

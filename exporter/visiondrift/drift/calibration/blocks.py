@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visiondrift.drift.thinning import evenly
+
 MAX_BLOCKS = 4_000
 """Blocks of a slice's reference at most; longer blocks are as right as short ones, and cost less."""
 
@@ -102,13 +104,9 @@ def block_seconds(times: NDArray[np.float64], series: NDArray[Any]) -> float:
     if len(times) < 2:  # noqa: PLR2004
         msg = f"{len(times)} rows have no autocorrelation; at least 2 are needed"
         raise ValueError(msg)
-    order = np.argsort(times, kind="stable")
-    if len(order) > _MAX_ROWS:
-        order = order[np.linspace(0, len(order) - 1, _MAX_ROWS).astype(np.intp)]
-    at, values = np.asarray(times, dtype=np.float64)[order], np.asarray(series, dtype=np.float64)[order]
+    at, values = _in_order(times, series)
     is_still = values.std(axis=0) <= _STILL * np.abs(values).max(axis=0)
-    values = values - values.mean(axis=0)
-    values = values / np.maximum(values.std(axis=0), 1e-12)
+    values = _standardised(values)
     span = max(float(at[-1] - at[0]), 1e-9)
     if at[-1] <= at[0] or is_still.all():
         return span / _FEWEST  # all at one time, or all alike: nothing tells how long anything lasts
@@ -118,6 +116,21 @@ def block_seconds(times: NDArray[np.float64], series: NDArray[Any]) -> float:
     while length < span / _FEWEST and _neighbours_alike(at, values, length) > NEXT_ALIKE:
         length *= 2
     return float(min(length, span / _FEWEST))
+
+
+@dataclass(frozen=True)
+class Autocorrelation:
+    """Of one slice: its frames resemble each other for ``seconds``, its neighbouring blocks correlate by ``next``."""
+
+    seconds: float
+    next: float
+
+
+def autocorrelation(times: NDArray[np.float64], series: NDArray[Any], seconds: float) -> Autocorrelation:
+    """Of ``series`` (n, p) at ``times`` (n,), n at least 2, in blocks of ``seconds``: what their length rests on."""
+    at, values = _in_order(times, series)
+    values = _standardised(values)
+    return Autocorrelation(decorrelation_seconds(at, values), _neighbours_alike(at, values, seconds))
 
 
 def decorrelation_seconds(times: NDArray[np.float64], values: NDArray[np.float64]) -> float:
@@ -151,7 +164,7 @@ def decorrelation_seconds(times: NDArray[np.float64], values: NDArray[np.float64
 
 
 def _neighbours_alike(times: NDArray[np.float64], values: NDArray[np.float64], seconds: float) -> float:
-    """Mean correlation of the means of neighbouring blocks, over the series."""
+    """Mean correlation of the means of neighbouring blocks, over the series; 0 where they are few."""
     place = np.floor(times / seconds).astype(np.int64)
     bins, of_row, counts = np.unique(place, return_inverse=True, return_counts=True)
     means = np.stack([np.bincount(of_row, weights=column) / counts for column in values.T], axis=1)
@@ -160,6 +173,18 @@ def _neighbours_alike(times: NDArray[np.float64], values: NDArray[np.float64], s
         return 0.0
     variance = np.maximum((means**2).mean(axis=0), 1e-12)
     return float(np.mean((means[next_to] * means[next_to + 1]).mean(axis=0) / variance))
+
+
+def _in_order(times: NDArray[np.float64], series: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both in order of time; of very many rows evenly spread ones."""
+    order = np.argsort(times, kind="stable")
+    order = order[evenly(len(order), _MAX_ROWS)]
+    return np.asarray(times, dtype=np.float64)[order], np.asarray(series, dtype=np.float64)[order]
+
+
+def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    values = values - values.mean(axis=0)
+    return np.asarray(values / np.maximum(values.std(axis=0), 1e-12))
 
 
 def _strata(rows: int, slices: NDArray[Any] | None) -> tuple[tuple[str, ...], NDArray[np.intp]]:

@@ -241,7 +241,8 @@ def _neighbours(blocks: Blocks, held: NDArray[np.bool_]) -> NDArray[np.intp]:
 def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[str, SliceCalibration]:
     """The nulls of every score of ``families``, for all slices together and for each of them by name.
 
-    A slice with fewer than ``MIN_HELD_BLOCKS`` held blocks has none. Equal arguments give equal answers.
+    A slice with fewer than ``MIN_HELD_BLOCKS`` held blocks has none, and none of a score that is NaN in one of the
+    windows drawn. Equal arguments give equal answers.
     """
     rng = np.random.default_rng(plan.seed)
     splits = _splits(blocks, plan, rng)
@@ -407,7 +408,11 @@ def _nulls(drawn: Mapping[int, NDArray[np.float64]], names: tuple[str, ...], pla
         return {}
     order = sorted(drawn)
     sizes = tuple(float(size) for size in order)
-    nulls = dict(zip(names, fit_null(sizes, [drawn[size] for size in order]), strict=True))
+    told = [
+        place for place in range(len(names)) if not any(np.isnan(scores[:, place]).any() for scores in drawn.values())
+    ]
+    known = [names[place] for place in told]
+    nulls = dict(zip(known, fit_null(sizes, [drawn[size][:, told] for size in order]), strict=True)) if told else {}
     for name, parts in plan.combined.items():
         columns = [names.index(part) for part in parts]
         own = [nulls[part] for part in parts]

@@ -25,6 +25,10 @@ AXES = 128
 _TOP_SHARE = 0.02
 _REFERENCE_NEIGHBOUR = 10
 _SIBLING = 3
+_COPY = 0.01
+"""Of an image's distance to the reference: one so near to it is the same picture once more, as where a clip is played
+in a loop, and no witness that there are others like it.
+"""
 _CONFIDENCE = 0.05
 _FAR = (0.9, 0.98, 0.998)
 _OUTLIER = 1
@@ -107,10 +111,11 @@ def knn_ratio(
     """The mean of the highest 2 % of ratios, and every row's ratio (m,): the images to show are those of the highest.
 
     ``to_others`` (m,) are distances to the reference, ``among`` (m, m) squared distances within the window, ``of_row``
-    (m,) the blocks. A ratio counts siblings in blocks more than ``reach`` numbers away; where there are fewer than
-    three, it is 0.
+    (m,) the blocks. A ratio counts siblings in blocks more than ``reach`` numbers away that are no copies; where there
+    are fewer than three, it is 0.
     """
-    apart = np.where(_alike(of_row, reach), np.float32(np.inf), among)
+    copies = among < np.square(_COPY * to_others, dtype=np.float32)[:, None]
+    apart = np.where(_alike(of_row, reach) | copies, np.float32(np.inf), among)
     if apart.shape[1] < _SIBLING:
         return 0.0, np.zeros(len(to_others))
     siblings = np.sqrt(np.partition(apart, _SIBLING - 1, axis=1)[:, _SIBLING - 1].astype(np.float64))
