@@ -111,7 +111,7 @@ def test_alert_is_complete(alert: dict[str, Any]) -> None:
     annotations, labels = alert["annotations"], alert["labels"]
     assert labels["component"] in {"data", "camera", "intake", "monitor", "stack"}
     of_data = {"report_url", "images_url", "spread", "cause", "accuracy"}
-    wanted = ANNOTATIONS | (of_data if labels["component"] == "data" else set())
+    wanted = ANNOTATIONS | {"data": of_data, "camera": {"images_url"}}.get(labels["component"], set())
     assert set(annotations) == wanted
     assert annotations["runbook_url"].endswith(f"#{alert['alert'].lower()}")
     if labels["component"] == "data":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from visiondrift.drift.judge import Levels, ScoreOrReason, judge, worst
+from visiondrift.drift.judge import Levels, ScoreOrReason, WindowEvaluation, judge, worst
 from visiondrift.signals import VerdictName
 
 
@@ -44,3 +44,17 @@ def test_a_score_that_is_not_there_keeps_its_reason() -> None:
 )
 def test_the_worst_verdict_speaks_for_all(verdicts: tuple[VerdictName, ...], expected: VerdictName) -> None:
     assert worst(verdicts) == expected
+
+
+def evaluation(**scores: ScoreOrReason) -> WindowEvaluation:
+    levels = {name: Levels(warning=0.3, critical=0.5) for name in scores}
+    return WindowEvaluation("all", "1h", samples=500, min_samples=20, judgements=judge(scores, levels))
+
+
+def test_a_window_in_which_no_drift_can_be_judged_is_not_called_ok() -> None:
+    blind = ScoreOrReason(None, 500, "the reference holds 9 independent blocks, and 40 are needed")
+    found = evaluation(drift_evidence=blind, missing_ratio=ScoreOrReason(0.0, 500))
+    assert (found.verdict, found.why_blind) == ("insufficient", blind.why)
+    assert evaluation(drift_evidence=blind, missing_ratio=ScoreOrReason(0.6, 500)).verdict == "critical"
+    seen = evaluation(drift_evidence=blind, image_drift=ScoreOrReason(0.1, 500), missing_ratio=ScoreOrReason(0.0, 500))
+    assert (seen.verdict, seen.why_blind) == ("ok", "")

@@ -253,7 +253,7 @@ def _row(
         detail=" · ".join(
             filter(
                 None,
-                [window.window, f"{window.samples:,} events", f"version {evaluation.version}", window.unknown],
+                [window.window, f"{window.samples:,} events", f"version {evaluation.version}", window.why_blind],
             )
         ),
         spread=window.told_spread,

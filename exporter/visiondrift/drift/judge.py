@@ -160,11 +160,18 @@ class WindowEvaluation:
 
     @property
     def verdict(self) -> VerdictName:
-        """The worst of the signals; ``insufficient`` where no signal could speak, or none is past a level and the
-        reference does not know the slice.
+        """The worst of the signals; ``insufficient`` where no signal of drift could speak and none other is past a
+        level, or the reference does not know the slice.
         """
         found = worst(judgement.verdict for judgement in self.judgements)
-        return "insufficient" if self.unknown and found == "ok" else found
+        return "insufficient" if self.why_blind and found == "ok" else found
+
+    @property
+    def why_blind(self) -> str:
+        """Why the window can never be called ok; empty where it can."""
+        drift = [j for j in self.judgements if BY_NAME[j.signal].calibrated]
+        is_blind = bool(drift) and worst(j.verdict for j in drift) == "insufficient"
+        return self.unknown or (drift[0].why if is_blind else "")
 
     @property
     def told_spread(self) -> str:

@@ -40,7 +40,7 @@ def property_document(move: PropertyMove) -> dict[str, Any]:
 
 
 def window_document(window: WindowEvaluation) -> dict[str, Any]:
-    """One slice and window with all its signals; ``why`` says why it cannot be ok, where the reference lacks it."""
+    """One slice and window with all its signals; ``why`` says why it cannot be ok, where that is so."""
     return {
         "slice": window.slice,
         "window": window.window,
@@ -51,7 +51,7 @@ def window_document(window: WindowEvaluation) -> dict[str, Any]:
         "reference_independent_samples": window.reference_independent_samples,
         "reference": {"rows": window.reference_rows, "slice": window.reference_slice},
         "verdict": window.verdict,
-        "why": window.unknown,
+        "why": window.why_blind,
         "signals": [judgement_document(judgement) for judgement in window.judgements],
         "class_share": dict(window.class_share),
         "reference_class_share": dict(window.reference_class_share),
