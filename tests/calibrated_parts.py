@@ -107,7 +107,9 @@ def prepared() -> PreparedReference:
 
 
 def evaluated(window: Sample, slice_: str = "all", **changed: Any) -> WindowEvaluation:
-    """The evaluation of one slice of ``window`` against the site's calibrated reference."""
+    """The evaluation of one slice of ``window`` against the site's calibrated reference, which is told no true classes
+    unless it is to be ``labelled``.
+    """
     given: dict[str, Any] = {
         "reference": prepared(),
         "window": "2m",
@@ -116,6 +118,8 @@ def evaluated(window: Sample, slice_: str = "all", **changed: Any) -> WindowEval
         "thresholds": STARTING,
         "scale": Scale(calibrated(), TERMS),
     } | changed
+    if not given.pop("labelled", False):
+        window = replace(window, labels=None)
     return evaluate_window(given.pop("reference"), window.of_slice(slice_), slice_=slice_, **given)
 
 

@@ -161,6 +161,10 @@ class Rejection:
     in_sample: bool = True
 
 
+FOREIGN = -2
+"""The index of a true class that the model has no name for, so that it cannot be right."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """n events as columns.
@@ -169,10 +173,10 @@ class Sample:
     an event has no such label); ``embeddings`` (n, d) float32 with NaN rows where missing; ``confidences`` (n, C)
     float32 with NaN rows where missing; ``predicted`` (n,) int32 index into ``classes``, -1 where unknown;
     ``latency_ms`` (n,) float64, NaN where not given; ``ids`` (n,) object array of str; ``labels`` (n,) int32 index into
-    ``classes`` of the true class, -1 where unknown; None where no event has one. ``properties`` (n, P) float32 in the
-    order of ``PROPERTIES`` and ``layouts`` (n, LAYOUT_SIDE²) float32, with NaN rows where no image was measured; both
-    None where none was. ``biases`` (n,) object array of str, for what each event was kept, "" where whatever it shows;
-    None where that is so of all.
+    ``classes`` of the true class, -1 where unknown, ``FOREIGN`` where it is none of them; None where no event has one.
+    ``properties`` (n, P) float32 in the order of ``PROPERTIES`` and ``layouts`` (n, LAYOUT_SIDE²) float32, with NaN
+    rows where no image was measured; both None where none was. ``biases`` (n,) object array of str, for what each event
+    was kept, "" where whatever it shows; None where that is so of all.
     """
 
     times: NDArray[np.float64]

@@ -244,13 +244,15 @@ def test_an_edited_threshold_reaches_prometheus_without_a_restart(stack: Stack, 
 
 
 def test_a_broken_edit_leaves_the_last_good_thresholds_in_force(stack: Stack) -> None:
-    line = 'visiondrift_clip_similarity_threshold{severity="warning"}'
+    # A fixed one: what follows from the budget moves with what the windows hold.
+    line = 'visiondrift_missing_ratio_threshold{severity="warning"}'
 
     def accepted() -> bool:
         return "visiondrift_config_last_reload_successful 1.0" in stack.get("exporter", "/metrics")
 
     wait_for(accepted, "the restored thresholds", seconds=120)
     before = sorted(series["value"][1] for series in stack.query(line))
+    assert before
     with edited(stack.root, lambda text: text + "\n  oops: ["):
         wait_for(lambda: not accepted(), "the exporter to refuse it", seconds=120)
         assert "thresholds.yml" in stack.get("exporter", "/"), "the landing page says which file"

@@ -17,7 +17,7 @@ from visiondrift.drift.baseline import (
     mixed_rows,
 )
 from visiondrift.errors import ReferenceUnusable
-from visiondrift.prediction import Sample
+from visiondrift.prediction import FOREIGN, Sample
 
 SETTINGS = Settings(classes=("cat", "dog"), slices=("camera",))
 
@@ -130,7 +130,7 @@ def test_classes_are_put_in_the_models_order() -> None:
     assert aligned.labels is None
 
 
-def test_true_classes_are_put_in_the_models_order_and_one_it_lacks_becomes_unknown() -> None:
+def test_true_classes_are_put_in_the_models_order_and_one_it_lacks_becomes_foreign() -> None:
     labelled = replace(sample(["a"] * 4), labels=np.int32([0, 1, -1, 0]))
     aligned = align_classes(labelled, ("dog", "bird", "cat"))
     assert aligned.labels is not None
@@ -138,7 +138,7 @@ def test_true_classes_are_put_in_the_models_order_and_one_it_lacks_becomes_unkno
     assert aligned.labels.dtype == np.int32
     without_cats = align_classes(labelled, ("dog",))
     assert without_cats.labels is not None
-    assert without_cats.labels.tolist() == [-1, 0, -1, -1]
+    assert without_cats.labels.tolist() == [FOREIGN, 0, -1, FOREIGN]
     prepared = PreparedReference.from_sample(labelled, Settings(classes=("dog", "cat"), slices=("camera",)))
     assert prepared.sample.labels is not None
     assert prepared.sample.labels.tolist() == [1, 0, -1, 1]

@@ -352,6 +352,23 @@ def test_without_labels_the_same_drift_stays_a_warning() -> None:
     assert "accuracy_drop" not in judgements(found)
 
 
+def test_where_true_classes_are_known_accuracy_is_measured() -> None:
+    """The same drift is critical where the model is wrong, whatever its confidences and readers make of it."""
+    right = site(20, {"left": 240, "right": 240, "slow": 240}, begins=2e6, shift=0.5)
+    assert right.labels is not None
+    for share, verdict in ((0.0, "warning"), (0.4, "critical")):
+        wrong = np.random.default_rng(6).random(len(right)) < share
+        window = replace(right, labels=np.where(wrong, (right.labels + 1) % 3, right.labels).astype(np.int32))
+        found = evaluated(window, labelled=True)
+        assert alarms(found)["drift_evidence"] == verdict
+        assert found.performance is not None
+        assert found.performance.measured is not None
+        assert found.performance.measured.value == pytest.approx((window.labels == window.predicted).mean())
+        drop = judgements(found)["accuracy_drop"]
+        assert drop.score == pytest.approx(found.performance.reference_accuracy - found.performance.measured.value)
+        assert drop.verdict == {"warning": "ok", "critical": "critical"}[verdict]
+
+
 def test_a_very_large_change_is_critical_whatever_the_estimate_says() -> None:
     unlabelled = replace(calibrated(), performance=None, why_no_performance="no labels")
     window = site(21, {"left": 240, "right": 240, "slow": 240}, begins=2e6, shift=3.0)

@@ -20,7 +20,7 @@ from visiondrift.drift.performance.model import (
     why_out_of_step,
     why_unlearnable,
 )
-from visiondrift.prediction import Sample
+from visiondrift.prediction import FOREIGN, Sample
 
 MODEL = learnt()
 
@@ -307,10 +307,16 @@ def test_with_a_thousand_classes_accuracy_is_estimated_and_their_shares_are_not(
 
 
 def test_measured_accuracy_is_wilsons_interval_over_the_labels_that_came() -> None:
-    predicted = np.zeros(100, dtype=np.int32)
-    labels = np.where(np.arange(100) < 60, -1, np.arange(100) % 4 == 0).astype(np.int32)
+    predicted = np.zeros(200, dtype=np.int32)
+    labels = np.where(np.arange(200) < 120, -1, np.arange(200) % 4 == 0).astype(np.int32)
     measured = measured_accuracy(predicted, labels)
-    expected = binomtest(30, 40).proportion_ci(0.90, method="wilson")
+    expected = binomtest(60, 80).proportion_ci(0.90, method="wilson")
     assert measured is not None
     assert (measured.value, measured.low, measured.high) == pytest.approx((0.75, expected.low, expected.high))
-    assert measured_accuracy(predicted, np.full(100, -1, dtype=np.int32)) is None
+    assert measured_accuracy(predicted[:160], labels[:160]) is None, "of forty it is not told"
+
+
+def test_an_event_of_a_class_that_the_model_does_not_know_counts_as_wrong() -> None:
+    measured = measured_accuracy(np.zeros(100, dtype=np.int32), np.repeat([0, FOREIGN], 50).astype(np.int32))
+    assert measured is not None
+    assert measured.value == 0.5

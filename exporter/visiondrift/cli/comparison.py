@@ -282,13 +282,20 @@ def _rows(windows: Sequence[WindowEvaluation]) -> Iterator[tuple[str, ...]]:
 
 
 def _explanations(windows: Sequence[WindowEvaluation]) -> Iterator[str]:
-    """Why each drifted window has drifted, and which slices have moved, are new, or have sent nothing."""
+    """Why each drifted window has drifted, which slices have moved, are new, or have sent nothing, and how well the
+    model does where that was measured.
+    """
     for window in windows:
-        cause = window.cause
+        cause, measured = window.cause, window.performance.measured if window.performance else None
         if window.told_spread:
             yield f"{window.slice}: {window.told_spread}"
         if cause and cause.drifted:
             yield f"{window.slice}: cause {cause.text} ({cause.why})"
+        if measured and window.performance:
+            yield (
+                f"{window.slice}: accuracy {measured.value:.3f} ({measured.low:.3f}-{measured.high:.3f}) measured "
+                f"where the true class is known, {window.performance.reference_accuracy:.3f} in the reference"
+            )
 
 
 def _faults(cameras: Sequence[CameraHealth]) -> Iterator[str]:

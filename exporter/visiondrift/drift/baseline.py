@@ -19,7 +19,7 @@ from visiondrift.drift.image_properties import PropertyBaseline, prepare_propert
 from visiondrift.drift.independence import Looks, pace_of
 from visiondrift.drift.thinning import evenly
 from visiondrift.errors import ReferenceUnusable
-from visiondrift.prediction import Sample
+from visiondrift.prediction import FOREIGN, Sample
 from visiondrift.signals import ALL_SLICES
 
 MIN_SLICE_ROWS = 100
@@ -267,7 +267,7 @@ def align_classes(sample: Sample, classes: tuple[str, ...]) -> Sample:
     """``sample`` with its confidence columns, predicted and true indices in the order of ``classes``.
 
     A class that the sample does not know gets no confidence; one that only the sample knows is dropped, and where it is
-    the predicted or the true one, that becomes -1.
+    the predicted one, that becomes -1, where it is the true one, ``FOREIGN``.
     """
     if sample.classes == classes:
         return sample
@@ -283,8 +283,13 @@ def align_classes(sample: Sample, classes: tuple[str, ...]) -> Sample:
         classes=classes,
         confidences=confidences,
         predicted=place[sample.predicted],
-        labels=None if sample.labels is None else place[sample.labels],
+        labels=None if sample.labels is None else _true(place, sample.labels),
     )
+
+
+def _true(place: NDArray[np.int32], labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    aligned = place[labels]
+    return np.where((labels >= 0) & (aligned < 0), np.int32(FOREIGN), aligned)
 
 
 def _embedding(embeddings: NDArray[Any]) -> EmbeddingBaseline:

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import special
 
 from visiondrift.config import SliceThresholds
+from visiondrift.drift.baseline import predicted_or_top
 from visiondrift.drift.calibrated import EVIDENCE, CalibratedReference, Calibration, WindowBlocks
 from visiondrift.drift.calibration.budget import Terms
 from visiondrift.drift.calibration.nulls import HELD_PER_WINDOW, MIN_HELD_BLOCKS
@@ -23,7 +24,7 @@ from visiondrift.drift.explain.causes import Cause
 from visiondrift.drift.judge import BlockCount, EmbeddingFindings, Judgement, Levels, PropertyMove, ScoreOrReason, Worth
 from visiondrift.drift.levels import Standard, standard_of
 from visiondrift.drift.performance.cbpe import Z
-from visiondrift.drift.performance.estimate import PerformanceEstimate, estimate_performance
+from visiondrift.drift.performance.estimate import PerformanceEstimate, estimate_performance, measured_accuracy
 from visiondrift.drift.performance.model import evidence_of
 from visiondrift.drift.window_scores import Question
 from visiondrift.prediction import Sample
@@ -177,14 +178,24 @@ def _remembered(calibration: Calibration, target: str, memory: Memory, samples: 
 def _accuracy(
     question: Question, scale: Scale, blocks: WindowBlocks
 ) -> tuple[PerformanceEstimate | None, ScoreOrReason]:
-    """The estimate, and its drop: told where it is valid, and by chance no larger than the budget lets pass."""
+    """What was measured or estimated, and its drop: an estimate's where it is valid; and by chance no larger than the
+    budget lets pass.
+    """
     assert scale.calibrated and scale.calibrated.performance  # noqa: S101, PT018  the caller has asked
     window = question.window
+    measured = None
+    if window.labels is not None:
+        measured = measured_accuracy(predicted_or_top(window), window.labels, blocks=blocks.of_row)
     samples = int(window.has_confidences.sum())
     why = question.may_speak(samples, "confidences")
     if why:
         return None, ScoreOrReason(None, samples, why)
     estimate = estimate_performance(scale.calibrated.performance, evidence_of(window, blocks=blocks.of_row))
+    if measured is not None:
+        estimate = replace(estimate, measured=measured)
+        chance = (measured.high - measured.low) / (2 * Z) * _deviations(scale.terms.alpha["warning"])
+        drop = estimate.reference_accuracy - measured.value
+        return estimate, ScoreOrReason(drop, samples, chance=chance, looks="so few events of a known class")
     if estimate.drop is None or estimate.accuracy is None or not estimate.valid:
         return estimate, ScoreOrReason(None, samples, estimate.why)
     # The lower of two opinions on the same events errs by no more than both together. How far they lie apart is what
@@ -253,7 +264,9 @@ def _is_harmful(
     thresholds: SliceThresholds,
     terms: Terms,
 ) -> bool:
-    """Whether drift is worth a critical page: the model is estimated to be worse, or the change is very large."""
+    """Whether drift is worth a critical page: the model is measured or estimated to be worse, or the change is very
+    large.
+    """
     drop = scores.get("accuracy_drop")
     level = thresholds["accuracy_drop"].warning if "accuracy_drop" in thresholds else None
     if drop and drop.value is not None and isinstance(level, float) and drop.value >= max(level, drop.chance):

@@ -1,4 +1,4 @@
-"""How the model is doing, without labels: two opinions, the cautious one of them, and when to say nothing.
+"""How the model is doing: without labels two opinions, the cautious one of them, and when to say nothing.
 
 The confidences, calibrated on the labelled reference, say how many events to expect right. Readers of the embedding say
 how much more often than in the reference they contradict the model. The estimate is the lower of the two. It is refused
@@ -49,11 +49,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PerformanceEstimate:
-    """A window's performance as far as it shows without labels. Shares 0-1; intervals hold 90 %.
+    """A window's performance. Shares 0-1; intervals hold 90 %. All but ``measured`` is what shows without labels.
 
     ``accuracy`` is the lower of ``by_confidence`` and ``by_readers``, and None where nothing could be computed.
     ``consultation`` is None without embeddings, ``label_shift`` with over a hundred classes.
-    Where ``valid`` is False it is not to be acted on, and ``why`` says why.
+    Where ``valid`` is False it is not to be acted on, and ``why`` says why. ``measured`` is the accuracy of the events
+    whose true class is known, None where too few are: it needs no assumption, and goes before any estimate.
     """
 
     samples: int
@@ -66,11 +67,13 @@ class PerformanceEstimate:
     label_shift: LabelShift | None
     valid: bool
     why: str
+    measured: Interval | None = None
 
     @property
     def drop(self) -> float | None:
-        """The reference's accuracy less the estimated one; None where there is none."""
-        return None if self.accuracy is None else self.reference_accuracy - self.accuracy.value
+        """The reference's accuracy less the measured one, or else the estimated one; None where there is neither."""
+        found = self.measured or self.accuracy
+        return None if found is None else self.reference_accuracy - found.value
 
 
 def estimate_performance(model: PerformanceModel, window: Evidence, *, seed: int = 0) -> PerformanceEstimate:
@@ -112,13 +115,13 @@ def estimate_performance(model: PerformanceModel, window: Evidence, *, seed: int
 def measured_accuracy(
     predicted: NDArray[np.int32], labels: NDArray[np.int32], *, blocks: NDArray[Any] | None = None
 ) -> Interval | None:
-    """The accuracy of the m events whose true class ``labels`` (m,) came in, -1 where it did not; None with none.
+    """The accuracy of the m events whose true class ``labels`` (m,) is known, -1 where not; None where of too few.
 
     Wilson's interval (1927), its count lowered to that of independent events where ``blocks`` (m,) tie some together.
     """
-    known = labels >= 0
+    known = (labels != -1) & (predicted >= 0)
     count = int(known.sum())
-    if not count:
+    if count < MIN_EVENTS:
         return None
     right = (predicted[known] == labels[known]).astype(np.float64)
     share = float(right.mean())
