@@ -19,10 +19,11 @@ from camera_clips import CLIPS, FAULTS, HARMLESS, VIDEOS, Halves
 from visiondrift.drift.health.judge import judge_camera
 from visiondrift.drift.health.normal import normal_of
 
-TOLD_WITHIN = {"frozen": 0.4, "black": 0.4, "white": 0.4, "resolution": 0.4}
-"""Shares of ``within`` in which a fault must be told; the others within all of it."""
+TOLD_WITHIN = dict.fromkeys(("frozen", "black", "white", "resolution"), 0.2)
+"""Shares of ``within`` in which a fault must be told, at the next look; the others within all of it."""
 
-_ON_TIME = 1.13  # a look is an eighth of within
+_LOOK = 1 / 8
+"""Share of ``within`` between two looks."""
 
 
 def found(faults: dict[str, list[str]]) -> Iterator[tuple[str, bool]]:
@@ -37,7 +38,7 @@ def found(faults: dict[str, list[str]]) -> Iterator[tuple[str, bool]]:
                 after = watched.told_after.get(name)
                 others = sorted(set(watched.told_after) - {name})
                 good &= after is not None and not others
-                good &= after is None or after <= TOLD_WITHIN.get(name, 1.0) * _ON_TIME * halves.within
+                good &= after is None or after <= (TOLD_WITHIN.get(name, 1.0) + _LOOK) * halves.within
                 cells.append(("not found" if after is None else f"{after:.1f} s") + "".join(f", {o}" for o in others))
             yield f"| {name} | {way} | {' | '.join(cells)} |", good
 

@@ -182,7 +182,7 @@ def _print_limits(out: Console, calibrated: CalibratedReference) -> None:
 
 
 def _print_test(out: Console, request: Request) -> None:
-    out.print("\nSelf-test: the reference replayed through detectors that have not seen it ...")
+    out.print("\nSelf-test: the reference replayed through detectors that have not seen it")
     tested = replay_reference(request.sample, request.plan, seed=0)
     if tested is None:
         out.print("- too few blocks to tell")
