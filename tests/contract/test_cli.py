@@ -783,7 +783,8 @@ def test_show_prints_the_manifest(say: Say, files: Path, config: Path) -> None:
 
 def test_show_says_what_a_reference_can_and_cannot_see(say: Say, config: Path, files: Path) -> None:
     """The page of one that was calibrated as it was built."""
-    thresholds = {"defaults": {"signals": {"drift_evidence": {"warning": "auto", "critical": "auto"}}}}
+    both = {"warning": "auto", "critical": "auto"}
+    thresholds = {"defaults": {"signals": dict.fromkeys(("drift_evidence", "accumulated_evidence"), both)}}
     (config / "thresholds.yml").write_text(yaml.safe_dump(thresholds), encoding="utf-8")
     built = say("reference", "build", "pets", "--config", config, "--parquet", small_reference(files))
     assert "calibrated for pets: `visiondrift reference show pets` says what it can see" in built.out
