@@ -132,7 +132,7 @@ class Collector:
 
     def _judge(self, taken: Taken, likeness: Likeness | None) -> None:
         job, progress = self._jobs[taken.source], self.progress[taken.source]
-        reasons = self._keepers[taken.source].reasons(taken.frame.time, likeness)
+        reasons = self._keepers[taken.source].reasons(taken.frame.time, likeness, name=taken.frame.name)
         if likeness is not None:
             to_reference = () if likeness.reference is None else (likeness.reference,)
             progress.cosines.append((*likeness.prompts, *to_reference))
