@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from collect_parts import Camera, jpeg, scene, served, video
+from collect_parts import Camera, answering, jpeg, scene, served, video
 from exporter_process import demo_config, running_exporter
 from programs import PATIENCE_S, until
 from rtsp_camera import RtspCamera, serving
@@ -429,6 +429,18 @@ def test_what_cannot_be_done_is_said_with_status_3(
     said = collect(*(str(clip) if argument == "CLIP" else argument for argument in given))
     assert said.status == 3
     assert says in said.err.replace("\n", " ")
+
+
+def test_frames_that_the_exporter_rejects_are_said_by_the_exit_status(clip: Path, collect: Collect) -> None:
+    def refuse(_: str, body: Any, __: Mapping[str, str]) -> tuple[int, Any]:
+        refused = [{"field": "time", "reason": "bad_time", "message": event["time"]} for event in body["events"]]
+        return 422, {"error": {"code": "nothing_valid", "message": "none is valid", "rejected": refused}}
+
+    with answering(refuse) as url:
+        said = collect(clip, "--every", "2s", "--slice", "camera=left", "--to-exporter", url)
+    assert said.status == 1
+    assert "3 rejected" in said.out
+    assert said.err.count("--start") == 1
 
 
 def test_frames_reach_a_running_exporter_and_only_those_of_chance_and_clock_its_windows(

@@ -354,5 +354,5 @@ def _cosine_rows(progress: Progress) -> Iterator[tuple[str, ...]]:
 
 def _status(progress: Sequence[Progress], sinks: Sequence[Sink]) -> int:
     failed = any(one.tally.problem or not (one.tally.looked or one.job.source.watch) for one in progress)
-    lost = any(sink.problem or sink.counts["lost"] for sink in sinks)
+    lost = any(sink.problem or sink.counts["lost"] or sink.counts["rejected"] for sink in sinks)
     return _FAILED if failed or lost else 0

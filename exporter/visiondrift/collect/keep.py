@@ -87,7 +87,7 @@ class Keeper:
         source, where it is one. Call it once for each frame.
         """
         policy = self._policy
-        by_chance = policy.uniform is not None and self._drawn(time, name) < policy.uniform
+        by_chance = policy.uniform is not None and self._is_drawn(time, name, policy.uniform)
         others: list[Kept] = []
         if self._pace is not None and self._pace.is_due(time):
             others.append("every" if policy.distinct is None else "distinct")
@@ -99,14 +99,14 @@ class Keeper:
                 self._before.append(likeness.embedding)
         return ("uniform", *others) if by_chance else tuple(others)
 
-    def _drawn(self, time: float, name: str) -> float:
-        """From 0 to 1, by chance, and the same whenever the same frame is asked about.
+    def _is_drawn(self, time: float, name: str, share: float) -> bool:
+        """Whether chance keeps a frame: the same whenever the same frame is asked about.
 
         It is not the chance by which an exporter samples (``intake/sampling.py``): that must draw anew.
         """
         frame = f"{self._policy.seed}\0{self._source}\0{name}\0{round(time * 1e6)}"
         drawn = blake2b(frame.encode(errors="surrogateescape"), digest_size=8, person=b"collect").digest()
-        return int.from_bytes(drawn) / 2**64
+        return int.from_bytes(drawn) < share * 2**64
 
     def _is_near_duplicate(self, likeness: Likeness, distinct: float) -> bool:
         return any(float(before @ likeness.embedding) >= distinct for before in self._before)
