@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -281,7 +282,7 @@ def collect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     """Runs the command in this process, through the program's own entry: CLIP is loaded once for all tests."""
 
     def run(*arguments: object) -> Said:
-        given = ["visiondrift", "collect", *map(str, arguments), "--config", str(config)]
+        given = ["visiondrift", "collect", "--config", str(config), *map(str, arguments)]
         monkeypatch.setattr(sys, "argv", given)
         with pytest.raises(SystemExit) as ended:
             main()
@@ -419,6 +420,11 @@ def test_it_ends_in_order_on_ctrl_c_with_a_summary(config: Path, tmp_path: Path)
         (["CLIP", "--prompt", " ", "--threshold", "0.2", "--to-folder", "out"], "there are no words in it"),
         (["FOLDER", "--uniform", "1", "--watch", "--to-folder", "FOLDER/out"], "would be read again"),
         (["--to-folder", "out"], "collect.sources"),
+        (
+            ["CLIP", "--every", "2s", "--look", "3s", "--to-folder", "out"],
+            "accepted is a --look of at most 2s, or none",
+        ),
+        (["FOLDER", "--every", "1s", "--start", "now", "--to-folder", "out"], "only a recording has a start"),
         (["rstp://viewer:s3cret@10.0.0.7/", "--every", "1s", "--to-folder", "out"], "rstp://***@10.0.0.7"),
     ],
 )
@@ -429,6 +435,79 @@ def test_what_cannot_be_done_is_said_with_status_3(
     said = collect(*(str(clip) if argument == "CLIP" else argument for argument in given))
     assert said.status == 3
     assert says in said.err.replace("\n", " ")
+
+
+def test_frames_are_looked_at_as_often_as_they_are_to_be_kept(clip: Path, collect: Collect, tmp_path: Path) -> None:
+    assert collect(clip, "--every", "500ms", "--to-folder", tmp_path).status == 0
+    assert len(manifest(tmp_path)) == 12
+
+
+def configured(config: Path, folder: Path, sources: str, models: str = "") -> tuple[str, Path]:
+    """The option that names a copy of ``config`` with these sources, and models beside its own."""
+    copy = folder / "config"
+    shutil.copytree(config, copy)
+    file = copy / "monitoring.yml"
+    text = file.read_text(encoding="utf-8").replace("\nmodels:\n", f"\nmodels:\n{models}")
+    file.write_text(f"{text}\ncollect:\n  sources:\n{sources}", encoding="utf-8")
+    return "--config", copy
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--slice", "camera=left"],
+        ["--start", "now", "hall"],
+        ["--model", "digits-demo"],
+        ["--name", "yard", "hall"],
+        ["--version", "2"],
+        ["--watch"],
+        ["--model-server", "http://localhost:1"],
+        ["--protocol", "json"],
+        ["--seed", "0"],
+        ["--look", "2s"],
+        ["--every", "2s"],
+    ],
+)
+def test_what_a_configured_source_says_itself_is_refused_beside_it(
+    option: list[str], clip: Path, config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    given = configured(config, tmp_path, f"    - {{name: hall, path: {clip}, model: digits-demo, every: 2s}}\n")
+    said = collect(*option, "--to-folder", tmp_path / "out", *given)
+    assert said.status == 3
+    assert f"{option[0]}: of the source" in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_configured_source_is_read_as_its_entries_say(
+    clip: Path, config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    source = f"name: hall, path: {clip}, model: digits-demo, slices: {{camera: left}}, every: 500ms"
+    given = configured(config, tmp_path, f"    - {{{source}, start: 2026-11-02T08:00:00+01:00}}\n")
+    said = collect("hall", "--to-folder", tmp_path / "out", "--max-frames", "3", *given)
+    assert said.status == 0, said.err
+    assert [(line["time"], line["slices"]) for line in manifest(tmp_path / "out")] == [
+        (f"2026-11-02T07:00:0{seconds}00000Z", {"camera": "left"}) for seconds in ("0.0", "0.5", "1.0")
+    ]
+
+
+def test_a_slip_in_the_name_of_a_source_is_answered_with_the_names(
+    clip: Path, config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    given = configured(config, tmp_path, f"    - {{name: lobby, path: {clip}, model: digits-demo, every: 2s}}\n")
+    said = collect("lobb", "--every", "1s", "--to-folder", tmp_path / "out", *given)
+    assert said.status == 3
+    assert "no source of that name in monitoring.yml (did you mean lobby?)" in said.err
+    assert "a URL, or lobby" in said.err
+
+
+def test_of_several_models_the_one_that_slices_belong_to_must_be_named(
+    clip: Path, config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    source = f"    - {{name: lobby, path: {clip}, model: digits-demo, every: 2s}}\n"
+    given = configured(config, tmp_path, source, models="  - {name: other, reference: digits-demo}\n")
+    said = collect(clip, "--every", "2s", "--slice", "camera=x", "--to-folder", tmp_path / "out", *given)
+    assert said.status == 3
+    assert "--model: the configuration has several models; name one of other, digits-demo" in said.err
 
 
 def test_frames_that_the_exporter_rejects_are_said_by_the_exit_status(clip: Path, collect: Collect) -> None:

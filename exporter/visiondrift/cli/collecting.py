@@ -26,7 +26,7 @@ from visiondrift.collect.run import Collector, Job, Judged, Progress
 from visiondrift.collect.sinks import FolderSink, Sink
 from visiondrift.collect.sources import Source, check_source
 from visiondrift.config import Config
-from visiondrift.config.collect import SourceConfig
+from visiondrift.config.collect import SourceConfig, usual_look
 from visiondrift.errors import BadInput
 from visiondrift.intake.embedder import Embedder, embedder_of
 from visiondrift.reference import load_direction, rfc3339
@@ -59,7 +59,8 @@ def jobs_of_settings(config: Config, sources: Sequence[SourceConfig]) -> tuple[J
             Source(
                 name=one.name,
                 address=one.url or str(config.path(one.path or Path())),
-                look=one.look,
+                look=one.look or usual_look(one.every),
+                start=one.start,
                 watch=one.watch,
                 max_pixels=bounds.max_image_pixels,
                 max_bytes=bounds.max_image_bytes,

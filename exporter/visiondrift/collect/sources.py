@@ -63,3 +63,8 @@ def check_source(source: Source) -> None:
         raise BadInput(f"{path}: there is no such file or folder; accepted is a video, an image, a folder, or a URL")
     if source.watch and not path.is_dir():
         raise BadInput(f"{path}: only a folder can be watched")
+    if source.start is not None and (path.is_dir() or path.suffix.lower() in IMAGES):
+        raise BadInput(
+            f"{path}: only a recording has a start; an image is of the time and zone in its EXIF, else of when its file "
+            "was written"
+        )
