@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -106,6 +107,50 @@ def test_a_recording_that_is_cut_short_gives_what_it_has(clip: Path, tmp_path: P
     assert 1 <= len(seen(Source("hall", str(tmp_path / "cut.mkv")))) < 6
 
 
+def cut(whole: Path, share: float) -> Path:
+    content = whole.read_bytes()
+    file = whole.with_name(f"cut{whole.suffix}")
+    file.write_bytes(content[: round(share * len(content))])
+    return file
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".flv"])
+def test_a_recording_that_lacks_a_part_says_how_much_of_it_there_is(suffix: str, tmp_path: Path) -> None:
+    file = cut(video(tmp_path / f"whole{suffix}", seconds=20), 0.5)
+    tally, said = Tally(), []
+    list(frames_of(Source("hall", str(file)), tally, threading.Event(), tell=said.append))
+    assert re.search(r"it ends early, (9|10)\.\d s of 20\.\d s could be read", tally.problem)
+    assert said == [f"hall: {file}: {tally.problem}"]
+
+
+def test_a_recording_whose_end_is_damaged_ends_early(tmp_path: Path) -> None:
+    tally, file = Tally(), cut(video(tmp_path / "whole.h264", seconds=4), 0.99)
+    seen(Source("hall", str(file)), tally=tally)
+    assert tally.problem.endswith("could be read (its end is damaged)")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".mpg", ".h264"])
+def test_a_whole_recording_does_not_end_early(suffix: str, tmp_path: Path) -> None:
+    tally = Tally()
+    seen(Source("hall", str(video(tmp_path / f"whole{suffix}", seconds=20))), tally=tally)
+    assert (tally.problem, tally.corrupt) == ("", 0)
+
+
+def test_a_recording_of_which_only_the_beginning_is_asked_for_does_not_end_early(clip: Path) -> None:
+    tally, stop = Tally(), threading.Event()
+    for _ in frames_of(Source("hall", str(clip)), tally, stop, tell=lambda _: None):
+        stop.set()
+    assert not tally.problem
+
+
+def test_a_colon_in_the_name_of_a_file_is_no_protocol(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(clip, tmp_path / "2024-01-01T12:00:00.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert len(seen(Source("hall", "2024-01-01T12:00:00.mp4"))) == 6
+
+
 def test_damaged_frames_are_counted_and_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "hall.avi"
     with av.open(str(file), "w") as container:
@@ -143,6 +188,30 @@ def test_images_of_a_folder_come_by_age_and_as_they_were(tmp_path: Path) -> None
     assert frames[0].encoded == (tmp_path / "b.jpg").read_bytes()
 
 
+@pytest.mark.parametrize("name", ["a.bmp", "a.gif", "a.tif", "a.tiff"])
+def test_an_image_of_a_kind_that_no_exporter_takes_is_read_and_kept_as_a_jpeg(name: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    scene(3).save(tmp_path / "in" / name)
+    (frame,) = seen(Source("hall", str(tmp_path / "in")))
+    off = np.abs(np.asarray(frame.image, dtype=float) - np.asarray(scene(3), dtype=float))
+    assert off.mean() < (4 if name == "a.gif" else 0.01)
+    (alone,) = seen(Source("hall", str(tmp_path / "in" / name)))
+    assert alone.image.size == frame.image.size
+    FolderSink(tmp_path / "out", print, 2**30).put(KeptFrame("hall", frame, ("every",)))
+    (line,) = manifest(tmp_path / "out")
+    with Image.open(tmp_path / "out" / line["file"]) as image:
+        assert (image.format, Path(line["file"]).suffix, line["name"]) == ("JPEG", ".jpg", name)
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.gif", "a.tif"])
+def test_such_an_image_that_is_cut_short_or_too_large_is_counted_and_passed_over(name: str, tmp_path: Path) -> None:
+    scene(0).save(tmp_path / name)
+    cut(tmp_path / name, 0.3)
+    tally = Tally()
+    assert not seen(Source("hall", str(tmp_path), max_pixels=1000), tally=tally)
+    assert tally.corrupt == 2
+
+
 @pytest.mark.parametrize("watch", [False, True])
 def test_a_folder_is_read_past_what_is_no_file(watch: bool, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").mkdir()
@@ -154,7 +223,7 @@ def test_a_folder_is_read_past_what_is_no_file(watch: bool, tmp_path: Path) -> N
 
 
 def test_a_folder_without_images_is_told(tmp_path: Path) -> None:
-    scene(0).save(tmp_path / "a.bmp")
+    (tmp_path / "a.txt").write_text("no image", encoding="utf-8")
     with pytest.raises(BadInput, match=r"no image lies there; accepted are \.jpg"):
         seen(Source("hall", str(tmp_path)))
 
@@ -488,6 +557,19 @@ def test_a_configured_source_is_read_as_its_entries_say(
     assert [(line["time"], line["slices"]) for line in manifest(tmp_path / "out")] == [
         (f"2026-11-02T07:00:0{seconds}00000Z", {"camera": "left"}) for seconds in ("0.0", "0.5", "1.0")
     ]
+
+
+def test_a_source_whose_path_is_missing_leaves_the_others_alone(
+    clip: Path, config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    of = "model: digits-demo, every: 2s"
+    sources = f"    - {{name: yard, path: /nowhere.mp4, {of}}}\n    - {{name: hall, path: {clip}, {of}}}\n"
+    given = configured(config, tmp_path, sources)
+    said = collect("--to-folder", tmp_path / "out", *given)
+    assert said.status == 1
+    assert "yard: /nowhere.mp4: there is no such file or folder" in said.err
+    assert [line["source"] for line in manifest(tmp_path / "out")] == ["hall"] * 3
+    assert collect("yard", "--to-folder", tmp_path / "out", *given).status == 3
 
 
 def test_a_slip_in_the_name_of_a_source_is_answered_with_the_names(

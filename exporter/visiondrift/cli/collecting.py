@@ -24,7 +24,7 @@ from visiondrift.collect.likeness import Looker
 from visiondrift.collect.model_server import ModelServer
 from visiondrift.collect.run import Collector, Job, Judged, Progress
 from visiondrift.collect.sinks import FolderSink, Sink
-from visiondrift.collect.sources import Source, check_source
+from visiondrift.collect.sources import Missing, Source, check_source
 from visiondrift.config import Config
 from visiondrift.config.collect import SourceConfig, usual_look
 from visiondrift.errors import BadInput
@@ -88,8 +88,8 @@ def collect_frames(
     config: Config, jobs: Sequence[Job], places: Places, *, dry_run: bool, max_frames: int | None
 ) -> int:
     """Collect until the end or a signal, and print a summary. The exit status. Raises BadInput before anything runs."""
+    _check_sources(jobs)
     for job in jobs:
-        check_source(job.source)
         _check_policy(job.policy, dry_run=dry_run)
         _check_apart(job.source, places.folder)
     if not (dry_run or places.folder or places.exporter):
@@ -120,6 +120,18 @@ def collect_frames(
     finally:
         embedder.close()
     return _status(collector.progress, sinks)
+
+
+def _check_sources(jobs: Sequence[Job]) -> None:
+    """Raises BadInput where a source can give no frames. One of several that is only missing fails by itself, later."""
+    missing = []
+    for job in jobs:
+        try:
+            check_source(job.source)
+        except Missing as error:
+            missing.append(error)
+    if missing and len(missing) == len(jobs):
+        raise missing[0]
 
 
 def _check_policy(policy: Policy, *, dry_run: bool) -> None:
