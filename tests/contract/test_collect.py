@@ -511,6 +511,16 @@ def test_frames_are_looked_at_as_often_as_they_are_to_be_kept(clip: Path, collec
     assert len(manifest(tmp_path)) == 12
 
 
+def test_images_whose_files_are_of_one_time_are_said_to_be(collect: Collect, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        scene(number).save(tmp_path / "in" / f"{number}.png")
+        os.utime(tmp_path / "in" / f"{number}.png", (START, START))
+    said = collect(tmp_path / "in", "--every", "1m", "--to-folder", tmp_path / "out")
+    assert (said.status, len(manifest(tmp_path / "out"))) == (0, 1)
+    assert "every kept one of 5 images" in said.out
+
+
 def configured(config: Path, folder: Path, sources: str, models: str = "") -> tuple[str, Path]:
     """The option that names a copy of ``config`` with these sources, and models beside its own."""
     copy = folder / "config"

@@ -27,6 +27,7 @@ from visiondrift.collect.sinks import FolderSink, Sink
 from visiondrift.collect.sources import Missing, Source, check_source
 from visiondrift.config import Config
 from visiondrift.config.collect import SourceConfig, usual_look
+from visiondrift.config.units import format_duration
 from visiondrift.errors import BadInput
 from visiondrift.intake.embedder import Embedder, embedder_of
 from visiondrift.reference import load_direction, rfc3339
@@ -342,6 +343,14 @@ def _summarise(progress: Sequence[Progress], sinks: Sequence[Sink]) -> None:
         given = (one.tally.looked, one.tally.corrupt, one.tally.missed, one.kept)
         table.add_row(escape(one.job.source.name), *(f"{count:,}" for count in given), why, escape(state))
     out.print(table)
+    for one in filter(_is_of_one_moment, progress):
+        out.print(
+            f"{one.job.source.name}: every kept one of {one.tally.looked:,} images, as their files were all written by "
+            f"{rfc3339(one.latest)} within {format_duration(one.job.policy.every or 0.0)}; were they copied? "
+            "uniform goes by chance",
+            markup=False,
+            soft_wrap=True,
+        )
     rows = [row for one in progress for row in _cosine_rows(one)]
     if rows:
         quantiles = tuple("least" if q == 0 else "largest" if q == 1 else f"{q:.0%}" for q in _QUANTILES)
@@ -353,6 +362,14 @@ def _summarise(progress: Sequence[Progress], sinks: Sequence[Sink]) -> None:
         counts = ", ".join(f"{count:,} {word.replace('_', ' ')}" for word, count in sink.counts.items())
         problem = f"; {sink.problem}" if sink.problem else ""
         out.print(f"{sink.name}: {counts or 'nothing'}{problem}", markup=False, soft_wrap=True)
+
+
+def _is_of_one_moment(one: Progress) -> bool:
+    """Whether ``every`` had no chance: of images that were copied, all are of the time of the copying."""
+    every, source = one.job.policy.every, one.job.source
+    is_of_images = not source.is_url and Path(source.address).is_dir()
+    kept_one = every is not None and one.latest - one.earliest < every and one.reasons["every"] == 1
+    return kept_one and is_of_images and one.tally.looked > 1
 
 
 def _cosine_rows(progress: Progress) -> Iterator[tuple[str, ...]]:
