@@ -58,8 +58,8 @@ def _of_another_kind(source: Source, path: Path, name: str) -> Frame:
     except Exception as error:
         raise Refused("image", "bad_image", f"the image is damaged or cut short ({error})") from error
     png = between.getvalue()
-    image = decode_image(png, max_bytes=len(png), max_pixels=source.max_pixels)
-    return Frame(_taken(encoded, path), image, name=name)
+    picture = decode_image(png, max_bytes=len(png), max_pixels=source.max_pixels)
+    return Frame(_taken(encoded, path), picture, name=name)
 
 
 def folder_frames(
