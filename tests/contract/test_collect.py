@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from collect_parts import Camera, jpeg, scene, served, video
+from collect_parts import Camera, answering, jpeg, scene, served, video
 from exporter_process import demo_config, running_exporter
 from programs import PATIENCE_S, until
 from rtsp_camera import RtspCamera, serving
@@ -105,6 +107,50 @@ def test_a_recording_that_is_cut_short_gives_what_it_has(clip: Path, tmp_path: P
     assert 1 <= len(seen(Source("hall", str(tmp_path / "cut.mkv")))) < 6
 
 
+def cut(whole: Path, share: float) -> Path:
+    content = whole.read_bytes()
+    file = whole.with_name(f"cut{whole.suffix}")
+    file.write_bytes(content[: round(share * len(content))])
+    return file
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".flv"])
+def test_a_recording_that_lacks_a_part_says_how_much_of_it_there_is(suffix: str, tmp_path: Path) -> None:
+    file = cut(video(tmp_path / f"whole{suffix}", seconds=20), 0.5)
+    tally, said = Tally(), []
+    list(frames_of(Source("hall", str(file)), tally, threading.Event(), tell=said.append))
+    assert re.search(r"it ends early, (9|10)\.\d s of 20\.\d s could be read", tally.problem)
+    assert said == [f"hall: {file}: {tally.problem}"]
+
+
+def test_a_recording_whose_end_is_damaged_ends_early(tmp_path: Path) -> None:
+    tally, file = Tally(), cut(video(tmp_path / "whole.h264", seconds=4), 0.99)
+    seen(Source("hall", str(file)), tally=tally)
+    assert tally.problem.endswith("could be read (its end is damaged)")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".mpg", ".h264"])
+def test_a_whole_recording_does_not_end_early(suffix: str, tmp_path: Path) -> None:
+    tally = Tally()
+    seen(Source("hall", str(video(tmp_path / f"whole{suffix}", seconds=20))), tally=tally)
+    assert (tally.problem, tally.corrupt) == ("", 0)
+
+
+def test_a_recording_of_which_only_the_beginning_is_asked_for_does_not_end_early(clip: Path) -> None:
+    tally, stop = Tally(), threading.Event()
+    for _ in frames_of(Source("hall", str(clip)), tally, stop, tell=lambda _: None):
+        stop.set()
+    assert not tally.problem
+
+
+def test_a_colon_in_the_name_of_a_file_is_no_protocol(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(clip, tmp_path / "2024-01-01T12:00:00.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert len(seen(Source("hall", "2024-01-01T12:00:00.mp4"))) == 6
+
+
 def test_damaged_frames_are_counted_and_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "hall.avi"
     with av.open(str(file), "w") as container:
@@ -142,6 +188,30 @@ def test_images_of_a_folder_come_by_age_and_as_they_were(tmp_path: Path) -> None
     assert frames[0].encoded == (tmp_path / "b.jpg").read_bytes()
 
 
+@pytest.mark.parametrize("name", ["a.bmp", "a.gif", "a.tif", "a.tiff"])
+def test_an_image_of_a_kind_that_no_exporter_takes_is_read_and_kept_as_a_jpeg(name: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    scene(3).save(tmp_path / "in" / name)
+    (frame,) = seen(Source("hall", str(tmp_path / "in")))
+    off = np.abs(np.asarray(frame.image, dtype=float) - np.asarray(scene(3), dtype=float))
+    assert off.mean() < (4 if name == "a.gif" else 0.01)
+    (alone,) = seen(Source("hall", str(tmp_path / "in" / name)))
+    assert alone.image.size == frame.image.size
+    FolderSink(tmp_path / "out", print, 2**30).put(KeptFrame("hall", frame, ("every",)))
+    (line,) = manifest(tmp_path / "out")
+    with Image.open(tmp_path / "out" / line["file"]) as image:
+        assert (image.format, Path(line["file"]).suffix, line["name"]) == ("JPEG", ".jpg", name)
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.gif", "a.tif"])
+def test_such_an_image_that_is_cut_short_or_too_large_is_counted_and_passed_over(name: str, tmp_path: Path) -> None:
+    scene(0).save(tmp_path / name)
+    cut(tmp_path / name, 0.3)
+    tally = Tally()
+    assert not seen(Source("hall", str(tmp_path), max_pixels=1000), tally=tally)
+    assert tally.corrupt == 2
+
+
 @pytest.mark.parametrize("watch", [False, True])
 def test_a_folder_is_read_past_what_is_no_file(watch: bool, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").mkdir()
@@ -153,7 +223,7 @@ def test_a_folder_is_read_past_what_is_no_file(watch: bool, tmp_path: Path) -> N
 
 
 def test_a_folder_without_images_is_told(tmp_path: Path) -> None:
-    scene(0).save(tmp_path / "a.bmp")
+    (tmp_path / "a.txt").write_text("no image", encoding="utf-8")
     with pytest.raises(BadInput, match=r"no image lies there; accepted are \.jpg"):
         seen(Source("hall", str(tmp_path)))
 
@@ -281,7 +351,7 @@ def collect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     """Runs the command in this process, through the program's own entry: CLIP is loaded once for all tests."""
 
     def run(*arguments: object) -> Said:
-        given = ["visiondrift", "collect", *map(str, arguments), "--config", str(config)]
+        given = ["visiondrift", "collect", "--config", str(config), *map(str, arguments)]
         monkeypatch.setattr(sys, "argv", given)
         with pytest.raises(SystemExit) as ended:
             main()
@@ -419,6 +489,11 @@ def test_it_ends_in_order_on_ctrl_c_with_a_summary(config: Path, tmp_path: Path)
         (["CLIP", "--prompt", " ", "--threshold", "0.2", "--to-folder", "out"], "there are no words in it"),
         (["FOLDER", "--uniform", "1", "--watch", "--to-folder", "FOLDER/out"], "would be read again"),
         (["--to-folder", "out"], "collect.sources"),
+        (
+            ["CLIP", "--every", "2s", "--look", "3s", "--to-folder", "out"],
+            "accepted is a --look of at most 2s, or none",
+        ),
+        (["FOLDER", "--every", "1s", "--start", "now", "--to-folder", "out"], "only a recording has a start"),
         (["rstp://viewer:s3cret@10.0.0.7/", "--every", "1s", "--to-folder", "out"], "rstp://***@10.0.0.7"),
     ],
 )
@@ -429,6 +504,114 @@ def test_what_cannot_be_done_is_said_with_status_3(
     said = collect(*(str(clip) if argument == "CLIP" else argument for argument in given))
     assert said.status == 3
     assert says in said.err.replace("\n", " ")
+
+
+def test_frames_are_looked_at_as_often_as_they_are_to_be_kept(clip: Path, collect: Collect, tmp_path: Path) -> None:
+    assert collect(clip, "--every", "500ms", "--to-folder", tmp_path).status == 0
+    assert len(manifest(tmp_path)) == 12
+
+
+def test_images_whose_files_are_of_one_time_are_said_to_be(collect: Collect, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        scene(number).save(tmp_path / "in" / f"{number}.png")
+        os.utime(tmp_path / "in" / f"{number}.png", (START, START))
+    said = collect(tmp_path / "in", "--every", "1m", "--to-folder", tmp_path / "out")
+    assert (said.status, len(manifest(tmp_path / "out"))) == (0, 1)
+    assert "every kept one of 5 images" in said.out
+
+
+def configured(config: Path, folder: Path, sources: str, models: str = "") -> tuple[str, Path]:
+    """The option that names a copy of ``config`` with these sources, and models beside its own."""
+    copy = folder / "config"
+    shutil.copytree(config, copy)
+    file = copy / "monitoring.yml"
+    text = file.read_text(encoding="utf-8").replace("\nmodels:\n", f"\nmodels:\n{models}")
+    file.write_text(f"{text}\ncollect:\n  sources:\n{sources}", encoding="utf-8")
+    return "--config", copy
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--slice", "camera=left"],
+        ["--start", "now", "hall"],
+        ["--model", "digits-demo"],
+        ["--name", "yard", "hall"],
+        ["--version", "2"],
+        ["--watch"],
+        ["--model-server", "http://localhost:1"],
+        ["--protocol", "json"],
+        ["--seed", "0"],
+        ["--look", "2s"],
+        ["--every", "2s"],
+    ],
+)
+def test_what_a_configured_source_says_itself_is_refused_beside_it(
+    option: list[str], clip: Path, config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    given = configured(config, tmp_path, f"    - {{name: hall, path: {clip}, model: digits-demo, every: 2s}}\n")
+    said = collect(*option, "--to-folder", tmp_path / "out", *given)
+    assert said.status == 3
+    assert f"{option[0]}: of the source" in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_configured_source_is_read_as_its_entries_say(
+    clip: Path, config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    source = f"name: hall, path: {clip}, model: digits-demo, slices: {{camera: left}}, every: 500ms"
+    given = configured(config, tmp_path, f"    - {{{source}, start: 2026-11-02T08:00:00+01:00}}\n")
+    said = collect("hall", "--to-folder", tmp_path / "out", "--max-frames", "3", *given)
+    assert said.status == 0, said.err
+    assert [(line["time"], line["slices"]) for line in manifest(tmp_path / "out")] == [
+        (f"2026-11-02T07:00:0{seconds}00000Z", {"camera": "left"}) for seconds in ("0.0", "0.5", "1.0")
+    ]
+
+
+def test_a_source_whose_path_is_missing_leaves_the_others_alone(
+    clip: Path, config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    of = "model: digits-demo, every: 2s"
+    sources = f"    - {{name: yard, path: /nowhere.mp4, {of}}}\n    - {{name: hall, path: {clip}, {of}}}\n"
+    given = configured(config, tmp_path, sources)
+    said = collect("--to-folder", tmp_path / "out", *given)
+    assert said.status == 1
+    assert "yard: /nowhere.mp4: there is no such file or folder" in said.err
+    assert [line["source"] for line in manifest(tmp_path / "out")] == ["hall"] * 3
+    assert collect("yard", "--to-folder", tmp_path / "out", *given).status == 3
+
+
+def test_a_slip_in_the_name_of_a_source_is_answered_with_the_names(
+    clip: Path, config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    given = configured(config, tmp_path, f"    - {{name: lobby, path: {clip}, model: digits-demo, every: 2s}}\n")
+    said = collect("lobb", "--every", "1s", "--to-folder", tmp_path / "out", *given)
+    assert said.status == 3
+    assert "no source of that name in monitoring.yml (did you mean lobby?)" in said.err
+    assert "a URL, or lobby" in said.err
+
+
+def test_of_several_models_the_one_that_slices_belong_to_must_be_named(
+    clip: Path, config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    source = f"    - {{name: lobby, path: {clip}, model: digits-demo, every: 2s}}\n"
+    given = configured(config, tmp_path, source, models="  - {name: other, reference: digits-demo}\n")
+    said = collect(clip, "--every", "2s", "--slice", "camera=x", "--to-folder", tmp_path / "out", *given)
+    assert said.status == 3
+    assert "--model: the configuration has several models; name one of other, digits-demo" in said.err
+
+
+def test_frames_that_the_exporter_rejects_are_said_by_the_exit_status(clip: Path, collect: Collect) -> None:
+    def refuse(_: str, body: Any, __: Mapping[str, str]) -> tuple[int, Any]:
+        refused = [{"field": "time", "reason": "bad_time", "message": event["time"]} for event in body["events"]]
+        return 422, {"error": {"code": "nothing_valid", "message": "none is valid", "rejected": refused}}
+
+    with answering(refuse) as url:
+        said = collect(clip, "--every", "2s", "--slice", "camera=left", "--to-exporter", url)
+    assert said.status == 1
+    assert "3 rejected" in said.out
+    assert said.err.count("--start") == 1
 
 
 def test_frames_reach_a_running_exporter_and_only_those_of_chance_and_clock_its_windows(

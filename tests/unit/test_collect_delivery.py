@@ -100,6 +100,22 @@ def test_frames_that_are_refused_one_by_one_are_counted_and_the_first_reason_is_
     assert "9 years old" in said[0]
 
 
+def test_a_reason_that_has_the_time_of_each_frame_in_it_is_told_once_and_names_the_option_that_helps() -> None:
+    def refused(_: int, events: list[dict[str, Any]]) -> Answer:
+        each = [
+            {"field": "time", "reason": "bad_time", "message": f"time '{event['time']}' lies 900.0 days ago"}
+            for event in events
+        ]
+        return 422, {"error": {"code": "nothing_valid", "message": "none is valid", "rejected": each}}
+
+    with serving(StandIn(refused)) as exporter:
+        sink, said = sent(exporter, 40)
+    assert dict(sink.counts) == {"rejected": 40}
+    assert len(said) == 1
+    assert "900.0 days ago" in said[0]
+    assert "--start" in said[0]
+
+
 def test_a_batch_that_is_too_large_is_halved() -> None:
     too_large = (413, {"error": {"code": "too_large", "message": "too large"}})
     with serving(StandIn(lambda _, events: too_large if len(events) > 2 else taken(events))) as exporter:

@@ -42,6 +42,21 @@ def test_the_same_seed_draws_the_same_frames_of_the_same_source() -> None:
     assert kept_times(Policy(uniform=0.3, seed=7), times) == kept_times(Policy(uniform=0.3, seed=7), times)
 
 
+def test_another_seed_draws_other_frames() -> None:
+    times = [float(time) for time in range(200)]
+    assert kept_times(Policy(uniform=0.3, seed=7), times) != kept_times(Policy(uniform=0.3, seed=8), times)
+
+
+def test_a_frame_that_is_read_again_meets_the_same_answer_whatever_else_lies_there() -> None:
+    """A folder that is read again after every restart, and has lost a file in between, keeps no more than its share."""
+    names = [f"{number}.jpg" for number in range(2000)]
+    kept: set[str] = set()
+    for gone in range(5):
+        keeper = Keeper(Policy(uniform=0.1), source="hall")
+        kept |= {name for name in names[gone:] if keeper.reasons(1_790_000_000.0, None, name=name)}
+    assert 0.08 < len(kept) / 2000 < 0.12
+
+
 def test_two_sources_of_one_seed_are_drawn_apart() -> None:
     hall, yard = (Keeper(Policy(uniform=0.5), source=name) for name in ("hall", "yard"))
     assert [hall.reasons(n, None) for n in range(64)] != [yard.reasons(n, None) for n in range(64)]

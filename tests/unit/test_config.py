@@ -148,6 +148,37 @@ def test_an_override_replaces_one_severity_and_null_takes_it_away(tmp_path: Path
     assert (thresholds.owner("cats"), thresholds.owner("dogs")) == ("cat-team", "unowned")
 
 
+SOURCE = "collect:\n  sources:\n    - {{name: hall, path: hall.mp4, model: {model}, {entries}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        ("every: 500ms, look: 1s", "accepted is a look of at most 500ms (every), or none"),
+        (
+            "every: 1s, start: yesterday",
+            "start: 'yesterday' is no time with its zone; accepted is a time with its zone",
+        ),
+        ("every: 1s, start: 2026-11-02T08:00:00", "is no time with its zone"),
+        ("every: 1s, start: 1790000000", "is no time with its zone"),
+        ("every: 1s, start: 2026-11-02T08:00:00Z, watch: true", "start is of a recording, and watch for folders"),
+    ],
+)
+def test_a_source_that_cannot_be_read_as_it_says_is_a_mistake(tmp_path: Path, entries: str, says: str) -> None:
+    (problem,) = problems(write(tmp_path, MODELS + SOURCE.format(model="cats", entries=entries)))
+    assert says in problem
+
+
+def test_a_model_server_of_a_model_without_classes_is_a_mistake(tmp_path: Path) -> None:
+    text = "models: [{name: dogs, reference: dogs}]\n"
+    server = 'every: 1s, model_server: {url: "http://models:8000"}'
+    assert problems(write(tmp_path, text + SOURCE.format(model="dogs", entries=server))) == [
+        "monitoring.yml:4: collect.sources[0].model_server: model dogs has no classes, so a server cannot be asked for "
+        "their confidences; accepted is to list its classes, or to leave model_server out"
+    ]
+    assert load_config(write(tmp_path, MODELS + SOURCE.format(model="cats", entries=server))).digest
+
+
 @pytest.mark.parametrize("block", ["auto", "30s", "1h30m", "scene", "clip_2"])
 def test_a_block_is_auto_a_duration_or_the_name_of_a_column(tmp_path: Path, block: str) -> None:
     text = f"defaults: {{block: {block}}}\nmodels:\n  - {{name: cats, reference: cats}}\n"

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -12,22 +12,30 @@ import typer
 from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption, chosen_model
 from visiondrift.cli.files import moment
 from visiondrift.config import Config, load_config
-from visiondrift.config.collect import ModelServerConfig, is_stream, shown_address
+from visiondrift.config.collect import ModelServerConfig, is_stream, shown_address, usual_look
 from visiondrift.config.monitoring import WatchedModel
-from visiondrift.config.units import parse_duration
+from visiondrift.config.units import format_duration, parse_duration
+from visiondrift.config.words import did_you_mean, one_of
 from visiondrift.errors import BadInput
 from visiondrift.prediction import Slices
 
 app = typer.Typer()
 
+_BESIDE_SETTINGS = frozenset({"source", "config", "to_folder", "to_exporter", "token_file", "dry_run", "max_frames"})
+"""What may be said on the command line of sources that stand in monitoring.yml."""
+
 
 @app.command()
 def collect(
+    context: typer.Context,
     source: Annotated[
         str | None, typer.Argument(help="A stream's URL, a video, an image, a folder, or a source in monitoring.yml.")
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
-    look: Annotated[str, typer.Option(help="How often a frame of a stream or video is looked at.")] = "1s",
+    look: Annotated[
+        str | None,
+        typer.Option(help="How often a frame of a stream or video is looked at: 1s, or as --every where finer."),
+    ] = None,
     every: Annotated[str | None, typer.Option(help="Keep a frame every so often: 10s.")] = None,
     uniform: Annotated[float | None, typer.Option(help="Keep this share of them, by chance.", min=0.0, max=1.0)] = None,
     prompt: Annotated[list[str] | None, typer.Option(help="Keep frames that show this; may be repeated.")] = None,
@@ -61,7 +69,7 @@ def collect(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Keep nothing; print what each frame resembles.")] = False,
     max_frames: Annotated[int | None, typer.Option(min=1, help="End after looking at so many frames.")] = None,
 ) -> None:
-    """Collect frames until all sources end, or Ctrl-C. Exits 0; 1 where a source or a sink failed; 3 on bad input."""
+    """Collect until all sources end, or Ctrl-C. Exits 0; 1 where a source fails or a frame is lost; 3 on bad input."""
     from visiondrift.cli.collecting import Places, collect_frames, jobs_of_settings
     from visiondrift.collect.keep import Policy
     from visiondrift.collect.run import Job
@@ -86,12 +94,9 @@ def collect(
         raise BadInput("--prompt: there are no words in it; accepted is a text such as 'a train'")
     places = Places(to_folder, to_exporter, token_file)
     if source is None or source in configured:
-        if policy != Policy(seed=seed):
-            raise BadInput(
-                "what is kept of the sources in monitoring.yml is said there; accepted is a URL or a path beside it"
-            )
         if not configured:
             raise BadInput("there is nothing to read: name a URL or a path, or list collect.sources in monitoring.yml")
+        _check_nothing_beside(context, source)
         chosen = settings.sources if source is None else (configured[source],)
         jobs = jobs_of_settings(loaded, chosen)
         places = places.or_else(
@@ -102,20 +107,63 @@ def collect(
             )
         )
     else:
+        _check_known(source, configured)
         bounds = loaded.monitoring.intake
         place = Source(
             name=name or _name_of(source),
             address=source,
-            look=_seconds("--look", look),
+            look=_look(look, policy.every),
             start=_start(start),
             watch=watch,
             max_pixels=bounds.max_image_pixels,
             max_bytes=bounds.max_image_bytes,
         )
-        watched = _model(loaded, model, needed=bool(to_exporter or model_server or policy.needs_reference))
+        watched = _model(loaded, model, needed=bool(to_exporter or model_server or slices or policy.needs_reference))
         labels = _labels(slices or (), watched)
         jobs = (Job(place, policy, watched.name if watched else "", version, labels, _server(model_server, protocol)),)
     raise typer.Exit(collect_frames(loaded, jobs, places, dry_run=dry_run, max_frames=max_frames))
+
+
+def _check_nothing_beside(context: typer.Context, source: str | None) -> None:
+    """Raises BadInput where options were given that a configured source has its own entries for."""
+    given = [
+        max(parameter.opts, key=len)
+        for parameter in context.command.params
+        if parameter.name and parameter.name not in _BESIDE_SETTINGS and _is_given(context, parameter.name)
+    ]
+    if given:
+        of = "the sources" if source is None else f"the source {source}"
+        raise BadInput(
+            f"{', '.join(given)}: of {of} in monitoring.yml that is said there, under collect.sources; accepted beside "
+            "are --to-folder, --to-exporter, --token-file, --dry-run and --max-frames"
+        )
+
+
+def _is_given(context: typer.Context, parameter: str) -> bool:
+    where = context.get_parameter_source(parameter)
+    return where is not None and where.name == "COMMANDLINE"
+
+
+def _check_known(source: str, configured: Iterable[str]) -> None:
+    """Raises BadInput where a source is neither a place nor one of those ``configured``, of which there are some."""
+    names = list(configured)
+    if names and "://" not in source and not Path(source).exists():
+        raise BadInput(
+            f"{source}: there is no such file or folder, and no source of that name in monitoring.yml"
+            f"{did_you_mean(source, names)}; accepted is a video, an image, a folder, a URL, or {one_of(names)}"
+        )
+
+
+def _look(text: str | None, every: float | None) -> float:
+    if text is None:
+        return usual_look(every)
+    look = _seconds("--look", text)
+    if every is not None and every < look:
+        raise BadInput(
+            f"--every {format_duration(every)} --look {text}: no more is kept than is looked at; accepted is a --look "
+            f"of at most {format_duration(every)}, or none"
+        )
+    return look
 
 
 def _seconds(option: str, text: str) -> float:

@@ -24,9 +24,10 @@ from visiondrift.collect.likeness import Looker
 from visiondrift.collect.model_server import ModelServer
 from visiondrift.collect.run import Collector, Job, Judged, Progress
 from visiondrift.collect.sinks import FolderSink, Sink
-from visiondrift.collect.sources import Source, check_source
+from visiondrift.collect.sources import Missing, Source, check_source
 from visiondrift.config import Config
-from visiondrift.config.collect import SourceConfig
+from visiondrift.config.collect import SourceConfig, usual_look
+from visiondrift.config.units import format_duration
 from visiondrift.errors import BadInput
 from visiondrift.intake.embedder import Embedder, embedder_of
 from visiondrift.reference import load_direction, rfc3339
@@ -59,7 +60,8 @@ def jobs_of_settings(config: Config, sources: Sequence[SourceConfig]) -> tuple[J
             Source(
                 name=one.name,
                 address=one.url or str(config.path(one.path or Path())),
-                look=one.look,
+                look=one.look or usual_look(one.every),
+                start=one.start,
                 watch=one.watch,
                 max_pixels=bounds.max_image_pixels,
                 max_bytes=bounds.max_image_bytes,
@@ -87,8 +89,8 @@ def collect_frames(
     config: Config, jobs: Sequence[Job], places: Places, *, dry_run: bool, max_frames: int | None
 ) -> int:
     """Collect until the end or a signal, and print a summary. The exit status. Raises BadInput before anything runs."""
+    _check_sources(jobs)
     for job in jobs:
-        check_source(job.source)
         _check_policy(job.policy, dry_run=dry_run)
         _check_apart(job.source, places.folder)
     if not (dry_run or places.folder or places.exporter):
@@ -119,6 +121,18 @@ def collect_frames(
     finally:
         embedder.close()
     return _status(collector.progress, sinks)
+
+
+def _check_sources(jobs: Sequence[Job]) -> None:
+    """Raises BadInput where a source can give no frames. One of several that is only missing fails by itself, later."""
+    missing = []
+    for job in jobs:
+        try:
+            check_source(job.source)
+        except Missing as error:
+            missing.append(error)
+    if missing and len(missing) == len(jobs):
+        raise missing[0]
 
 
 def _check_policy(policy: Policy, *, dry_run: bool) -> None:
@@ -329,6 +343,14 @@ def _summarise(progress: Sequence[Progress], sinks: Sequence[Sink]) -> None:
         given = (one.tally.looked, one.tally.corrupt, one.tally.missed, one.kept)
         table.add_row(escape(one.job.source.name), *(f"{count:,}" for count in given), why, escape(state))
     out.print(table)
+    for one in filter(_is_of_one_moment, progress):
+        out.print(
+            f"{one.job.source.name}: every kept one of {one.tally.looked:,} images, as their files were all written by "
+            f"{rfc3339(one.latest)} within {format_duration(one.job.policy.every or 0.0)}; were they copied? "
+            "uniform goes by chance",
+            markup=False,
+            soft_wrap=True,
+        )
     rows = [row for one in progress for row in _cosine_rows(one)]
     if rows:
         quantiles = tuple("least" if q == 0 else "largest" if q == 1 else f"{q:.0%}" for q in _QUANTILES)
@@ -340,6 +362,14 @@ def _summarise(progress: Sequence[Progress], sinks: Sequence[Sink]) -> None:
         counts = ", ".join(f"{count:,} {word.replace('_', ' ')}" for word, count in sink.counts.items())
         problem = f"; {sink.problem}" if sink.problem else ""
         out.print(f"{sink.name}: {counts or 'nothing'}{problem}", markup=False, soft_wrap=True)
+
+
+def _is_of_one_moment(one: Progress) -> bool:
+    """Whether ``every`` had no chance: of images that were copied, all are of the time of the copying."""
+    every, source = one.job.policy.every, one.job.source
+    is_of_images = not source.is_url and Path(source.address).is_dir()
+    kept_one = every is not None and one.latest - one.earliest < every and one.reasons["every"] == 1
+    return kept_one and is_of_images and one.tally.looked > 1
 
 
 def _cosine_rows(progress: Progress) -> Iterator[tuple[str, ...]]:
@@ -354,5 +384,5 @@ def _cosine_rows(progress: Progress) -> Iterator[tuple[str, ...]]:
 
 def _status(progress: Sequence[Progress], sinks: Sequence[Sink]) -> int:
     failed = any(one.tally.problem or not (one.tally.looked or one.job.source.watch) for one in progress)
-    lost = any(sink.problem or sink.counts["lost"] for sink in sinks)
+    lost = any(sink.problem or sink.counts["lost"] or sink.counts["rejected"] for sink in sinks)
     return _FAILED if failed or lost else 0

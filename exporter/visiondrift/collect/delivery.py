@@ -27,6 +27,8 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 _LAST_SECONDS = 10.0
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 _OK, _TOO_LARGE, _NOTHING_VALID = 200, 413, 422
+_WRONG_TIME = "bad_time"
+_START = "; where a recording began is said by --start (`start` in monitoring.yml)"
 
 
 @dataclass(frozen=True)
@@ -176,12 +178,15 @@ class ExporterSink:
         return not self.problem
 
     def _tell_refusals(self, refused: Sequence[dict[str, Any]]) -> None:
-        for one in refused[:1]:
-            self._tell_once(f"{self._shown} rejects frames: {one.get('message')}")
+        """Say why frames are rejected, once for each kind of reason: its words have the frame's own time in them."""
+        for one in refused:
+            kind = f"rejected {one.get('field')} {one.get('reason')}"
+            hint = _START if one.get("reason") == _WRONG_TIME else ""
+            self._tell_once(f"{self._shown} rejects frames: {one.get('message')}{hint}", key=kind)
 
-    def _tell_once(self, sentence: str) -> None:
-        """Say the same only once: an outage has many attempts."""
-        key = sentence.partition(";")[0]
+    def _tell_once(self, sentence: str, *, key: str = "") -> None:
+        """Say the same only once: an outage has many attempts. ``key`` is what makes two sentences the same."""
+        key = key or sentence.partition(";")[0]
         if key not in self._told_of and len(self._told_of) < 100:  # noqa: PLR2004 - bounded, whatever a server says
             self._told_of.add(key)
             self._tell(sentence)

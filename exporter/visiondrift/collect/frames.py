@@ -19,7 +19,8 @@ _CREDIBLE = 60.0
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One picture of a source: ``time`` in seconds since the epoch, ``image`` RGB; ``encoded`` the JPEG, PNG or WebP
-    file that it was, with its ``name`` in the source, where it was one. ``live`` frames come at their own pace.
+    file that it was, where it was one; ``name`` of the image file in the source. ``live`` frames come at their own
+    pace.
     """
 
     time: float

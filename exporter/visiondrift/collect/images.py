@@ -10,17 +10,22 @@ from pathlib import Path
 from PIL import ExifTags, Image
 
 from visiondrift.collect.frames import Frame, Tally
-from visiondrift.collect.sources import IMAGES, Source
+from visiondrift.collect.sources import IMAGES, SENT, Source
 from visiondrift.errors import BadInput
 from visiondrift.intake.decode import FORMATS, decode_image
 from visiondrift.intake.refusal import Refused
 
 _POLL_SECONDS = 1.0
+_MOST_BYTES_A_PIXEL = 4
+_READ = (*FORMATS, "BMP", "GIF", "TIFF")
+_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"})
 
 
 def image_frame(source: Source, path: Path, name: str, tally: Tally, tell: Callable[[str], None]) -> Frame | None:
     """The frame in an image file; None, counted and told, where it cannot be decoded."""
     try:
+        if path.suffix.lower() not in SENT:
+            return _of_another_kind(source, path, name)
         with path.open("rb") as file:
             encoded = file.read(source.max_bytes + 1)
         image = decode_image(encoded, max_bytes=source.max_bytes, max_pixels=source.max_pixels)
@@ -29,6 +34,32 @@ def image_frame(source: Source, path: Path, name: str, tally: Tally, tell: Calla
         tally.corrupt += 1
         tell(f"{source.name}: {name}: {error}")
         return None
+
+
+def _of_another_kind(source: Source, path: Path, name: str) -> Frame:
+    """The first picture of a BMP, GIF or TIFF file, which no exporter takes as it is. Raises Refused, OSError.
+
+    It goes through a PNG file, so that depth, palette and transparency come out as those of all other images.
+    """
+    most = _MOST_BYTES_A_PIXEL * source.max_pixels
+    with path.open("rb") as file:
+        encoded = file.read(most + 1)
+    if len(encoded) > most:
+        raise Refused("image", "image_too_large", f"the file is too large; accepted is at most {most} bytes")
+    between = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(encoded), formats=_READ) as image:
+            if image.width * image.height > source.max_pixels:
+                size = f"{image.width} x {image.height} pixels; accepted is at most {source.max_pixels} in all"
+                raise Refused("image", "image_too_large", f"the image has {size}")
+            (image if image.mode in _PNG_MODES else image.convert("RGB")).save(between, "PNG", compress_level=1)
+    except (Refused, OSError):
+        raise
+    except Exception as error:
+        raise Refused("image", "bad_image", f"the image is damaged or cut short ({error})") from error
+    png = between.getvalue()
+    picture = decode_image(png, max_bytes=len(png), max_pixels=source.max_pixels)
+    return Frame(_taken(encoded, path), picture, name=name)
 
 
 def folder_frames(
@@ -79,7 +110,7 @@ def _listed(folder: Path) -> list[tuple[int, Path, int]]:
 def _taken(encoded: bytes, path: Path) -> float:
     """When an image was taken: by its EXIF where that names the zone as well, else when its file was written."""
     try:
-        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(encoded), formats=_READ) as image:
             exif = image.getexif().get_ifd(ExifTags.IFD.Exif)
         day, _, clock = str(exif[ExifTags.Base.DateTimeOriginal]).partition(" ")
         zone = str(exif[ExifTags.Base.OffsetTimeOriginal])

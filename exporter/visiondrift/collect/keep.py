@@ -3,11 +3,13 @@
 ``every`` and ``uniform`` go by the clock and by chance, whatever a frame shows, so a drift window may read what they
 keep. What is kept for what it shows is a biased sample. Near-duplicates may be left out of everything but ``uniform``:
 a camera that is stuck must stay visible there.
+
+Chance is a hash of what names a frame, so that reading the same frame again, after a restart, meets the same answer.
 """
 
-import zlib
 from collections import deque
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,17 +76,18 @@ class Keeper:
 
     def __init__(self, policy: Policy, *, source: str) -> None:
         self._policy = policy
-        self._chance = np.random.default_rng([policy.seed, zlib.crc32(source.encode())])
+        self._source = source
         self._pace = None if policy.every is None else Pace(policy.every)
         self._before: deque[NDArray[np.float32]] = deque(maxlen=_REMEMBERED)
 
-    def reasons(self, time: float, likeness: Likeness | None) -> tuple[Kept, ...]:
+    def reasons(self, time: float, likeness: Likeness | None, *, name: str = "") -> tuple[Kept, ...]:
         """Why the frame at ``time`` (seconds) is kept, the strongest first; empty where it is not.
 
-        ``likeness`` may be None where the policy needs no embedding. Call it once for each frame.
+        ``likeness`` may be None where the policy needs no embedding; ``name`` is that of the frame's file in the
+        source, where it is one. Call it once for each frame.
         """
         policy = self._policy
-        by_chance = policy.uniform is not None and self._chance.random() < policy.uniform
+        by_chance = policy.uniform is not None and self._is_drawn(time, name, policy.uniform)
         others: list[Kept] = []
         if self._pace is not None and self._pace.is_due(time):
             others.append("every" if policy.distinct is None else "distinct")
@@ -95,6 +98,15 @@ class Keeper:
             if by_chance or others:
                 self._before.append(likeness.embedding)
         return ("uniform", *others) if by_chance else tuple(others)
+
+    def _is_drawn(self, time: float, name: str, share: float) -> bool:
+        """Whether chance keeps a frame: the same whenever the same frame is asked about.
+
+        It is not the chance by which an exporter samples (``intake/sampling.py``): that must draw anew.
+        """
+        frame = f"{self._policy.seed}\0{self._source}\0{name}\0{round(time * 1e6)}"
+        drawn = blake2b(frame.encode(errors="surrogateescape"), digest_size=8, person=b"collect").digest()
+        return int.from_bytes(drawn) < share * 2**64
 
     def _is_near_duplicate(self, likeness: Likeness, distinct: float) -> bool:
         return any(float(before @ likeness.embedding) >= distinct for before in self._before)

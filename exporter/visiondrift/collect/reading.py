@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 
 from visiondrift.collect.frames import Frame, Tally
 from visiondrift.collect.images import folder_frames, image_frame
-from visiondrift.collect.sources import IMAGES, Source
+from visiondrift.collect.sources import ALONE, Source, check_source
 from visiondrift.collect.video import Video
 from visiondrift.errors import VisionDriftError
 
@@ -96,12 +96,13 @@ class Readers:
 
 def frames_of(source: Source, tally: Tally, stop: threading.Event, *, tell: Callable[[str], None]) -> Iterator[Frame]:
     """The frames of a source of any kind, in order. Raises BadInput where a file cannot be read as what it is."""
+    check_source(source)
     path = Path(source.address)
     if source.is_url:
         yield from Video(source, tally, stop, tell=tell).stream_frames()
     elif path.is_dir():
         yield from folder_frames(source, tally, stop, tell=tell)
-    elif path.suffix.lower() in IMAGES:
+    elif path.suffix.lower() in ALONE:
         frame = image_frame(source, path, path.name, tally, tell)
         if frame is not None:
             yield frame

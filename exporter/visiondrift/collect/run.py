@@ -1,5 +1,6 @@
 """The loop of collecting: frames come from all sources, are judged in turn, and what is kept goes to every sink."""
 
+import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -49,14 +50,16 @@ class Judged:
 @dataclass
 class Progress:
     """One source so far: what it has given, what was kept and why (of that, how many its model server left without
-    confidences), and the ``cosines`` of its last frames: to the
-    prompts, in their order, and last to the reference where there is one.
+    confidences), the times of its first and its last frame, and the ``cosines`` of its last frames: to the prompts,
+    in their order, and last to the reference where there is one.
     """
 
     job: Job
     tally: Tally
     kept: int = 0
     unanswered: int = 0
+    earliest: float = math.inf
+    latest: float = -math.inf
     reasons: Counter[str] = field(default_factory=Counter)
     cosines: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
@@ -132,7 +135,9 @@ class Collector:
 
     def _judge(self, taken: Taken, likeness: Likeness | None) -> None:
         job, progress = self._jobs[taken.source], self.progress[taken.source]
-        reasons = self._keepers[taken.source].reasons(taken.frame.time, likeness)
+        progress.earliest = min(progress.earliest, taken.frame.time)
+        progress.latest = max(progress.latest, taken.frame.time)
+        reasons = self._keepers[taken.source].reasons(taken.frame.time, likeness, name=taken.frame.name)
         if likeness is not None:
             to_reference = () if likeness.reference is None else (likeness.reference,)
             progress.cosines.append((*likeness.prompts, *to_reference))

@@ -153,7 +153,7 @@ def _place(kept: KeptFrame) -> Path:
     suffix = ".jpg"
     if kept.frame.name:
         name += "-" + sha256(kept.frame.name.encode(errors="surrogateescape")).hexdigest()[:8]
-        suffix = Path(kept.frame.name).suffix.lower()
+        suffix = ".jpg" if kept.frame.encoded is None else Path(kept.frame.name).suffix.lower()
     return Path(kept.source, day, name + suffix)
 
 

@@ -7,7 +7,14 @@ from urllib.parse import quote
 from visiondrift.config.collect import SCHEMES, is_stream, shown_address
 from visiondrift.errors import BadInput
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+SENT = (".jpg", ".jpeg", ".png", ".webp")
+"""Images that are kept and sent as the file that they are."""
+
+IMAGES = (*SENT, ".bmp", ".gif", ".tif", ".tiff")
+"""Images of a folder."""
+
+ALONE = tuple(suffix for suffix in IMAGES if suffix != ".gif")
+"""Images that are named alone: a GIF may hold many pictures, and is read as a video then."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,12 @@ class Source:
         return f"{scheme}://{user}:{quote(self.password, safe='')}@{place}"
 
 
+class Missing(BadInput):
+    """The path of a source is not there: perhaps not now only, as with a disk that is not mounted."""
+
+
 def check_source(source: Source) -> None:
-    """Raises BadInput where there can be no frames: a path that is not there, or an address of another kind."""
+    """Raises BadInput where there can be no frames: Missing where a path is not there."""
     if source.is_url:
         if source.watch:
             raise BadInput(f"{source.shown}: only a folder can be watched; a stream goes on by itself")
@@ -60,6 +71,11 @@ def check_source(source: Source) -> None:
         )
     path = Path(source.address)
     if not path.exists():
-        raise BadInput(f"{path}: there is no such file or folder; accepted is a video, an image, a folder, or a URL")
+        raise Missing(f"{path}: there is no such file or folder; accepted is a video, an image, a folder, or a URL")
     if source.watch and not path.is_dir():
         raise BadInput(f"{path}: only a folder can be watched")
+    if source.start is not None and (path.is_dir() or path.suffix.lower() in ALONE):
+        raise BadInput(
+            f"{path}: only a recording has a start; an image is of the time and zone in its EXIF, else of when the "
+            "file was written"
+        )

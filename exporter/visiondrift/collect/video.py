@@ -22,6 +22,8 @@ _UNTIMED = frozenset({"mpjpeg", "mjpeg", "h264", "hevc"})
 _USUAL_RATE = 25.0
 _OPEN_SECONDS, _READ_SECONDS = 15.0, 15.0
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
+_SHORT_SECONDS, _SHORT_SHARE = 2.0, 0.05
+"""A recording that lacks more than both of these ends early; less may be a last picture that is shown for long."""
 
 
 class Video:
@@ -40,6 +42,8 @@ class Video:
         self._stop = stop
         self._tell = tell
         self._pace = Pace(source.look)
+        self._read = self._whole = 0.0
+        self._ends_damaged = False
 
     def file_frames(self) -> Iterator[Frame]:
         """The frames of a file. Raises BadInput where it is no video."""
@@ -52,7 +56,7 @@ class Video:
                 message = f"{path}: it cannot be read ({_reason(error)}); accepted is a video or image file"
                 raise BadInput(message) from error
             self._tally.corrupt += 1  # cut short: what came until then is good
-            self._tell(f"{self._source.name}: {path} ends early ({_reason(error)})")
+            self._ends_early(_reason(error))
 
     def stream_frames(self) -> Iterator[Frame]:
         """The frames of a URL, until ``stop`` is set; of a recording there, until its end."""
@@ -89,7 +93,8 @@ class Video:
             # A playlist that a server sends must not name files of this machine.
             options = {"protocol_whitelist": _NETWORK, "rtsp_transport": "tcp"}
             patience = (_OPEN_SECONDS, _READ_SECONDS)
-        address = self._source.secret_address
+        # A colon in the name of a file does not make what is before it the name of a protocol.
+        address = self._source.secret_address if self._source.is_url else f"file:{self._source.address}"
         container = self._av.open(address, options=options, timeout=patience, metadata_errors="replace")
         if not container.streams.video:
             container.close()
@@ -117,14 +122,32 @@ class Video:
     def _recording(self, container: Any) -> Iterator[Frame]:
         start = self._start(container)
         rate = float(container.streams.video[0].average_rate or _USUAL_RATE)
-        seconds = (container.duration or 0) / 1e6
+        seconds = self._whole = _seconds_of(container)
+        self._read, self._ends_damaged = 0.0, False
         first: float | None = None
         for number, picture in enumerate(self._decoded(container)):
-            position = number / rate if picture.time is None else picture.time
+            is_timed = picture.time is not None
+            position = picture.time if is_timed else number / rate
             first = position if first is None else first
+            lasts = float(picture.duration * picture.time_base) if is_timed and picture.duration else 1 / rate
+            self._read = max(self._read, position - first + lasts)
+            # Without times its length is a guess.
+            self._whole = self._whole if is_timed else 0.0
             self._tally.share = min((position - first) / seconds, 1.0) if seconds else None
             if self._pace.is_due(position - first):
                 yield Frame(start + position - first, picture.to_image())
+        if self._stop.is_set():
+            return
+        if self._ends_damaged:
+            self._ends_early("its end is damaged")
+        elif self._whole - self._read > max(_SHORT_SECONDS, _SHORT_SHARE * self._whole):
+            self._ends_early("it is cut, or was never finished")
+
+    def _ends_early(self, why: str) -> None:
+        """Say that a recording is not whole: what came until then is good, and yet somebody must know."""
+        whole = f" of {self._whole:,.1f} s" if self._whole else ""
+        self._tally.problem = f"it ends early, {self._read:,.1f} s{whole} could be read ({why})"
+        self._tell(f"{self._source.name}: {self._source.shown}: {self._tally.problem}")
 
     def _start(self, container: Any) -> float:
         """When a recording began: as stated, as it says itself, or so that it ends when it was written."""
@@ -145,12 +168,24 @@ class Video:
                 pictures = packet.decode()
             except self._av.FFmpegError:
                 self._tally.corrupt += 1
+                self._ends_damaged = True
                 continue
+            # The last packet is an empty one, for pictures that the decoder still holds.
+            is_damaged = any(picture.is_corrupt for picture in pictures)
+            self._ends_damaged = is_damaged or (self._ends_damaged and not packet.size)
             for picture in pictures:
                 if picture.is_corrupt or picture.width * picture.height > self._source.max_pixels:
                     self._tally.corrupt += 1
                 else:
                     yield picture
+
+
+def _seconds_of(container: Any) -> float:
+    """How long a recording says that its pictures go on; 0 where it does not."""
+    stream = container.streams.video[0]
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return float(container.duration or 0) / 1e6
 
 
 def _reason(error: Exception) -> str:

@@ -129,8 +129,9 @@ def _rare_classes(model: Mapping[str, Any], where: Where) -> Iterator[Finding]:
 
 
 def _sources(value: Mapping[str, Any]) -> Iterator[Finding]:
-    """Sources of the same name, and those of models and slices that there are not."""
+    """Sources of the same name, and those of models, slices and classes that there are not."""
     known = slice_labels(value)
+    classless = {_map(model).get("name") for model in _list(value, "models") if not _list(_map(model), "classes")}
     sources = [_map(source) for source in _list(_map(value.get("collect")), "sources")]
     names = [source.get("name") for source in sources]
     for index, source in enumerate(sources):
@@ -144,6 +145,12 @@ def _sources(value: Mapping[str, Any]) -> Iterator[Finding]:
             text = f"there is no model {model!r}{did_you_mean(model, known)}; {accepted}"
             yield Finding((*where, "model"), text)
         elif isinstance(model, str):
+            if model in classless and source.get("model_server") is not None:
+                text = (
+                    f"model {model} has no classes, so a server cannot be asked for their confidences; accepted is to "
+                    "list its classes, or to leave model_server out"
+                )
+                yield Finding((*where, "model_server"), text)
             for label in _map(source.get("slices")):
                 yield from _known_label((*where, "slices", label), label, known[model])
 

@@ -1,21 +1,24 @@
 """``collect:`` of ``monitoring.yml``: where images come from, which of them are kept, and where those go."""
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from visiondrift.config.entries import Name, Strict, Text, Url
-from visiondrift.config.units import Duration, Size
-from visiondrift.config.words import Words
+from visiondrift.config.units import Duration, Size, format_duration
+from visiondrift.config.words import Words, shown
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "srt")
 """Kinds of streams that can be read."""
 
 _STREAM = re.compile(rf"({'|'.join(SCHEMES)})://[^\s/?#]+\S*", re.IGNORECASE)
 _SECRET = re.compile(r"(?<=://)[^/?#\s]*@")
+_LOOK = 1.0
 _STREAM_WORDS = "an address that begins with rtsp://, http:// or the like, without a password"
+_MOMENT_WORDS = "a time with its zone (RFC 3339), such as 2026-11-02T08:00:00Z"
 
 
 def is_stream(address: str) -> bool:
@@ -26,6 +29,11 @@ def is_stream(address: str) -> bool:
 def shown_address(address: str) -> str:
     """An address without the user and the password in it: as it may be printed."""
     return _SECRET.sub("***@", address)
+
+
+def usual_look(every: float | None) -> float:
+    """How often a frame is looked at where nothing says it: each second, and no more seldom than one is kept."""
+    return _LOOK if every is None else min(_LOOK, every)
 
 
 def _stream(address: Any) -> Any:
@@ -39,6 +47,20 @@ def _stream(address: Any) -> Any:
         raise ValueError(msg)
     return address
 
+
+def _moment(text: Any) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        msg = f"{shown(text)} is no time with its zone; accepted is {_MOMENT_WORDS}"
+        raise ValueError(msg)
+    return moment.timestamp()
+
+
+Moment = Annotated[float, BeforeValidator(_moment), Words(_MOMENT_WORDS)]
+"""Seconds since the epoch, written in RFC 3339."""
 
 StreamUrl = Annotated[str, BeforeValidator(_stream), Words(_STREAM_WORDS)]
 Cosine = Annotated[float, Field(ge=-1, le=1)]
@@ -86,7 +108,13 @@ class SourceConfig(Strict):
     slices: dict[str, Text] = Field(
         default={}, description="Slice labels of the events, such as `{camera: platform-2}`."
     )
-    look: Duration = Field(default=1.0, description="How often a frame of a stream or video is looked at.")
+    start: Moment | None = Field(
+        default=None, description="When a recording began; left out, the time in its file, or so that it ends there."
+    )
+    look: Duration | None = Field(
+        default=None,
+        description="How often a frame of a stream or video is looked at; left out, each second, or `every` if finer.",
+    )
     every: Duration | None = Field(default=None, description="Keep a frame every so often.")
     uniform: float | None = Field(
         default=None, gt=0, le=1, description="Keep this share of the frames looked at, drawn by chance."
@@ -118,6 +146,17 @@ class SourceConfig(Strict):
             raise ValueError(msg)
         if self.password_file is not None and (self.url is None or "@" not in self.url):
             msg = "password_file needs a user; accepted is a url such as rtsp://viewer@camera/stream"
+            raise ValueError(msg)
+        if self.start is not None and self.watch:
+            msg = "start is of a recording, and watch for folders; accepted is one of the two"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _looks_often_enough(self) -> Self:
+        if self.look is not None and self.every is not None and self.every < self.look:
+            most = format_duration(self.every)
+            msg = f"no more is kept than is looked at; accepted is a look of at most {most} (every), or none"
             raise ValueError(msg)
         return self
 
