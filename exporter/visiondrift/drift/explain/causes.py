@@ -41,6 +41,13 @@ account for, is not that fault's: the camera shows something else. A fixed camer
 moved by some 250, like no fault by more than 0.25; faults that move by 10 or more match by 0.85.
 """
 
+FITS = 0.93
+"""The match, of pixels or of embeddings, that is asked of a move so far, where chance no longer excuses a worse one and
+neither layouts nor words and pixels agree.
+Photographs and clips before the demo's network, which knows digits alone, are like a fault by up to 0.92; faults that
+moved fixed cameras so far match by 0.94 or more, but for those that move the picture, which layouts tell.
+"""
+
 LONGER = 2.0
 """A move of the embeddings that is so many times as long as the farthest that a fault took the reference's images,
 though by the properties it would be a milder case of it, is not that fault's. Photographs before the demo's network,
@@ -227,18 +234,35 @@ def verdict(statements: Iterable[Statement]) -> tuple[str | None, tuple[Witness,
     return word, tuple(one.witness for one in agreeing[0]), ""
 
 
-def is_elsewhere(readings: Mapping[str, Reading], causes: Sequence[str], word: str) -> bool:
-    """Whether the embeddings moved far, and not the way of what the ``word`` names, or much farther than that takes
-    them: another scene has another light, colour and sharpness as well, and they may be those of a fault.
+def is_elsewhere(
+    readings: Mapping[str, Reading], causes: Sequence[str], word: str, agreed: Sequence[Witness] = ()
+) -> bool:
+    """Whether the embeddings moved far, and not the way of what the ``word`` of the ``agreed`` names, or much farther
+    than that takes them: another scene has another light, colour and sharpness as well, and they may be those of a
+    fault.
     """
     if SIGNATURE not in readings:
         return False
     signature, named = readings[SIGNATURE], ALIKE.get(word, frozenset({word}))
-    best = max((match for cause, match in by_cause(signature.match, causes).items() if cause in named), default=-1.0)
-    if signature.far >= FAR and best < LEAST_MATCH[SIGNATURE]:
-        return True
+    best = _match(signature, causes, named)
+    if signature.far >= FAR:
+        if best < LEAST_MATCH[SIGNATURE]:
+            return True
+        pattern = readings.get(PATTERN)
+        by_pixels = _match(pattern, causes, named) if pattern else -1.0
+        is_unseen = pattern is not None and pattern.far >= FAR and by_pixels < LEAST_MATCH[PATTERN]
+        if "layout" not in agreed and is_unseen and not MOVED.issuperset(named):
+            return True
+        # Where things are and what words say are other evidence than how well a trace fits.
+        if "layout" not in agreed and not {"property", "probe"} <= set(agreed) and max(best, by_pixels) < FITS:
+            return True
     milder = PATTERN in readings and _in_trials(readings[PATTERN], causes, named) < 1.0
     return milder and _in_trials(signature, causes, named) > LONGER
+
+
+def _match(reading: Reading, causes: Sequence[str], named: frozenset[str]) -> float:
+    """How well the best of the faults ``named`` accounts for a move."""
+    return max((match for cause, match in by_cause(reading.match, causes).items() if cause in named), default=-1.0)
 
 
 def _in_trials(reading: Reading, causes: Sequence[str], named: frozenset[str]) -> float:

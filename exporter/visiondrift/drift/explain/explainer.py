@@ -89,7 +89,7 @@ class Explainer:
         if not drifted:
             return Cause(drifted=False, word=None, why="nothing has drifted", readings=record)
         word, agreed, why = verdict(self._statements(readings))
-        if word and is_elsewhere(readings, self.causes, word):
+        if word and is_elsewhere(readings, self.causes, word, agreed):
             why = f"the embeddings moved far, and not as by {word} alone, which is what {' and '.join(agreed)} saw"
             word, agreed = None, ()
         return Cause(
