@@ -199,6 +199,26 @@ def test_a_move_longer_than_the_fault_ever_made_is_not_its_own_unless_the_image_
     assert ("moved far" in found.why) == (word is None)
 
 
+@pytest.mark.parametrize(("strength", "word"), [(0.0, "darker"), (0.4, None)])
+def test_what_words_and_embeddings_see_is_not_named_where_the_pixels_moved_far_and_otherwise(strength, word):
+    strange = np.zeros(len(PROPERTIES), dtype=np.float32)
+    strange[8:] = strength
+    one, dark = window(114), window(114, "darker", 1.7)
+    found = ask(replace(dark, properties=one.properties + strange), replace(explainer(), layouts=None))
+    assert found.word == word
+    assert ("moved far" in found.why) == (word is None)
+
+
+@pytest.mark.parametrize(("strength", "word"), [(0.2, "noisy"), (1.1, None)])
+def test_a_far_move_that_no_trace_fits_well_is_not_named(strength, word):
+    """Of a near one chance would excuse it."""
+    noisy = window(115, "noisy", 3.0)
+    strange, of_pixels = np.zeros(DIMENSION, dtype=np.float32), np.zeros(len(PROPERTIES), dtype=np.float32)
+    strange[10:], of_pixels[8:] = strength, 0.08 * strength
+    far = replace(noisy, embeddings=noisy.embeddings + strange, properties=noisy.properties + of_pixels)
+    assert ask(far, replace(explainer(), layouts=None)).word == word
+
+
 def test_embeddings_of_one_fault_and_properties_of_another_are_unknown():
     fault, other = window(106, "darker", 1.2), window(106, "noisy", 1.2)
     found = ask(replace(fault, properties=other.properties))

@@ -237,25 +237,24 @@ def verdict(statements: Iterable[Statement]) -> tuple[str | None, tuple[Witness,
 def is_elsewhere(
     readings: Mapping[str, Reading], causes: Sequence[str], word: str, agreed: Sequence[Witness] = ()
 ) -> bool:
-    """Whether the embeddings moved far, and not the way of what the ``word`` of the ``agreed`` names, or much farther
-    than that takes them: another scene has another light, colour and sharpness as well, and they may be those of a
-    fault.
+    """Whether pixels or embeddings moved far, and not the way of what the ``word`` of the ``agreed`` names, or much
+    farther than that takes them: another scene has another light, colour and sharpness as well, and they may be those
+    of a fault.
     """
     if SIGNATURE not in readings:
         return False
     signature, named = readings[SIGNATURE], ALIKE.get(word, frozenset({word}))
-    best = _match(signature, causes, named)
-    if signature.far >= FAR:
-        if best < LEAST_MATCH[SIGNATURE]:
-            return True
-        pattern = readings.get(PATTERN)
-        by_pixels = _match(pattern, causes, named) if pattern else -1.0
-        is_unseen = pattern is not None and pattern.far >= FAR and by_pixels < LEAST_MATCH[PATTERN]
-        if "layout" not in agreed and is_unseen and not MOVED.issuperset(named):
-            return True
-        # Where things are and what words say are other evidence than how well a trace fits.
-        if "layout" not in agreed and not {"property", "probe"} <= set(agreed) and max(best, by_pixels) < FITS:
-            return True
+    pattern, best = readings.get(PATTERN), _match(signature, causes, named)
+    by_pixels = _match(pattern, causes, named) if pattern else -1.0
+    is_unseen = pattern is not None and pattern.far >= FAR and by_pixels < LEAST_MATCH[PATTERN]
+    if "layout" not in agreed and is_unseen and not MOVED.issuperset(named):
+        return True
+    if signature.far >= FAR and best < LEAST_MATCH[SIGNATURE]:
+        return True
+    # Where things are and what words say are other evidence than how well a trace fits.
+    is_told = "layout" in agreed or {"property", "probe"} <= set(agreed)
+    if signature.far >= FAR and not is_told and max(best, by_pixels) < FITS:
+        return True
     milder = PATTERN in readings and _in_trials(readings[PATTERN], causes, named) < 1.0
     return milder and _in_trials(signature, causes, named) > LONGER
 
