@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from log_parts import BATCHES, CLASSES, DIMENSION, MIB, QUICKLY, event, new_log, refusal, small_disk, stats
 from visiondrift.errors import LogError, LogFull
-from visiondrift.log import PredictionLog, WindowQuery
+from visiondrift.log import Holding, PredictionLog, WindowQuery
 from visiondrift.log.memory import MemoryLog
 from visiondrift.log.moments import BlockQuery
 from visiondrift.log.schema import PAGE_BYTES, STEPS, migrate
@@ -191,6 +191,32 @@ class TestWhatWasKeptForWhatItShows:
         log.append([event(1), event(2, kept="unlike"), event(3)], [], now=9.0)
         asked = BlockQuery(model="digits", version="1", embedder="clip", since=0.0, until=100.0, seconds=10.0)
         assert log.rows_by_block(asked) == {0: 2}
+
+
+class TestWhatThereIs:
+    def test_it_is_counted_by_version_slices_embedder_and_whether_it_is_a_fair_sample(self, log: PredictionLog) -> None:
+        given = [event(2), event(4), event(6, kept="every"), event(8, kept="unlike"), event(10, embedder="old")]
+        given += [event(12, version="2"), event(14, embedding=None), event(16, model="faces"), event(40)]
+        log.append(given, [], now=9.0)
+        slices = (("camera", "c0"),)
+        assert set(log.holdings("digits", since=2.0, until=40.0)) == {
+            Holding("1", slices, "clip", biased=False, rows=3),
+            Holding("1", slices, "clip", biased=True, rows=1),
+            Holding("1", slices, "old", biased=False, rows=1),
+            Holding("2", slices, "clip", biased=False, rows=1),
+        }
+        assert log.holdings("digits", since=41.0, until=99.0) == ()
+
+    def test_streams_that_differ_in_classes_alone_are_counted_together(self, log: PredictionLog) -> None:
+        log.append([event(2), event(4, classes=CLASSES[::-1])], [], now=9.0)
+        assert [one.rows for one in log.holdings("digits", since=0.0, until=9.0)] == [2]
+
+    def test_the_oldest_event_is_that_of_all_models_and_reasons(self, log: PredictionLog) -> None:
+        assert log.oldest() is None
+        log.append([event(7), event(5, model="faces"), event(3, time=3.5, kept="prompt")], [], now=9.0)
+        assert log.oldest() == 3.5
+        log.prune(older_than=6.0, max_bytes=10**12)
+        assert log.oldest() == 7.0
 
 
 class TestIdempotency:

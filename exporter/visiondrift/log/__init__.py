@@ -85,6 +85,20 @@ class Census:
 
 
 @dataclass(frozen=True)
+class Holding:
+    """How many events with an embedding there are of one version, set of slice labels and embedder, in some time.
+
+    ``biased``: they were kept for what they show.
+    """
+
+    version: str
+    slices: Slices
+    embedder: str
+    biased: bool
+    rows: int
+
+
+@dataclass(frozen=True)
 class Appended:
     """The outcome of an append: events newly stored, and those whose (model, id) was stored before.
 
@@ -119,6 +133,20 @@ class PredictionLog(Events, Protocol):
 
         An event whose (model, id) is stored already changes nothing. Rejections are counted by model at ``now``.
         Raises LogFull where there is no room, LogError on any other failure; then nothing of the call is stored.
+        """
+        ...
+
+    def holdings(self, model: str, *, since: float, until: float) -> tuple[Holding, ...]:
+        """What there is of a model at ``since <= time < until``: of every embedder, and of every reason to keep it.
+
+        Cheap beside reading events: no embedding is touched. Raises LogError.
+        """
+        ...
+
+    def oldest(self) -> float | None:
+        """The time of the oldest event of all models, before which the log knows of nothing; None where it is empty.
+
+        Raises LogError.
         """
         ...
 

@@ -6,6 +6,7 @@ for, every k-th row of that line is taken: evenly over each stream's time, and f
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.log import Window, WindowQuery, microseconds
+from visiondrift.log import Holding, Window, WindowQuery, microseconds
 from visiondrift.prediction import ImageStats, Sample
 
 _COLUMNS = "p.time_us, p.id, p.predicted_class, p.latency_ms, p.confidences, p.embedding, p.image_stats"
 
 _COUNT = """SELECT count(*) FROM predictions INDEXED BY predictions_by_time
     WHERE stream = ? AND time_us >= ? AND time_us < ?"""
+
+_OLDEST = "SELECT min(time_us) FROM predictions INDEXED BY predictions_by_time WHERE stream = ?"
 
 _ALL = f"""SELECT {_COLUMNS} FROM predictions p
     WHERE p.stream = ? AND p.time_us >= ? AND p.time_us < ? ORDER BY p.time_us, p.id"""  # noqa: S608
@@ -76,6 +79,35 @@ def read_window(connection: sqlite3.Connection, query: WindowQuery) -> Window:
     rejected = connection.execute(_REJECTED, (query.model, *_seconds(query))).fetchone()[0]
     connection.execute("COMMIT")
     return Window(sample=_joined([part for part in parts if len(part)], query), total=total, rejected=rejected)
+
+
+def read_holdings(connection: sqlite3.Connection, model: str, *, since: float, until: float) -> tuple[Holding, ...]:
+    """Events with an embedding by what they share, as of one moment. Raises sqlite3.Error."""
+    span = microseconds(since), microseconds(until)
+    found: Counter[tuple[str, str, str, bool]] = Counter()
+    connection.execute("BEGIN")  # all streams must be of one snapshot
+    streams = connection.execute(
+        "SELECT id, version, slices, embedder, kept != '' FROM streams WHERE model = ? AND embedder IS NOT NULL"
+        " ORDER BY id",
+        (model,),
+    ).fetchall()
+    for stream, version, slices, embedder, biased in streams:
+        found[version, slices, embedder, bool(biased)] += connection.execute(_COUNT, (stream, *span)).fetchone()[0]
+    connection.execute("COMMIT")
+    return tuple(
+        Holding(version, tuple(json.loads(slices).items()), embedder, biased, rows)
+        for (version, slices, embedder, biased), rows in found.items()
+        if rows
+    )
+
+
+def read_oldest(connection: sqlite3.Connection) -> float | None:
+    """The time of the oldest event, None where there is none. Raises sqlite3.Error."""
+    connection.execute("BEGIN")
+    streams = connection.execute("SELECT id FROM streams WHERE events > 0").fetchall()
+    times = [connection.execute(_OLDEST, stream).fetchone()[0] for stream in streams]
+    connection.execute("COMMIT")
+    return min(times) / 1e6 if times else None
 
 
 def _seconds(query: WindowQuery) -> tuple[int, int]:
