@@ -34,7 +34,7 @@ class WindowQuery:
     ``slice`` is a (label, value) pair, or None for all. ``classes`` and ``dimension`` give the columns of the answer.
     With more than ``limit`` rows, the answer is an evenly spread subset of ``limit`` rows (never the newest ones
     alone: that would be another, shorter window). Events that were kept for what they show are left out unless
-    ``biased``: they say nothing of how much there is.
+    ``biased``: they say nothing of how much there is. Only then does the answer say why each event was kept.
     """
 
     model: str

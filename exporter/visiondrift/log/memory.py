@@ -86,7 +86,7 @@ class MemoryLog:
             classes=query.classes,
             dimension=query.dimension,
         )
-        return Window(sample=sample, total=len(matching), rejected=rejected)
+        return Window(sample if query.biased else sample.unbiased(), total=len(matching), rejected=rejected)
 
     def census(self) -> Census:
         """What the log holds; ``size_bytes`` is an estimate."""

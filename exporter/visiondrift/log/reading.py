@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from visiondrift.log import Holding, Window, WindowQuery, microseconds
 from visiondrift.prediction import ImageStats, Sample
 
-_COLUMNS = "p.time_us, p.id, p.predicted_class, p.latency_ms, p.confidences, p.embedding, p.image_stats"
+_COLUMNS = "p.time_us, p.id, p.predicted_class, p.latency_ms, p.confidences, p.embedding, p.image_stats, p.kept"
 
 _COUNT = """SELECT count(*) FROM predictions INDEXED BY predictions_by_time
     WHERE stream = ? AND time_us >= ? AND time_us < ?"""
@@ -147,7 +147,7 @@ def _rows(
 
 
 def _part(stream: _Stream, rows: list[tuple[Any, ...]], query: WindowQuery) -> _Part:
-    columns = tuple(zip(*rows, strict=True)) or ((),) * 7
+    columns = tuple(zip(*rows, strict=True)) or ((),) * 8
     vectors = _matrix(columns[4], len(stream.classes))
     confidences = np.full((len(rows), len(query.classes)), np.nan, dtype=np.float32)
     column_of = {name: index for index, name in enumerate(query.classes)}
@@ -184,7 +184,7 @@ def _joined(parts: list[_Part], query: WindowQuery) -> Sample:
         latency_ms=np.array(latency, dtype=np.float64),
         properties=properties,
         layouts=layouts,
-        biases=_biases(parts) if any(part.bias for part in parts) else None,
+        kept=_kept(parts) if query.biased else None,
     )
     return sample.take(np.argsort(sample.times, kind="stable"))
 
@@ -193,8 +193,10 @@ def _labelled(parts: list[_Part], label: str) -> NDArray[np.object_]:
     return np.concatenate([np.full(len(part), part.slices.get(label, ""), dtype=object) for part in parts])
 
 
-def _biases(parts: list[_Part]) -> NDArray[np.object_]:
-    return np.concatenate([np.full(len(part), part.bias, dtype=object) for part in parts])
+def _kept(parts: list[_Part]) -> NDArray[np.object_] | None:
+    """Why each event was kept; of those that came before that was kept in their rows, what their stream says."""
+    found = [reasons or part.bias for part in parts for reasons in part.columns[7]]
+    return np.array(found, dtype=object) if any(found) else None
 
 
 def _stacked(blocks: list[NDArray[np.float32]], width: int) -> NDArray[np.float32]:
