@@ -70,6 +70,9 @@ def small_disk(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+FAIR = ("", "uniform", "every", "every+prompt", "uniform+low_confidence")
+"""What an event may be kept for and be in a window."""
+
 STREAMS = st.fixed_dictionaries(
     {
         "model": st.sampled_from(["digits", "faces"]),
@@ -78,7 +81,7 @@ STREAMS = st.fixed_dictionaries(
         "embedder": st.sampled_from(["clip", "other-clip"]),
         "classes": st.sampled_from([CLASSES, CLASSES[::-1]]),
         "time": st.integers(0, 40).map(float),
-        "kept": st.sampled_from(["", "uniform", "prompt", "low_confidence"]),
+        "kept": st.sampled_from([*FAIR, "prompt", "low_confidence", "prompt+unlike"]),
     }
 )
 EVENTS = st.builds(

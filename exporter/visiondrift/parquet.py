@@ -15,8 +15,9 @@ column                 written as                                            als
 ``image_<property>``   float32, one for each of ``PROPERTIES``; null where   any number; all of them or none
                        the image was not measured
 ``image_layout``       list<float32>; null as the properties                 may be left out
-``kept``               string, for what the event was kept; null where       dictionary; rows with a reason that
-                       whatever it shows; only where some have a reason      chose them by what they show are not read
+``kept``               string, why the event was kept, ``every+prompt``      dictionary; rows that were chosen by
+                       for two reasons; null where all was sent; only        what they show alone are not read
+                       where some have a reason
 a slice label          string; null where an event has none                  dictionary
 =====================  ====================================================  ========================================
 
@@ -40,7 +41,7 @@ from numpy.typing import NDArray
 
 from visiondrift.config.monitoring import RESERVED_LABELS
 from visiondrift.errors import BadInput
-from visiondrift.prediction import KEPT, LAYOUT_SIDE, PROPERTIES, Sample, bias_of
+from visiondrift.prediction import KEPT, LAYOUT_SIDE, PROPERTIES, Sample, reasons_of
 from visiondrift.whole_file import written_whole
 
 CONFIDENCE = "confidence_"
@@ -89,7 +90,7 @@ def read_sample(path: Path, *, classes: Sequence[str] | None = None, slices: Seq
         labels=columns.true(names),
         properties=properties,
         layouts=None if properties is None else columns.layouts(properties),
-        biases=columns.biases(),
+        kept=columns.kept(),
     ).unbiased()
     times = sample.times
     ascending = bool(np.all(times[1:] >= times[:-1]))
@@ -132,8 +133,8 @@ def write_sample(path: Path, sample: Sample) -> None:
             columns[name] = pa.array(sample.properties[:, index], pa.float32(), mask=~sample.has_properties)
     if sample.layouts is not None:
         columns[LAYOUT] = _lists(sample.layouts, sample.has_properties)
-    if sample.biases is not None:
-        columns[KEPT_FOR] = pa.array(sample.biases, pa.string(), mask=np.asarray(sample.biases == "", dtype=bool))
+    if sample.kept is not None:
+        columns[KEPT_FOR] = pa.array(sample.kept, pa.string(), mask=np.asarray(sample.kept == "", dtype=bool))
     if sample.dimension:
         columns["embedding"] = _lists(sample.embeddings, sample.has_embedding)
     notes = json.dumps({"format": 1, "dimension": sample.dimension})
@@ -216,7 +217,7 @@ class _Columns:
             "label": "text, null where unknown",
             "id": "text or whole numbers",
             "latency_ms": "numbers, null where not given",
-            KEPT_FOR: f"one of {', '.join(KEPT)}, null where everything was sent",
+            KEPT_FOR: f"one of {', '.join(KEPT)}, or several joined by +, null where everything was sent",
             LAYOUT: f"a list of {LAYOUT_SIDE**2} floats in every row, null where the image was not measured",
         } | dict.fromkeys(MEASURED, f"finite numbers, null where not measured, and all of {', '.join(MEASURED)}")
         accepted = words.get(
@@ -393,14 +394,14 @@ class _Columns:
         matrix[np.isnan(properties[:, 0])] = np.nan
         return matrix
 
-    def biases(self) -> NDArray[np.object_] | None:
-        """(n,) for what each event was kept, "" where whatever it shows; None without such a column."""
+    def kept(self) -> NDArray[np.object_] | None:
+        """(n,) why each event was kept, "" where everything was sent; None without such a column."""
         if KEPT_FOR not in self.names:
             return None
         given = self.texts(KEPT_FOR)
-        unknown = np.array([reason not in ("", *KEPT) for reason in given], dtype=bool)
+        unknown = np.array([not _is_of_reasons(kept) for kept in given], dtype=bool)
         self._refuse_rows(KEPT_FOR, unknown, lambda row: f"holds {given[row]!r}")
-        return np.array([bias_of(reason) for reason in given], dtype=object)
+        return given
 
     def embeddings(self) -> NDArray[np.float32]:
         """(n, d) with NaN rows where missing; d is 0 where the file has no embedding at all."""
@@ -448,6 +449,14 @@ class _Columns:
             more = int(odd.sum()) - 1
             others = f" (and {more} more rows like it)" if more else ""
             raise self._bad(column, f"row {row} {what(row)}{others}")
+
+
+def _is_of_reasons(kept: str) -> bool:
+    try:
+        reasons_of(kept)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_text(kind: Any) -> bool:

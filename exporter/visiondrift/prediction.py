@@ -4,7 +4,7 @@ The log's columns, the Parquet files of ``evaluate`` and ``export``, and the fra
 from these two classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, get_args
 
@@ -49,17 +49,40 @@ KEPT: tuple[Kept, ...] = get_args(Kept)
 """Why an event is there at all, where not everything is sent. uniform: drawn by chance. every: its time had come.
 distinct: its time had come, and it was no near-duplicate. prompt, similar, unlike: it showed what was looked for.
 low_confidence, outlier, rare_class: it is one of those that are always kept. None of these: everything was sent.
+Those of chance and the clock come first.
 """
 
 _UNBIASED = frozenset({"", "uniform", "every"})
+_JOINT = "+"
 
 
-def bias_of(kept: Kept | Literal[""]) -> Kept | Literal[""]:
-    """The reason itself where it chose by what an event shows; "" where chance or the clock did, or all was sent.
+def reasons_of(kept: str) -> tuple[Kept, ...]:
+    """The reasons in ``kept``, each once and in the order of ``KEPT``: ``every+prompt`` is two; "" is none.
+
+    Raises ValueError where it holds anything else.
+    """
+    given = kept.split(_JOINT) if kept else []
+    found = tuple(reason for reason in KEPT if reason in given)
+    if not set(given).issubset(found):
+        msg = f"{kept!r} is not made of {', '.join(KEPT)}, joined by {_JOINT}"
+        raise ValueError(msg)
+    return found
+
+
+def all_reasons(reasons: Iterable[Kept]) -> str:
+    """Reasons as an event carries them, in the order of ``KEPT``: one of chance or the clock is before all others."""
+    given = set(reasons)
+    return _JOINT.join(reason for reason in KEPT if reason in given)
+
+
+def bias_of(kept: str) -> str:
+    """The first reason where all of them chose by what an event shows; "" where chance or the clock is one of them,
+    or all was sent.
 
     Only events without a bias say what there is, so windows, moments and evaluations read no others.
     """
-    return "" if kept in _UNBIASED else kept
+    reasons = kept.split(_JOINT)
+    return reasons[0] if _UNBIASED.isdisjoint(reasons) else ""
 
 
 PROPERTIES = (
@@ -124,7 +147,7 @@ class PredictionEvent:
 
     ``time`` is in seconds since the epoch (UTC). ``embedding`` is (d,) float32 of unit length, made by ``embedder``;
     ``confidences`` is (C,) float32 in the order of ``classes``. Either may be missing, not both. ``kept`` says why it
-    was kept, "" where all is.
+    was kept, with all its reasons (see ``all_reasons``), "" where all is.
     """
 
     id: str
@@ -142,7 +165,7 @@ class PredictionEvent:
     image_uri: str | None = None
     trace_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    kept: Kept | Literal[""] = ""
+    kept: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,8 +198,9 @@ class Sample:
     ``latency_ms`` (n,) float64, NaN where not given; ``ids`` (n,) object array of str; ``labels`` (n,) int32 index into
     ``classes`` of the true class, -1 where unknown, ``FOREIGN`` where it is none of them; None where no event has one.
     ``properties`` (n, P) float32 in the order of ``PROPERTIES`` and ``layouts`` (n, LAYOUT_SIDE²) float32, with NaN
-    rows where no image was measured; both None where none was. ``biases`` (n,) object array of str, for what each event
-    was kept, "" where whatever it shows; None where that is so of all.
+    rows where no image was measured; both None where none was. ``kept`` (n,) object array of str, why each event was
+    kept, as in ``PredictionEvent``; None where nothing says so of any, or only those are there that were kept whatever
+    they show.
     """
 
     times: NDArray[np.float64]
@@ -190,7 +214,7 @@ class Sample:
     labels: NDArray[np.int32] | None = None
     properties: NDArray[np.float32] | None = None
     layouts: NDArray[np.float32] | None = None
-    biases: NDArray[np.object_] | None = None
+    kept: NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -250,12 +274,15 @@ class Sample:
             labels=None if self.labels is None else self.labels[rows],
             properties=None if self.properties is None else self.properties[rows],
             layouts=None if self.layouts is None else self.layouts[rows],
-            biases=None if self.biases is None else self.biases[rows],
+            kept=None if self.kept is None else self.kept[rows],
         )
 
     def unbiased(self) -> "Sample":
         """The events that were kept whatever they show."""
-        return self if self.biases is None else replace(self.take(self.biases == ""), biases=None)
+        if self.kept is None:
+            return self
+        is_fair = np.array([not bias_of(kept) for kept in self.kept], dtype=bool)
+        return replace(self.take(is_fair), kept=None)
 
     def of_unit_length(self) -> "Sample":
         """The same with every embedding scaled to length 1, as intake keeps them: what comes from a file may not be."""
@@ -302,7 +329,7 @@ def sample_of(events: Sequence[PredictionEvent], *, classes: tuple[str, ...], di
     confidences = np.full((len(ordered), len(classes)), np.nan, dtype=np.float32)
     column_of = {name: index for index, name in enumerate(classes)}
     measured = any(event.image_stats is not None for event in ordered)
-    biases = [bias_of(event.kept) for event in ordered]
+    kept = [event.kept for event in ordered]
     properties = np.full((len(ordered), len(PROPERTIES)), np.nan, dtype=np.float32) if measured else None
     layouts = np.full((len(ordered), LAYOUT_SIDE**2), np.nan, dtype=np.float32) if measured else None
     for row, event in enumerate(ordered):
@@ -327,5 +354,5 @@ def sample_of(events: Sequence[PredictionEvent], *, classes: tuple[str, ...], di
         latency_ms=np.array([np.nan if e.latency_ms is None else e.latency_ms for e in ordered], dtype=np.float64),
         properties=properties,
         layouts=layouts,
-        biases=np.array(biases, dtype=object) if any(biases) else None,
+        kept=np.array(kept, dtype=object) if any(kept) else None,
     )

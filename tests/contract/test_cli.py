@@ -555,6 +555,60 @@ def test_one_image_of_an_unknown_time_leaves_the_times_to_the_files(say: Say, tm
     assert read_manifest(tmp_path / "references" / "lobby").times == "file"
 
 
+def judged(folder: Path, *said: object) -> Path:
+    """``folder`` with what a model server said of each image of its manifest in turn; None where it was not asked."""
+    lines = [json.loads(line) for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    for line, own in zip(lines, said, strict=False):
+        if own is not None:
+            line["confidences"] = own
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return folder
+
+
+SAID = ({"dog": 0.75, "cat": 0.25}, None, {"cat": 1.0}, {"cat": 0.5, "dog": 0.25})
+
+
+@pytest.mark.parametrize(
+    ("classes", "columns", "predicted"),
+    [(CLASSES, CLASSES, [1, -1, 0, 0, -1, -1]), ((), ("dog", "cat"), [0, -1, 1, 1, -1, -1])],
+)
+def test_a_reference_from_a_collection_has_what_a_model_server_said_of_its_frames(
+    say: Say, tmp_path: Path, classes: tuple[str, ...], columns: tuple[str, ...], predicted: list[int]
+) -> None:
+    config = configured(tmp_path / "config", model("lobby", embedding=None) | {"classes": list(classes)})
+    images = judged(listed(gallery(tmp_path / "g")), *SAID)
+    (images / "loose.jpg").unlink()
+    said = say("reference", "build", "lobby", "--config", config, "--images", images, "--no-witnesses")
+    assert said.status == 0, said.err
+    assert "3 of 6 images have confidences, from manifest.jsonl" in said.err
+    found = read_sample(tmp_path / "references" / "lobby" / "reference.parquet")
+    expected = [[own.get(name, np.nan) if own else np.nan for name in columns] for own in (*SAID, None, None)]
+    assert found.classes == read_manifest(tmp_path / "references" / "lobby").classes == columns
+    np.testing.assert_array_equal(found.confidences, np.array(expected, dtype=np.float32))
+    assert found.predicted.tolist() == predicted
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        ({"cat": 0.5, "wolf": 0.5}, "'wolf' is no class of this model; accepted are cat, dog"),
+        ({"cat": 1.5}, "confidences holds [1.5]; accepted are finite numbers from 0 to 1"),
+        ({"cat": "high"}, "confidences ['high']: accepted is a list of numbers from 0 to 1"),
+        ({}, "confidences is empty"),
+        ([0.5, 0.5], "confidences [0.5, 0.5]: accepted is a map"),
+    ],
+)
+def test_confidences_of_a_collection_that_do_not_fit_are_refused_with_their_line(
+    say: Say, tmp_path: Path, own: object, says: str
+) -> None:
+    config = configured(tmp_path / "config", model("lobby", embedding=None))
+    images = judged(listed(gallery(tmp_path / "g")), {"cat": 1.0}, own)
+    said = say("reference", "build", "lobby", "--config", config, "--images", images, "--no-witnesses")
+    assert said.status == 3
+    assert f"manifest.jsonl, line 2: {says}" in said.err
+    assert not (tmp_path / "references" / "lobby").exists()
+
+
 def test_frames_kept_for_what_they_show_are_no_reference(say: Say, tmp_path: Path) -> None:
     config = configured(tmp_path / "config", model(embedding=None) | {"classes": []})
     images = listed(gallery(tmp_path / "g"), right=["prompt"])

@@ -66,10 +66,10 @@ def test_every_frame_arrives_once_and_in_order() -> None:
     assert exporter.tokens == {"Bearer secret"}
 
 
-def test_an_event_carries_the_reason_that_leaves_it_unbiased_where_it_has_one() -> None:
+def test_an_event_carries_all_its_reasons_first_the_one_that_leaves_it_unbiased() -> None:
     with serving(StandIn(lambda _, events: taken(events))) as exporter:
         sent(exporter, 1)
-    assert exporter.batches[0][0]["kept"] == "uniform"
+    assert exporter.batches[0][0]["kept"] == "uniform+prompt"
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 507])

@@ -78,6 +78,12 @@ def read(log: MemoryLog, *, biased: bool) -> Window:
     )
 
 
+def kept(log: MemoryLog) -> set[str]:
+    found = read(log, biased=True).sample.kept
+    assert found is not None
+    return set(found)
+
+
 def left_out(count: int) -> list[int]:
     """Numbers of events that chance does not keep."""
     return [number for number in range(100 * count) if not in_share("doors", f"event-{number}", RATE)][:count]
@@ -113,10 +119,32 @@ def test_what_a_rule_keeps_is_marked_with_it_and_in_no_window(
     receipt = sent(parts, *(usual(number, **fields) for number in left_out(20)))
     assert (receipt.accepted, receipt.sampled_out) == (20, 0)
     assert read(log, biased=False).total == 0
-    biases = read(log, biased=True).sample.biases
-    assert biases is not None
-    assert set(biases) == {reason}
+    assert kept(log) == {reason}
     assert parts.counts.reasons == {("doors", reason): 20}
+
+
+def test_all_rules_that_keep_an_event_are_said_and_it_counts_once(parts: WritePath, log: MemoryLog) -> None:
+    rare = {"confidences": UNSURE, "predicted_class": "ajar", "embedding": [0.0, 1.0, 0.0, 0.0]}
+    sent(parts, *(usual(number, **rare) for number in left_out(5)))
+    assert kept(log) == {"low_confidence+outlier+rare_class"}
+    assert parts.counts.reasons == {("doors", "low_confidence"): 5}
+
+
+def test_what_the_clock_of_a_client_chose_is_no_fair_sample_where_only_a_rule_kept_it(
+    parts: WritePath, log: MemoryLog
+) -> None:
+    sent(parts, *(usual(number, kept="every+prompt", confidences=UNSURE) for number in left_out(5)))
+    assert kept(log) == {"prompt+low_confidence"}
+    assert read(log, biased=False).total == 0
+
+
+def test_what_chance_keeps_says_too_which_rules_would_have(parts: WritePath, log: MemoryLog) -> None:
+    lucky = [number for number in range(100) if in_share("doors", f"event-{number}", RATE)][:4]
+    sent(parts, *(usual(number, confidences=UNSURE) for number in lucky[:2]))
+    sent(parts, *(usual(number, kept="every+prompt") for number in lucky[2:]))
+    assert kept(log) == {"uniform+low_confidence", "every+prompt"}
+    assert parts.counts.reasons == {("doors", "uniform"): 2, ("doors", "every"): 2}
+    assert read(log, biased=False).total == 4
 
 
 def test_what_chance_keeps_is_in_the_windows_however_rare_it_is(parts: WritePath, log: MemoryLog) -> None:

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from log_parts import BATCHES, CLASSES, DIMENSION, MIB, QUICKLY, event, new_log, refusal, small_disk, stats
+from log_parts import BATCHES, CLASSES, DIMENSION, FAIR, MIB, QUICKLY, event, new_log, refusal, small_disk, stats
 from visiondrift.errors import LogError, LogFull
-from visiondrift.log import PredictionLog, WindowQuery
+from visiondrift.log import Holding, PredictionLog, WindowQuery
 from visiondrift.log.memory import MemoryLog
 from visiondrift.log.moments import BlockQuery
 from visiondrift.log.schema import PAGE_BYTES, STEPS, migrate
@@ -173,14 +173,26 @@ class TestWhatWasKeptForWhatItShows:
     def test_a_window_leaves_it_out(self, log: PredictionLog) -> None:
         log.append([event(1), event(2, kept="prompt"), event(3, kept="uniform"), event(4, kept="every")], [], now=9.0)
         window = log.window(query())
-        assert (ids(window.sample), window.total, window.sample.biases) == (["e1", "e3", "e4"], 3, None)
+        assert (ids(window.sample), window.total, window.sample.kept) == (["e1", "e3", "e4"], 3, None)
 
     def test_it_can_be_asked_for_and_says_why(self, log: PredictionLog) -> None:
-        log.append([event(1), event(2, kept="prompt"), event(3, kept="uniform")], [], now=9.0)
+        reasons = ["", "prompt", "uniform", "every+prompt", "prompt+unlike", "every"]
+        log.append([event(number, kept=why) for number, why in enumerate(reasons)], [], now=9.0)
         sample = log.window(query(biased=True)).sample
-        assert ids(sample) == ["e1", "e2", "e3"]
-        assert sample.biases is not None
-        assert sample.biases.tolist() == ["", "prompt", ""]
+        assert ids(sample) == ["e0", "e1", "e2", "e3", "e4", "e5"]
+        assert sample.kept is not None
+        assert sample.kept.tolist() == reasons
+
+    def test_one_reason_of_chance_or_the_clock_among_several_leaves_it_in(self, log: PredictionLog) -> None:
+        given = [event(1, kept="every+prompt"), event(2, kept="prompt+unlike"), event(3, kept="uniform+rare_class")]
+        log.append(given, [], now=9.0)
+        window = log.window(query())
+        assert (ids(window.sample), window.total, window.sample.kept) == (["e1", "e3"], 2, None)
+        assert sum(stream.rows for stream in log.census().streams) == 2
+
+    def test_where_all_was_sent_nothing_says_why(self, log: PredictionLog) -> None:
+        log.append([event(1), event(2)], [], now=9.0)
+        assert log.window(query(biased=True)).sample.kept is None
 
     def test_it_is_no_stream_and_yet_held(self, log: PredictionLog) -> None:
         log.append([event(1), event(2, kept="outlier")], [], now=9.0)
@@ -191,6 +203,32 @@ class TestWhatWasKeptForWhatItShows:
         log.append([event(1), event(2, kept="unlike"), event(3)], [], now=9.0)
         asked = BlockQuery(model="digits", version="1", embedder="clip", since=0.0, until=100.0, seconds=10.0)
         assert log.rows_by_block(asked) == {0: 2}
+
+
+class TestWhatThereIs:
+    def test_it_is_counted_by_version_slices_embedder_and_whether_it_is_a_fair_sample(self, log: PredictionLog) -> None:
+        given = [event(2), event(4), event(6, kept="every"), event(8, kept="unlike"), event(10, embedder="old")]
+        given += [event(12, version="2"), event(14, embedding=None), event(16, model="faces"), event(40)]
+        log.append(given, [], now=9.0)
+        slices = (("camera", "c0"),)
+        assert set(log.holdings("digits", since=2.0, until=40.0)) == {
+            Holding("1", slices, "clip", biased=False, rows=3),
+            Holding("1", slices, "clip", biased=True, rows=1),
+            Holding("1", slices, "old", biased=False, rows=1),
+            Holding("2", slices, "clip", biased=False, rows=1),
+        }
+        assert log.holdings("digits", since=41.0, until=99.0) == ()
+
+    def test_streams_that_differ_in_classes_alone_are_counted_together(self, log: PredictionLog) -> None:
+        log.append([event(2), event(4, classes=CLASSES[::-1])], [], now=9.0)
+        assert [one.rows for one in log.holdings("digits", since=0.0, until=9.0)] == [2]
+
+    def test_the_oldest_event_is_that_of_all_models_and_reasons(self, log: PredictionLog) -> None:
+        assert log.oldest() is None
+        log.append([event(7), event(5, model="faces"), event(3, time=3.5, kept="prompt")], [], now=9.0)
+        assert log.oldest() == 3.5
+        log.prune(older_than=6.0, max_bytes=10**12)
+        assert log.oldest() == 7.0
 
 
 class TestIdempotency:
@@ -425,12 +463,16 @@ class TestAnyHistory:
             and (sent.embedding is None or sent.embedder == asked.embedder)
             and (asked.slice is None or asked.slice in sent.slices)
             and asked.since <= sent.time < asked.until
-            and (asked.biased or sent.kept in {"", "uniform"})
+            and (asked.biased or sent.kept in FAIR)
         }
         assert window.total == len(expected)
         assert len(window.sample) == min(len(expected), asked.limit)
         assert set(ids(window.sample)) <= set(expected)
         assert window.sample.times.tolist() == sorted(expected[name].time for name in ids(window.sample))
+        if window.sample.kept is not None:
+            assert window.sample.kept.tolist() == [expected[name].kept for name in ids(window.sample)]
+        elif asked.biased:
+            assert not any(expected[name].kept for name in ids(window.sample))
 
 
 @QUICKLY
@@ -449,13 +491,16 @@ def test_the_file_and_the_list_answer_alike(
                 log.append(batch, [], now=1.0)
             log.prune(older_than=float(older_than), max_bytes=10**12)
         assert file.census().streams == memory.census().streams
+        assert file.oldest() == memory.oldest()
+        held = [log.holdings(asked.model, since=asked.since, until=asked.until) for log in (file, memory)]
+        assert set(held[0]) == set(held[1])
         left, right = file.window(asked), memory.window(asked)
     assert left.total == right.total
     assert ids(left.sample) == ids(right.sample)
     assert left.sample.slices.keys() == right.sample.slices.keys()
     for label, column in left.sample.slices.items():
         assert column.tolist() == right.sample.slices[label].tolist()
-    for name in ("times", "embeddings", "confidences", "predicted", "latency_ms", "properties", "layouts", "biases"):
+    for name in ("times", "embeddings", "confidences", "predicted", "latency_ms", "properties", "layouts", "kept"):
         np.testing.assert_array_equal(getattr(left.sample, name), getattr(right.sample, name))
 
 
@@ -547,6 +592,30 @@ class TestVersions:
                 ("e2", "here"),
             ]
             migrate(raw, (*STEPS, next_step), path=path)  # nothing left to do
+
+    def test_events_from_before_reasons_were_kept_say_what_their_stream_says(self, tmp_path: Path) -> None:
+        path = tmp_path / "log.sqlite"
+        with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+            raw.execute("PRAGMA journal_mode = WAL")
+            migrate(raw, STEPS[:3], path=path)
+            for stream, kept in ((1, ""), (2, "prompt")):
+                raw.execute(
+                    "INSERT INTO streams (id, model, version, slices, classes, kept, events)"
+                    " VALUES (?, 'digits', '1', '{}', '[]', ?, 1)",
+                    (stream, kept),
+                )
+                raw.execute(
+                    "INSERT INTO predictions (stream, time_us, id) VALUES (?, ?, ?)",
+                    (stream, stream * 10**6, f"old {stream}"),
+                )
+        with closing(SqliteLog(path)) as log:
+            log.append([event(3, kept="every"), event(4, kept="every+prompt")], [], now=9.0)
+            assert ids(log.window(query()).sample) == ["old 1", "e3", "e4"]
+            sample = log.window(query(biased=True)).sample
+            assert sample.kept is not None
+            assert dict(zip(ids(sample), sample.kept, strict=True)) == {
+                "old 1": "", "old 2": "prompt", "e3": "every", "e4": "every+prompt"
+            }  # fmt: skip
 
     def test_a_step_that_fails_leaves_the_older_version_whole(self, file_log: SqliteLog, tmp_path: Path) -> None:
         file_log.append([event(1)], [], now=1.0)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from log_parts import BATCHES, CLASSES, DIMENSION, MIB, QUICKLY, event, new_log, small_disk
+from log_parts import BATCHES, CLASSES, DIMENSION, FAIR, MIB, QUICKLY, event, new_log, small_disk
 from visiondrift.drift.calibration.blocks import timed_blocks
 from visiondrift.drift.embedding.moments import BlockMoments, block_moments, moments_of
 from visiondrift.errors import LogError, LogFull
@@ -230,7 +230,7 @@ def test_rows_by_block_are_what_a_count_by_hand_finds(
         math.floor(microseconds(sent.time) / 1e6 / asked.seconds)
         for sent in first.values()
         if (sent.model, sent.version) == (asked.model, asked.version)
-        and sent.kept in {"", "uniform"}
+        and sent.kept in FAIR
         and sent.embedding is not None
         and sent.embedder == asked.embedder
         and (asked.slice is None or asked.slice in sent.slices)
@@ -401,7 +401,7 @@ class TestVersions:
         for path in (old, new):
             SqliteLog(path).close()
             with closing(sqlite3.connect(path)) as raw:
-                assert raw.execute("PRAGMA user_version").fetchone()[0] == len(STEPS) == 3
+                assert raw.execute("PRAGMA user_version").fetchone()[0] == len(STEPS) == 4
                 assert raw.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
                 schemas.append(raw.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall())
         assert schemas[0] == schemas[1]

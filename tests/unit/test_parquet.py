@@ -368,9 +368,9 @@ def test_a_slice_column_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
 
 def test_rows_kept_for_what_they_show_are_written_and_not_read(tmp_path: Path) -> None:
     sample = read_sample(write(tmp_path, time=[1.0, 2.0, 3.0], predicted_class=["a", "b", "a"]))
-    biased = replace(sample, biases=np.array(["", "prompt", ""], dtype=object))
+    biased = replace(sample, kept=np.array(["", "prompt", "every+prompt"], dtype=object))
     write_sample(tmp_path / "out.parquet", biased)
-    assert pq.read_table(tmp_path / "out.parquet").column("kept").to_pylist() == [None, "prompt", None]
+    assert pq.read_table(tmp_path / "out.parquet").column("kept").to_pylist() == [None, "prompt", "every+prompt"]
     assert read_sample(tmp_path / "out.parquet").times.tolist() == [1.0, 3.0]
 
 
@@ -382,6 +382,8 @@ def test_rows_kept_by_chance_or_the_clock_are_read(tmp_path: Path) -> None:
 def test_a_reason_that_there_is_not_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, time=[1.0], predicted_class=["a"], kept=["because"])
     assert "column kept: row 0 holds 'because'; accepted is one of uniform, every" in refusal(file)
+    file = write(tmp_path, time=[1.0, 2.0], predicted_class=["a", "a"], kept=["every+prompt", "every+"])
+    assert "column kept: row 1 holds 'every+'" in refusal(file)
 
 
 def test_what_is_not_a_parquet_file_is_refused(tmp_path: Path) -> None:

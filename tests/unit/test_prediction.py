@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from visiondrift.prediction import PredictionEvent, Sample, sample_of
+from visiondrift.prediction import PredictionEvent, Sample, all_reasons, bias_of, reasons_of, sample_of
 
 
 def sample_of_rows(rows: list[list[float]]) -> Sample:
@@ -64,3 +65,37 @@ def test_without_true_classes_none_are_made_up() -> None:
 def test_events_know_no_true_class() -> None:
     event = PredictionEvent(id="1", time=1.0, model="m", version="1", classes=("a",), predicted_class="a")
     assert sample_of([event], classes=("a",), dimension=0).labels is None
+
+
+@pytest.mark.parametrize(
+    ("kept", "bias"),
+    [
+        ("", ""),
+        ("every", ""),
+        ("uniform+every", ""),
+        ("every+prompt", ""),
+        ("uniform+low_confidence", ""),
+        ("prompt", "prompt"),
+        ("distinct+prompt", "distinct"),
+    ],
+)
+def test_a_sample_is_biased_where_every_reason_chose_by_what_an_event_shows(kept: str, bias: str) -> None:
+    assert bias_of(kept) == bias
+    assert all_reasons(reasons_of(kept)) == kept
+
+
+def test_reasons_are_joined_once_each_with_chance_and_the_clock_first() -> None:
+    assert all_reasons(["unlike", "every", "prompt", "every"]) == "every+prompt+unlike"
+    assert reasons_of("unlike+every+unlike") == ("every", "unlike")
+
+
+@pytest.mark.parametrize("kept", ["because", "every+", "+", "every prompt", "every+because"])
+def test_what_is_no_reason_is_refused(kept: str) -> None:
+    with pytest.raises(ValueError, match="is not made of uniform, every"):
+        reasons_of(kept)
+
+
+def test_the_unbiased_of_a_sample_say_no_more_why_they_were_kept() -> None:
+    sample = replace(sample_of_rows([[1, 0]] * 3), kept=np.array(["", "unlike", "every+unlike"], dtype=object))
+    found = sample.unbiased()
+    assert (found.ids.tolist(), found.kept) == (["0", "2"], None)

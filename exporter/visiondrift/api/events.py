@@ -5,10 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from visiondrift.intake.fields import MAX_ID, MAX_SLICE_VALUE, MAX_TEXT
-from visiondrift.prediction import Kept, Reason
+from visiondrift.prediction import KEPT, Reason
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Label = Annotated[str, Field(min_length=1, max_length=MAX_SLICE_VALUE, pattern=r"^[^\"'`\\=,{}\x00-\x1f]+$")]
+
+
+_REASON = "|".join(KEPT)
 
 
 class _Shape(BaseModel):
@@ -51,10 +54,11 @@ class Event(_Shape):
     image_uri: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] | None = None
     trace_id: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] | None = None
     metadata: dict[str, Any] | None = Field(default=None, description="Anything else, up to 4 KiB of JSON.")
-    kept: Kept | None = Field(
+    kept: Annotated[str, Field(pattern=f"^({_REASON})([+]({_REASON}))*$")] | None = Field(
         default=None,
-        description="Why the client kept this event, where it does not send all. Only uniform and every leave "
-        "a fair sample, as no reason does: events kept for what they show are stored, but no drift window reads them.",
+        description="Why the client kept this event, where it does not send all; several reasons are joined by +. Only "
+        "uniform and every, alone or with others, leave a fair sample, as no reason does: events kept only for what "
+        "they show are stored, but no drift window reads them.",
     )
 
 

@@ -1,7 +1,7 @@
 """What ``similarity`` prints: production's images, read from the log by period and held against the reference."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -19,9 +19,9 @@ from visiondrift.drift.prospect import slices_of
 from visiondrift.drift.similarity import similarity_to
 from visiondrift.errors import BadInput
 from visiondrift.intake.embedder import embedder_of
-from visiondrift.log import Stream, WindowQuery
+from visiondrift.log import Holding, WindowQuery
 from visiondrift.log.sqlite import SqliteLog
-from visiondrift.prediction import Sample, slice_name, slice_values
+from visiondrift.prediction import Sample, Slices, slice_name, slice_values
 from visiondrift.reference import load_direction
 from visiondrift.shelf import request_of
 from visiondrift.signals import ALL_SLICES
@@ -34,39 +34,97 @@ _SIGNAL = "clip_similarity"
 
 Row = dict[str, object]
 
+COLUMNS = (
+    "period", "version", "slice", "images", "similarity", "low", "high", "blocks", "of_means", "warning", "critical",
+    "chosen", "partial", "other_embedder",
+)  # fmt: skip
+"""What every row says; None where it cannot be said.
 
-def rows_by_period(config: Config, model: WatchedModel, by: str, first: float, last: float) -> tuple[list[Row], str]:
-    """A row for each period, version and slice that has images, and what the rows rest on."""
+images: chosen by chance or the clock, or all that was sent; chosen: those kept for what they show, which do not count.
+partial: begin, end or both, where the time asked for, the log or the present does not cover the period there.
+other_embedder: what embedded the images, where that is not what embeds them now.
+"""
+
+_NOTHING: Row = dict.fromkeys(COLUMNS)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which rows: by "day", "week" or "month" of ``first <= time < last``, as of ``now``: seconds since the epoch."""
+
+    by: str
+    first: float
+    last: float
+    now: float
+
+
+def rows_by_period(config: Config, model: WatchedModel, asked: Asked) -> tuple[list[Row], str]:
+    """A row for each period, version, slice and embedder that has images, and what the rows rest on.
+
+    Only of images of the present embedder, chosen by chance or the clock, a row says how alike they are.
+    """
     path = config.path(config.monitoring.log.path)
     if not path.is_file():
         raise BadInput(f"{path}: there is no prediction log yet; `visiondrift serve` makes it, --state says where")
     identity, dimension = _embeddings_of(config, model)
     measure = _Measure.of(config, model, identity, dimension)
-    rows: list[Row] = []
     log = SqliteLog(path)
     try:
-        streams = [stream for stream in log.census().streams if stream.model == model.name]
-        for begin, end, name in _periods(by, first, last):
-            for version, slice_ in _series(streams):
-                query = WindowQuery(
-                    model=model.name,
-                    version=version,
-                    embedder=identity,
-                    since=max(begin, first),
-                    until=min(end, last),
-                    classes=(),
-                    dimension=dimension,
-                    limit=_MOST_ROWS,
-                    slice=_pair(slice_),
-                )
-                window = log.window(query)
-                sample = window.sample.take(window.sample.has_embedding)
-                if len(sample):
-                    images = round(window.total * len(sample) / len(window.sample))
-                    rows.append({"period": name, "version": version} | measure.row(slice_, sample, images))
+        return list(_rows(log, model, measure, asked)), measure.blocks
     finally:
         log.close()
-    return rows, measure.blocks
+
+
+def _rows(log: SqliteLog, model: WatchedModel, measure: "_Measure", asked: Asked) -> Iterator[Row]:
+    oldest = log.oldest()
+    covered = (asked.first if oldest is None else max(asked.first, oldest)), min(asked.last, asked.now)
+    for begin, end, name in _periods(asked.by, asked.first, asked.last):
+        since, until = max(begin, asked.first), min(end, asked.last)
+        partial = _cut_at(begin < covered[0], end > covered[1])
+        held = log.holdings(model.name, since=since, until=until)
+        for version, slice_ in _series(held):
+            query = WindowQuery(
+                model=model.name,
+                version=version,
+                embedder=measure.embedder,
+                since=since,
+                until=until,
+                classes=(),
+                dimension=len(measure.direction),
+                limit=_MOST_ROWS,
+                slice=_pair(slice_),
+            )
+            of_series = [one for one in held if one.version == version and _is_in(one.slices, slice_)]
+            for found in _rows_of_series(log, query, slice_, measure, of_series):
+                yield _NOTHING | {"period": name, "version": version, "slice": slice_, "partial": partial} | found
+
+
+def _rows_of_series(
+    log: SqliteLog, query: WindowQuery, slice_: str, measure: "_Measure", held: Sequence[Holding]
+) -> Iterator[Row]:
+    """One row for each embedder of what is ``held`` of one slice of one period, that of the query first."""
+    for embedder in sorted({one.embedder for one in held}, key=lambda name: (name != query.embedder, name)):
+        fair, chosen = (
+            sum(one.rows for one in held if one.embedder == embedder and one.biased == biased)
+            for biased in (False, True)
+        )
+        row: Row = {"images": fair, "chosen": chosen}
+        if embedder != query.embedder:
+            row["other_embedder"] = embedder
+        elif fair:
+            window = log.window(query)
+            sample = window.sample.take(window.sample.has_embedding)
+            if len(sample):
+                images = round(window.total * len(sample) / len(window.sample))
+                row |= measure.row(slice_, sample, images)
+            else:  # the same name stood for another embedder once
+                row["other_embedder"] = f"{embedder}, of another length"
+        yield row
+
+
+def _cut_at(begin: bool, end: bool) -> str | None:
+    """Where a period is not covered, in a word; None where all of it is."""
+    return "both" if begin and end else "begin" if begin else "end" if end else None
 
 
 def _embeddings_of(config: Config, model: WatchedModel) -> tuple[str, int]:
@@ -82,8 +140,12 @@ def _embeddings_of(config: Config, model: WatchedModel) -> tuple[str, int]:
 
 @dataclass(frozen=True, eq=False)
 class _Measure:
-    """What every row is measured by: the reference's direction, its calibration if it has one, and the thresholds."""
+    """What every row is measured by: the reference's direction, its calibration if it has one, and the thresholds.
 
+    ``embedder`` is what embeds the model's images now.
+    """
+
+    embedder: str
     direction: NDArray[np.float32]
     calibrated: CalibratedReference | None
     thresholds: Callable[[str], SliceThresholds]
@@ -105,7 +167,7 @@ class _Measure:
             windows=len(model.windows),
             every=model.evaluate_every,
         )
-        return cls(direction, calibrated, lambda name: config.thresholds.resolve(model.name, name), terms)
+        return cls(embedder, direction, calibrated, lambda name: config.thresholds.resolve(model.name, name), terms)
 
     @property
     def blocks(self) -> str:
@@ -128,7 +190,6 @@ class _Measure:
         found = similarity_to(self.direction, sample.embeddings, of_row)
         levels = standard_of(_SIGNAL, self.thresholds(slice_), tail, "").levels(self.terms, harmful=False)
         return {
-            "slice": slice_,
             "images": images,
             "similarity": found.mean,
             "low": None if math.isnan(found.low) else found.low,
@@ -140,13 +201,17 @@ class _Measure:
         }
 
 
-def _series(streams: Iterable[Stream]) -> list[tuple[str, str]]:
-    """Version and slice of everything that is in the log: all events of a version, then each of its slices."""
+def _series(held: Iterable[Holding]) -> list[tuple[str, str]]:
+    """Version and slice of everything that is held: all events of a version, then each of its slices."""
     found = set()
-    for stream in streams:
-        names = (ALL_SLICES, *(slice_name(label, value) for label, value in stream.slices))
-        found |= {(stream.version, name) for name in names}
+    for one in held:
+        names = (ALL_SLICES, *(slice_name(label, value) for label, value in one.slices))
+        found |= {(one.version, name) for name in names}
     return sorted(found, key=lambda series: (series[0], series[1] != ALL_SLICES, series[1]))
+
+
+def _is_in(slices: Slices, slice_: str) -> bool:
+    return slice_ == ALL_SLICES or slice_ in {slice_name(label, value) for label, value in slices}
 
 
 def _pair(slice_: str) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -75,13 +76,16 @@ def build(
     files: list[Path] = []
     if images is not None:
         identity = _identity_of_images(loaded, model)
-        said = collected(images)
+        user = _user_of(loaded, name, model)
+        classes = user.classes if user else ()
+        said = collected(images, classes=classes)
         files = _chance_chose(images, said)
         taken = _capture_times(images, files, said)
         # A file's own time is that of its last copy, not of the frame.
         times = "file" if taken is None else "capture"
         values = _slice_values(images, files, said, slice_label) if slice_label else None
         sample, pictures = _from_images(loaded, name, files, taken, within=images, slices=values)
+        sample = _with_confidences(sample, said, classes)
         source = f"images in {images.resolve().name}"
     elif parquet is not None:
         identity = embedder or _identity(loaded, model)
@@ -351,6 +355,23 @@ def _from_images(
         layouts=np.stack([one.layout for one in stats]),
     ).take(order)
     return sample, {row: pictures[file] for row, file in enumerate(order.tolist()) if file in pictures}
+
+
+def _with_confidences(sample: Sample, said: Collected, classes: tuple[str, ...]) -> Sample:
+    """The same with what a model said of the images when they were collected; NaN where it was not asked.
+
+    Columns are ``classes``, or where there are none the classes in the order in which they come up.
+    """
+    given = [said.confidences.get(str(name), {}) for name in sample.ids]
+    known = np.array([bool(own) for own in given], dtype=bool)
+    if not known.any():
+        return sample
+    classes = classes or tuple(dict.fromkeys(name for own in given for name in own))
+    confidences = np.array([[own.get(name, np.nan) for name in classes] for own in given], dtype=np.float32)
+    predicted = np.full(len(sample), -1, dtype=np.int32)
+    predicted[known] = np.nanargmax(confidences[known], axis=1)
+    typer.echo(f"{known.sum():,} of {len(sample):,} images have confidences, from {MANIFEST}", err=True)
+    return replace(sample, classes=classes, confidences=confidences, predicted=predicted)
 
 
 def _keeps_thumbnails(config: Config, name: str) -> bool:

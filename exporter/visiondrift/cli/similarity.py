@@ -19,13 +19,16 @@ from visiondrift.errors import BadInput
 
 app = typer.Typer()
 
-_COLUMNS = (
-    "period", "version", "slice", "images", "similarity", "low", "high", "blocks", "of_means", "warning", "critical"
-)  # fmt: skip
 _STATED = (
     "similarity: mean of the images' cosines to the reference's mean embedding, low to high its 95 % interval by "
-    "blocks; of_means: cosine of their mean to it, which is the signal clip_similarity, bad below its levels"
+    "blocks; of_means: cosine of their mean to it, which is the signal clip_similarity, bad below its levels; "
+    "chosen: images that were kept for what they show, which do not count; partial: where the period is not covered, "
+    "as the log, the time asked for or the present begins or ends inside it; other_embedder: what embedded these "
+    "images, which cannot be compared with the reference"
 )
+
+_WORDS = frozenset({"period", "version", "slice", "partial", "other_embedder"})
+"""The columns that are no numbers."""
 
 
 @app.command()
@@ -41,7 +44,7 @@ def similarity(
     output: Annotated[Literal["table", "json", "tsv"], typer.Option("-o", "--output")] = "table",
 ) -> None:
     """Mean CLIP similarity of production to the reference by period and slice; every period with images has a row."""
-    from visiondrift.cli.periods import rows_by_period
+    from visiondrift.cli.periods import Asked, rows_by_period
 
     loaded = with_state(load_config(config), state)
     watched = chosen_model(loaded, model)
@@ -50,21 +53,24 @@ def similarity(
     last = moment(until, now) if until else now + loaded.monitoring.intake.max_future
     if first >= last:
         raise BadInput(f"--since {since} is not before --until {until or 'now'}; accepted is an earlier --since")
-    rows, blocks = rows_by_period(loaded, watched, by, first, last)
+    rows, blocks = rows_by_period(loaded, watched, Asked(by, first, last, now))
     _print(rows, blocks, output)
 
 
 def _print(rows: Sequence[Mapping[str, object]], blocks: str, output: str) -> None:
+    from visiondrift.cli.periods import COLUMNS
+
     if output == "json":
-        typer.echo(json.dumps({"stated": f"{_STATED}; {blocks}", "rows": rows}, indent=2))
+        found = [{name: row[name] for name in COLUMNS} for row in rows]
+        typer.echo(json.dumps({"stated": f"{_STATED}; {blocks}", "rows": found}, indent=2))
     elif output == "tsv":
-        writer = csv.DictWriter(sys.stdout, _COLUMNS, delimiter="\t", lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, COLUMNS, delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     else:
-        table = table_of(*_COLUMNS, numbers=_COLUMNS[3:])
+        table = table_of(*COLUMNS, numbers=tuple(name for name in COLUMNS if name not in _WORDS))
         for row in rows:
-            table.add_row(*(escape(_shown(row[name])) for name in _COLUMNS))
+            table.add_row(*(escape(_shown(row[name])) for name in COLUMNS))
         out = console()
         out.print(table if rows else "no images in that time")
         out.print(f"{_STATED}; {blocks}", markup=False, soft_wrap=True)

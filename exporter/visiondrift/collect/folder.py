@@ -1,4 +1,6 @@
-"""Reads back what a folder of collected frames says of itself: when each was taken, and whether chance chose it."""
+"""Reads back what a folder of collected frames says of itself: when each was taken, whether chance chose it, and what a
+model said of it.
+"""
 
 import json
 from collections.abc import Mapping
@@ -8,6 +10,8 @@ from pathlib import Path
 from typing import get_args
 
 from visiondrift.errors import BadInput
+from visiondrift.intake import vectors
+from visiondrift.intake.refusal import Refused, shown
 from visiondrift.prediction import Kept, bias_of
 
 MANIFEST = "manifest.jsonl"
@@ -18,17 +22,19 @@ _REASONS = frozenset(get_args(Kept))
 class Collected:
     """Of the files (paths below the folder, with ``/``) that its manifest lists: ``times`` in seconds since the epoch,
     and those that are ``biased``: kept for what they show and for no other reason. ``slices`` are by label, of files
-    that were kept for a model.
+    that were kept for a model. ``confidences`` are by class, from 0 to 1, of files that a model server was asked about.
     """
 
     times: Mapping[str, float] = field(default_factory=dict)
     slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     biased: frozenset[str] = frozenset()
+    confidences: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
-def collected(folder: Path) -> Collected:
+def collected(folder: Path, *, classes: tuple[str, ...] = ()) -> Collected:
     """What ``manifest.jsonl`` in ``folder`` says; nothing where there is none. A line that a killed collection left
-    unfinished is passed over. Raises BadInput with the line's number for one that is whole and none of ours.
+    unfinished is passed over. Raises BadInput with the line's number for one that is whole and none of ours, or that
+    has confidences of other classes than ``classes``, where these are given.
     """
     file = folder / MANIFEST
     try:
@@ -39,6 +45,7 @@ def collected(folder: Path) -> Collected:
         raise BadInput(f"{file}: it cannot be read ({error.strerror})") from error
     times: dict[str, float] = {}
     slices: dict[str, Mapping[str, str]] = {}
+    confidences: dict[str, Mapping[str, float]] = {}
     biased = set()
     for number, line in enumerate(lines, start=1):
         try:
@@ -58,6 +65,22 @@ def collected(folder: Path) -> Collected:
             )
         times[name] = time.timestamp()
         slices[name] = own
+        if found.get("confidences") is not None:
+            confidences[name] = _confidences(found["confidences"], classes, f"{file}, line {number}")
         if all(bias_of(reason) for reason in reasons):
             biased.add(name)
-    return Collected(times, slices, frozenset(biased))
+    return Collected(times, slices, frozenset(biased), confidences)
+
+
+def _confidences(given: object, classes: tuple[str, ...], where: str) -> Mapping[str, float]:
+    """Confidences by class, checked as those of an event are; some of ``classes`` will do."""
+    if not isinstance(given, Mapping):
+        raise BadInput(
+            f'{where}: confidences {shown(given)}: accepted is a map such as {{"cat": 0.9}}, or a line without them'
+        )
+    names = classes or tuple(given)
+    try:
+        values = vectors.confidences(given, names or ("",)).tolist()
+    except Refused as error:
+        raise BadInput(f"{where}: {error}; or a line without confidences") from error
+    return {name: value for name, value in zip(names, values, strict=True) if name in given}

@@ -16,7 +16,7 @@ from visiondrift.collect.folder import MANIFEST
 from visiondrift.collect.frames import Frame
 from visiondrift.collect.keep import Likeness
 from visiondrift.errors import BadInput
-from visiondrift.prediction import Kept, Slices, bias_of
+from visiondrift.prediction import Kept, Slices, all_reasons
 
 _QUALITY = 92
 _LONGEST_ID = 200
@@ -51,9 +51,9 @@ class KeptFrame:
         return datetime.fromtimestamp(self.frame.time, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     @property
-    def kept(self) -> Kept:
-        """The one reason that its event carries: one that leaves the sample unbiased, where there is one."""
-        return min(self.reasons, key=lambda reason: bias_of(reason) != "")
+    def kept(self) -> str:
+        """All its reasons, as its event carries them."""
+        return all_reasons(self.reasons)
 
     @cached_property
     def encoded(self) -> bytes:

@@ -8,10 +8,10 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 from visiondrift.intake.refusal import Refused, shown
-from visiondrift.prediction import KEPT, Kept, Slices
+from visiondrift.prediction import KEPT, Slices, all_reasons, reasons_of
 
 MAX_ID = 200
 MAX_TEXT = 2048
@@ -114,14 +114,17 @@ def latency(value: object) -> float | None:
     raise Refused("latency_ms", "bad_value", message)
 
 
-def kept(value: object) -> Kept | Literal[""]:
+def kept(value: object) -> str:
     """Why a client kept the event; "" where it does not say, and so sends all."""
     if value is None:
         return ""
-    for known in KEPT:
-        if value == known:
-            return known
-    raise Refused("kept", "bad_value", f"kept {shown(value)}: accepted are {', '.join(KEPT)}, or to leave it out")
+    accepted = f"accepted are {', '.join(KEPT)}, several of them joined by +, or to leave it out"
+    if not isinstance(value, str) or not value:
+        raise Refused("kept", "bad_value", f"kept {shown(value)}: {accepted}")
+    try:
+        return all_reasons(reasons_of(value))
+    except ValueError as error:
+        raise Refused("kept", "bad_value", f"kept {shown(value)}: {accepted}") from error
 
 
 def metadata(value: object) -> Mapping[str, Any]:

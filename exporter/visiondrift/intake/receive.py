@@ -28,7 +28,7 @@ from visiondrift.intake.sampling import ReferenceDirections, can_be_told_early, 
 from visiondrift.intake.thumbnails import Thumbnails
 from visiondrift.intake.validate import Candidate, Rules, Validator, rejected, rules_of
 from visiondrift.log import Appended
-from visiondrift.prediction import ImageStats, PredictionEvent, Rejection
+from visiondrift.prediction import ImageStats, PredictionEvent, Rejection, reasons_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +106,10 @@ class Intake:
         appended = self._ingest.enqueue(events, [self._in_its_share(rejection) for rejection in rejections])
         for model, count in (+counted_out).items():
             self._counters.sampled_out(model, count)
-        for (model, why), count in Counter((event.model, event.kept) for event in events).items():
-            if why:
-                self._counters.kept(model, why, count)
+        # Each event counts once, under its first reason: that of chance or the clock, where it has one.
+        firsts = Counter((event.model, reasons_of(event.kept)[0]) for event in events if event.kept)
+        for (model, why), count in firsts.items():
+            self._counters.kept(model, why, count)
         return Receipt(len(events), tuple(rejections), appended, sampled_out=(+counted_out).total())
 
     def _may_be_kept(self, candidate: Candidate) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from visiondrift.config import Config
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.errors import BadInput, ReferenceUnusable
-from visiondrift.prediction import Kept, PredictionEvent, Rejection, bias_of
+from visiondrift.prediction import Kept, PredictionEvent, Rejection, all_reasons, bias_of, reasons_of
 from visiondrift.reference import MANIFEST_FILE, load_direction
 
 _log = logging.getLogger(__name__)
@@ -34,20 +34,28 @@ def in_share(model: str, event_id: str, rate: float) -> bool:
 
 def can_be_told_early(event: PredictionEvent, model: WatchedModel) -> bool:
     """Whether ``sampled`` has its answer before the image is embedded, which is the dearest step of all."""
-    return model.sampling is None or model.sampling.always.unlike is None or _without_image(event, model) is not None
+    policy = model.sampling
+    if policy is None or policy.always.unlike is None or bias_of(event.kept):
+        return True
+    return in_share(model.name, event.id, policy.rate) or bool(_by_rule(event, model))
 
 
 def sampled(event: PredictionEvent, model: WatchedModel, direction: Direction) -> PredictionEvent | None:
-    """The event with its reason where it is kept, None where it is sampled out.
+    """The event with its reasons where it is kept, None where it is sampled out.
 
     An event that its client kept for what it shows stays: it is in no window already.
     """
-    if model.sampling is None:
+    if model.sampling is None or bias_of(event.kept):
         return event
-    reason = _without_image(event, model) or ("outlier" if _is_outlier(event, model, direction) else None)
-    if reason is None:
-        return None
-    return event if bias_of(event.kept) else replace(event, kept=reason)
+    reasons = _by_rule(event, model)
+    if _is_outlier(event, model, direction):
+        reasons.append("outlier")
+    if in_share(model.name, event.id, model.sampling.rate):
+        reasons += reasons_of(event.kept) or ("uniform",)
+    elif reasons:
+        # What the clock chose is no fair sample any more, once only the rare of it are left.
+        reasons += [reason for reason in reasons_of(event.kept) if bias_of(reason)]
+    return replace(event, kept=all_reasons(reasons)) if reasons else None
 
 
 def counted(rejection: Rejection, rate: float) -> Rejection:
@@ -56,19 +64,18 @@ def counted(rejection: Rejection, rate: float) -> Rejection:
     return replace(rejection, in_sample=in_share(rejection.model, name, rate))
 
 
-def _without_image(event: PredictionEvent, model: WatchedModel) -> Kept | None:
-    """Why an event is kept whatever its image shows; None where nothing says so."""
+def _by_rule(event: PredictionEvent, model: WatchedModel) -> list[Kept]:
+    """The rules that keep an event whatever its image shows."""
     policy = model.sampling
+    found: list[Kept] = []
     if policy is None:
-        return None
-    if event.kept and bias_of(event.kept):
-        return event.kept
-    if in_share(model.name, event.id, policy.rate):
-        return event.kept or "uniform"
+        return found
     is_sure = event.confidences is None or float(np.nanmax(event.confidences)) >= model.low_confidence_below
     if policy.always.low_confidence and not is_sure:
-        return "low_confidence"
-    return "rare_class" if event.predicted_class in policy.always.rare_classes else None
+        found.append("low_confidence")
+    if event.predicted_class in policy.always.rare_classes:
+        found.append("rare_class")
+    return found
 
 
 def _is_outlier(event: PredictionEvent, model: WatchedModel, direction: Direction) -> bool:

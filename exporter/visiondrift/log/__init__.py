@@ -34,7 +34,7 @@ class WindowQuery:
     ``slice`` is a (label, value) pair, or None for all. ``classes`` and ``dimension`` give the columns of the answer.
     With more than ``limit`` rows, the answer is an evenly spread subset of ``limit`` rows (never the newest ones
     alone: that would be another, shorter window). Events that were kept for what they show are left out unless
-    ``biased``: they say nothing of how much there is.
+    ``biased``: they say nothing of how much there is. Only then does the answer say why each event was kept.
     """
 
     model: str
@@ -85,6 +85,20 @@ class Census:
 
 
 @dataclass(frozen=True)
+class Holding:
+    """How many events with an embedding there are of one version, set of slice labels and embedder, in some time.
+
+    ``biased``: they were kept for what they show.
+    """
+
+    version: str
+    slices: Slices
+    embedder: str
+    biased: bool
+    rows: int
+
+
+@dataclass(frozen=True)
 class Appended:
     """The outcome of an append: events newly stored, and those whose (model, id) was stored before.
 
@@ -119,6 +133,20 @@ class PredictionLog(Events, Protocol):
 
         An event whose (model, id) is stored already changes nothing. Rejections are counted by model at ``now``.
         Raises LogFull where there is no room, LogError on any other failure; then nothing of the call is stored.
+        """
+        ...
+
+    def holdings(self, model: str, *, since: float, until: float) -> tuple[Holding, ...]:
+        """What there is of a model at ``since <= time < until``: of every embedder, and of every reason to keep it.
+
+        Cheap beside reading events: no embedding is touched. Raises LogError.
+        """
+        ...
+
+    def oldest(self) -> float | None:
+        """The time of the oldest event of all models, before which the log knows of nothing; None where it is empty.
+
+        Raises LogError.
         """
         ...
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from visiondrift.drift.embedding.moments import BlockMoments
 from visiondrift.drift.thinning import evenly
 from visiondrift.errors import LogError
-from visiondrift.log import Appended, Census, Stream, Window, WindowQuery, microseconds
+from visiondrift.log import Appended, Census, Holding, Stream, Window, WindowQuery, microseconds
 from visiondrift.log.moments import (
     BlockQuery,
     KeptMoments,
@@ -86,7 +86,7 @@ class MemoryLog:
             classes=query.classes,
             dimension=query.dimension,
         )
-        return Window(sample=sample, total=len(matching), rejected=rejected)
+        return Window(sample if query.biased else sample.unbiased(), total=len(matching), rejected=rejected)
 
     def census(self) -> Census:
         """What the log holds; ``size_bytes`` is an estimate."""
@@ -104,6 +104,24 @@ class MemoryLog:
             size += self._moment_bytes()
             events = sum(map(len, self._streams.values()))
         return Census(tuple(Stream(*name, rows[name], newest[name]) for name in rows), events, size)
+
+    def holdings(self, model: str, *, since: float, until: float) -> tuple[Holding, ...]:
+        """What there is of a model in some time. See ``PredictionLog.holdings``."""
+        first, last = microseconds(since), microseconds(until)
+        found: Counter[tuple[str, Slices, str, bool]] = Counter()
+        with self._lock:
+            self._refuse_closed()
+            for (of_model, version, slices, embedder, _, bias), members in self._streams.items():
+                if of_model == model and embedder is not None:
+                    rows = sum(first <= microseconds(event.time) < last for event in members)
+                    found[version, slices, embedder, bool(bias)] += rows
+        return tuple(Holding(*shared, rows) for shared, rows in found.items() if rows)
+
+    def oldest(self) -> float | None:
+        """The time of the oldest event. See ``PredictionLog.oldest``."""
+        with self._lock:
+            self._refuse_closed()
+            return min((event.time for members in self._streams.values() for event in members), default=None)
 
     def prune(self, *, older_than: float, max_bytes: int) -> int:
         """Drop old events, oldest first. See ``PredictionLog.prune``."""

@@ -6,6 +6,7 @@ for, every k-th row of that line is taken: evenly over each stream's time, and f
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visiondrift.log import Window, WindowQuery, microseconds
+from visiondrift.log import Holding, Window, WindowQuery, microseconds
 from visiondrift.prediction import ImageStats, Sample
 
-_COLUMNS = "p.time_us, p.id, p.predicted_class, p.latency_ms, p.confidences, p.embedding, p.image_stats"
+_COLUMNS = "p.time_us, p.id, p.predicted_class, p.latency_ms, p.confidences, p.embedding, p.image_stats, p.kept"
 
 _COUNT = """SELECT count(*) FROM predictions INDEXED BY predictions_by_time
     WHERE stream = ? AND time_us >= ? AND time_us < ?"""
+
+_OLDEST = "SELECT min(time_us) FROM predictions INDEXED BY predictions_by_time WHERE stream = ?"
 
 _ALL = f"""SELECT {_COLUMNS} FROM predictions p
     WHERE p.stream = ? AND p.time_us >= ? AND p.time_us < ? ORDER BY p.time_us, p.id"""  # noqa: S608
@@ -78,6 +81,35 @@ def read_window(connection: sqlite3.Connection, query: WindowQuery) -> Window:
     return Window(sample=_joined([part for part in parts if len(part)], query), total=total, rejected=rejected)
 
 
+def read_holdings(connection: sqlite3.Connection, model: str, *, since: float, until: float) -> tuple[Holding, ...]:
+    """Events with an embedding by what they share, as of one moment. Raises sqlite3.Error."""
+    span = microseconds(since), microseconds(until)
+    found: Counter[tuple[str, str, str, bool]] = Counter()
+    connection.execute("BEGIN")  # all streams must be of one snapshot
+    streams = connection.execute(
+        "SELECT id, version, slices, embedder, kept != '' FROM streams WHERE model = ? AND embedder IS NOT NULL"
+        " ORDER BY id",
+        (model,),
+    ).fetchall()
+    for stream, version, slices, embedder, biased in streams:
+        found[version, slices, embedder, bool(biased)] += connection.execute(_COUNT, (stream, *span)).fetchone()[0]
+    connection.execute("COMMIT")
+    return tuple(
+        Holding(version, tuple(json.loads(slices).items()), embedder, biased, rows)
+        for (version, slices, embedder, biased), rows in found.items()
+        if rows
+    )
+
+
+def read_oldest(connection: sqlite3.Connection) -> float | None:
+    """The time of the oldest event, None where there is none. Raises sqlite3.Error."""
+    connection.execute("BEGIN")
+    streams = connection.execute("SELECT id FROM streams WHERE events > 0").fetchall()
+    times = [connection.execute(_OLDEST, stream).fetchone()[0] for stream in streams]
+    connection.execute("COMMIT")
+    return min(times) / 1e6 if times else None
+
+
 def _seconds(query: WindowQuery) -> tuple[int, int]:
     """The seconds whose beginning lies in the window: rejections are counted by second."""
     since, until = _span(query)
@@ -115,7 +147,7 @@ def _rows(
 
 
 def _part(stream: _Stream, rows: list[tuple[Any, ...]], query: WindowQuery) -> _Part:
-    columns = tuple(zip(*rows, strict=True)) or ((),) * 7
+    columns = tuple(zip(*rows, strict=True)) or ((),) * 8
     vectors = _matrix(columns[4], len(stream.classes))
     confidences = np.full((len(rows), len(query.classes)), np.nan, dtype=np.float32)
     column_of = {name: index for index, name in enumerate(query.classes)}
@@ -152,7 +184,7 @@ def _joined(parts: list[_Part], query: WindowQuery) -> Sample:
         latency_ms=np.array(latency, dtype=np.float64),
         properties=properties,
         layouts=layouts,
-        biases=_biases(parts) if any(part.bias for part in parts) else None,
+        kept=_kept(parts) if query.biased else None,
     )
     return sample.take(np.argsort(sample.times, kind="stable"))
 
@@ -161,8 +193,10 @@ def _labelled(parts: list[_Part], label: str) -> NDArray[np.object_]:
     return np.concatenate([np.full(len(part), part.slices.get(label, ""), dtype=object) for part in parts])
 
 
-def _biases(parts: list[_Part]) -> NDArray[np.object_]:
-    return np.concatenate([np.full(len(part), part.bias, dtype=object) for part in parts])
+def _kept(parts: list[_Part]) -> NDArray[np.object_] | None:
+    """Why each event was kept; of those that came before that was kept in their rows, what their stream says."""
+    found = [reasons or part.bias for part in parts for reasons in part.columns[7]]
+    return np.array(found, dtype=object) if any(found) else None
 
 
 def _stacked(blocks: list[NDArray[np.float32]], width: int) -> NDArray[np.float32]:

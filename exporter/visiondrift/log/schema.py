@@ -92,6 +92,11 @@ STEPS: Steps = (
         # by content say nothing of how much content there is, so they are a stream of their own.
         "ALTER TABLE streams ADD COLUMN kept TEXT NOT NULL DEFAULT ''",
     ),
+    (
+        # All reasons for which the event was kept, those of chance and the clock too; NULL where all was sent, and in
+        # rows from before, of which the stream's is known alone. Whether a window reads an event, the stream says.
+        "ALTER TABLE predictions ADD COLUMN kept TEXT",
+    ),
 )
 
 

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from visiondrift.drift.embedding.moments import BlockMoments
 from visiondrift.errors import LogError, LogFull
-from visiondrift.log import Appended, Census, Stream, Window, WindowQuery, microseconds
+from visiondrift.log import Appended, Census, Holding, Stream, Window, WindowQuery, microseconds
 from visiondrift.log.blocks import count_by_block, drop_moments, moments_held, put_moments, read_moments
 from visiondrift.log.moments import BlockQuery, KeptMoments, MomentKey, packed
-from visiondrift.log.reading import read_window
+from visiondrift.log.reading import read_holdings, read_oldest, read_window
 from visiondrift.log.schema import PAGE_BYTES, open_reader, open_writer
 from visiondrift.log.writing import count_rejections, drop_events, row_of, store
 from visiondrift.prediction import PredictionEvent, Rejection
@@ -104,6 +104,16 @@ class SqliteLog:
             for model, version, slices, rows, newest_us in found
         )
         return Census(streams, events, size)
+
+    def holdings(self, model: str, *, since: float, until: float) -> tuple[Holding, ...]:
+        """What there is of a model in some time, from the index by time. See ``PredictionLog.holdings``."""
+        with self._reading() as connection:
+            return read_holdings(connection, model, since=since, until=until)
+
+    def oldest(self) -> float | None:
+        """The time of the oldest event, from the index by time. See ``PredictionLog.oldest``."""
+        with self._reading() as connection:
+            return read_oldest(connection)
 
     def prune(self, *, older_than: float, max_bytes: int) -> int:
         """Drop old events, oldest first, in chunks between which writers go on. See ``PredictionLog.prune``.

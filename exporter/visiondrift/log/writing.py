@@ -31,7 +31,7 @@ _ADD_STREAM = """INSERT INTO streams (model, version, slices, embedder, classes,
     RETURNING id"""
 
 _ADD_ROW = """INSERT INTO predictions (stream, time_us, id, predicted_class, latency_ms, image_uri, trace_id, metadata,
-    confidences, embedding, image_stats) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    confidences, embedding, image_stats, kept) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 _COUNT_ROWS = """UPDATE streams SET events = events + :events,
     newest_us = CASE WHEN events = 0 THEN :newest ELSE max(newest_us, :newest) END WHERE id = :id"""
@@ -53,6 +53,7 @@ def row_of(event: PredictionEvent) -> Row:
         _blob(event.confidences),
         _blob(event.embedding),
         None if event.image_stats is None else _blob(event.image_stats.joined),
+        event.kept or None,
     )
 
 
