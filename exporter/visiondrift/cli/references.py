@@ -20,9 +20,10 @@ from visiondrift.config import Config, load_config
 from visiondrift.config.entries import NAME
 from visiondrift.config.monitoring import IntakeConfig, WatchedModel
 from visiondrift.errors import BadInput, EmbedderUnavailable
-from visiondrift.prediction import ImageStats, Sample
+from visiondrift.prediction import ImageStats, Sample, slice_name
 from visiondrift.reference import check_place, list_references, read_manifest, save_reference
 from visiondrift.reference_pictures import MOST_PICTURES, save_pictures
+from visiondrift.signals import ALL_SLICES
 
 SliceValues = Mapping[str, NDArray[np.object_]]
 
@@ -270,7 +271,7 @@ def _calibrate(directory: Path, watched: WatchedModel | None) -> None:
         return
     save_calibration(directory, answer.calibrated, request.plan)
     silent = {
-        why
+        slice_name(calibration.label, target) if calibration.label and target != ALL_SLICES else ALL_SLICES: why
         for calibration in answer.calibrated.labels.values()
         for target in calibration.scores
         if (why := calibration.why_silent(target))
@@ -281,8 +282,8 @@ def _calibrate(directory: Path, watched: WatchedModel | None) -> None:
         typer.echo(f"calibrated for {watched.name}: `visiondrift reference show {directory.name}` says what it can see")
     else:
         typer.echo(f"nothing can be judged against it for {watched.name}, of no slice")
-    for why in sorted(silent):
-        typer.echo(f"not of every slice: {why}" if can_judge else why)
+    for name, why in sorted(silent.items()):
+        typer.echo(f"not of {name}: {why}" if can_judge else f"{name}: {why}")
     given = request.sample.labels
     if given is not None and (given >= 0).any() and answer.calibrated.performance is None:
         typer.echo(f"accuracy is not estimated: {answer.calibrated.why_no_performance}")
