@@ -259,3 +259,38 @@ def test_an_export_holds_what_was_kept_for_what_it_shows_and_says_why_of_all(
     reasons = pq.read_table(out).column("kept").to_pylist()
     assert Counter(reasons) == {None: 320, "unlike": 5, "every": 1, "every+prompt": 1}
     assert len(read_sample(out)) == 322
+
+
+@pytest.fixture
+def export(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Any]:
+    """Runs `export` with arguments; gives status, what it said of itself, and the ids that it wrote."""
+
+    def run(config: Path, *arguments: str) -> tuple[int, str, list[str]]:
+        out = tmp_path / "exported.parquet"
+        monkeypatch.setattr(sys, "argv", ["visiondrift", "export", str(out), "--config", str(config), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        written = pq.read_table(out).column("id").to_pylist() if out.is_file() else []
+        return int(ended.value.code or 0), capsys.readouterr().err.replace("\n", " "), written
+
+    return run
+
+
+def test_an_export_says_how_many_events_of_another_embedder_it_leaves_out(
+    moved_on: Path, export: Callable[..., Any]
+) -> None:
+    status, said, written = export(moved_on, *SPAN, "--version", "1")
+    assert (status, len(written)) == (0, 325 + 7)
+    assert "51 events that were embedded by old are left out" in said
+    first_of_december = ("--since", "2026-12-01T00:00:00Z", "--until", "2026-12-02T00:00:00Z", "--version", "1")
+    status, said, _ = export(moved_on, *first_of_december)
+    assert status == 3
+    assert "the 27 there are were embedded by old, and not by own" in said
+
+
+def test_a_version_of_which_all_was_kept_for_what_it_shows_is_exported_where_asked_for(
+    moved_on: Path, export: Callable[..., Any]
+) -> None:
+    with closing(SqliteLog(moved_on / "log.sqlite")) as log:
+        log.append([event(1, MONDAY, "dock", kept="unlike", version="3")], [], now=MONDAY)
+    assert export(moved_on, *SPAN, "--version", "3")[0::2] == (0, ["dock-1-unlike"])

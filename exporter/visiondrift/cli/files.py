@@ -68,6 +68,9 @@ def from_log(
     try:
         streams = [stream for stream in log.census().streams if stream.model == model.name]
         versions = sorted({stream.version for stream in streams}, key=lambda v: -_newest(streams, v))
+        held = log.holdings(model.name, since=first, until=last)
+        if biased:
+            versions += sorted({one.version for one in held}.difference(versions))
         if not versions or (version is not None and version not in versions):
             raise BadInput(
                 f"{path} has no events of model {model.name}"
@@ -88,8 +91,16 @@ def from_log(
         sample = log.window(query).sample
     finally:
         log.close()
+    others = [one for one in held if one.version == query.version and one.embedder != query.embedder]
+    left_out = sum(one.rows for one in others if biased or not one.biased)
+    by = ", ".join(sorted({one.embedder for one in others}))
     if not len(sample):
-        raise BadInput(f"{path} has no events of {model.name} {query.version} in that time; try an earlier --since")
+        why = f": the {left_out:,} there are were embedded by {by}, and not by {query.embedder}" if left_out else ""
+        raise BadInput(
+            f"{path} has no events of {model.name} {query.version} in that time{why}; try an earlier --since"
+        )
+    if left_out:
+        typer.echo(f"{left_out:,} events that were embedded by {by} are left out", err=True)
     return sample
 
 
