@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from visiondrift.drift.thinning import evenly
 
@@ -27,7 +29,7 @@ _REFERENCE_NEIGHBOUR = 10
 _SIBLING = 3
 _COPY = 0.01
 """Of an image's distance to the reference: one so near to it is the same picture once more, as where a clip is played
-in a loop, and no witness that there are others like it.
+in a loop, and neither it nor what was taken with it is a witness that there are others like it.
 """
 _CONFIDENCE = 0.05
 _FAR = (0.9, 0.98, 0.998)
@@ -111,17 +113,28 @@ def knn_ratio(
     """The mean of the highest 2 % of ratios, and every row's ratio (m,): the images to show are those of the highest.
 
     ``to_others`` (m,) are distances to the reference, ``among`` (m, m) squared distances within the window, ``of_row``
-    (m,) the blocks. A ratio counts siblings in blocks more than ``reach`` numbers away that are no copies; where there
-    are fewer than three, it is 0.
+    (m,) the blocks. A ratio counts siblings in blocks more than ``reach`` numbers away that hold no copy of what its
+    own block does; where there are fewer than three, it is 0.
     """
-    copies = among < np.square(_COPY * to_others, dtype=np.float32)[:, None]
-    apart = np.where(_alike(of_row, reach) | copies, np.float32(np.inf), among)
+    apart = np.where(_alike(of_row, reach), np.float32(np.inf), among)
+    copies = apart < np.square(_COPY * to_others, dtype=np.float32)[:, None]
+    if copies.any():
+        scene = _together(of_row, copies)
+        apart[scene[:, None] == scene] = np.inf
     if apart.shape[1] < _SIBLING:
         return 0.0, np.zeros(len(to_others))
     siblings = np.sqrt(np.partition(apart, _SIBLING - 1, axis=1)[:, _SIBLING - 1].astype(np.float64))
     ratios = np.where(np.isfinite(siblings), to_others / np.maximum(siblings, 1e-9), 0.0)
     top = max(1, round(_TOP_SHARE * len(ratios)))
     return float(np.sort(ratios)[-top:].mean()), ratios
+
+
+def _together(of_row: NDArray[np.intp], copies: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """(m,) the blocks numbered anew, those that hold copies of each other's rows (m, m) as one."""
+    blocks, place = np.unique(of_row, return_inverse=True)
+    row, column = np.nonzero(copies)
+    pairs = coo_array((np.ones(len(row), dtype=bool), (place[row], place[column])), shape=(len(blocks), len(blocks)))
+    return np.asarray(connected_components(pairs, directed=False)[1][place])
 
 
 def _alike(of_row: NDArray[np.intp], reach: int) -> NDArray[np.bool_]:
