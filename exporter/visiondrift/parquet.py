@@ -123,7 +123,7 @@ def write_sample(path: Path, sample: Sample) -> None:
     if sample.classes:
         columns["predicted_class"] = pa.array(names[sample.predicted], pa.string())
     if sample.labels is not None:
-        columns["label"] = pa.array(names[sample.labels], pa.string())
+        columns["label"] = pa.array(names[np.maximum(sample.labels, -1)], pa.string())
     for index, name in enumerate(sample.classes):
         shares = sample.confidences[:, index]
         columns[CONFIDENCE + name] = pa.array(shares, pa.float32(), mask=np.isnan(shares))

@@ -139,6 +139,9 @@ def test_true_classes_are_put_in_the_models_order_and_one_it_lacks_becomes_forei
     without_cats = align_classes(labelled, ("dog",))
     assert without_cats.labels is not None
     assert without_cats.labels.tolist() == [FOREIGN, 0, -1, FOREIGN]
+    again = align_classes(without_cats, ("bird", "dog"))
+    assert again.labels is not None
+    assert again.labels.tolist() == [FOREIGN, 1, -1, FOREIGN]
     prepared = PreparedReference.from_sample(labelled, Settings(classes=("dog", "cat"), slices=("camera",)))
     assert prepared.sample.labels is not None
     assert prepared.sample.labels.tolist() == [1, 0, -1, 1]

@@ -288,8 +288,8 @@ def align_classes(sample: Sample, classes: tuple[str, ...]) -> Sample:
 
 
 def _true(place: NDArray[np.int32], labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    aligned = place[labels]
-    return np.where((labels >= 0) & (aligned < 0), np.int32(FOREIGN), aligned)
+    aligned = place[np.maximum(labels, -1)]
+    return np.where((labels != -1) & (aligned < 0), np.int32(FOREIGN), aligned)
 
 
 def _embedding(embeddings: NDArray[Any]) -> EmbeddingBaseline:
