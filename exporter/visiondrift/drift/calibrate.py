@@ -167,8 +167,7 @@ def resemblances(sample: Sample, plan: CalibrationPlan, calibration: Calibration
     found = {}
     for value in np.unique(values) if plan.rule.timed else ():
         seconds = calibration.seconds[str(value)]
-        series = [(at, rows) for at, rows in _series(sample, values == value) if len(at) > 1]
-        each = [autocorrelation(at, _without_day(at, rows), seconds) for at, rows in series]
+        each = [autocorrelation(at, series, seconds) for at, series in _dayless(sample, values == value)]
         if each:
             found[str(value)] = max(each, key=lambda one: one.seconds)
     return found
@@ -216,8 +215,12 @@ def _seconds(sample: Sample, own: NDArray[np.bool_], rule: BlockRule) -> float:
         # Scenes of one frame each do not say how long a scene lasts; what lies between two of them is the least safe.
         length = float(np.median(lengths)) or float(np.ptp(times)) / len(lengths)
         return max(length, _MIN_SECONDS)
-    lengths = [block_seconds(at, _without_day(at, series)) for at, series in _series(sample, own) if len(at) > 1]
-    return max([*lengths, _MIN_SECONDS])
+    return max([*(block_seconds(at, series) for at, series in _dayless(sample, own)), _MIN_SECONDS])
+
+
+def _dayless(sample: Sample, own: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """What blocks are told from: each of ``_series`` that has two rows, without what the hour of day does to it."""
+    return ((at, _without_day(at, series)) for at, series in _series(sample, own) if len(at) > 1)
 
 
 def _series(sample: Sample, own: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:

@@ -143,13 +143,17 @@ class Calibration:
             return None
         return calibration.tail(signal, worth)
 
+    def nulls_of(self, target: str) -> dict[str, SliceCalibration]:
+        """By signal, what holds its null: evidence has its own, and may have it where the other signals have none."""
+        calibration = self.scores.get(target)
+        found = dict.fromkeys(calibration.nulls, calibration) if calibration else {}
+        if self.detector and target in self.detector.slices and self.detector.slices[target].nulls:
+            found |= dict.fromkeys(EVIDENCE, self.detector.slices[target])
+        return found
+
     def judged(self, target: str) -> frozenset[str]:
         """The signals of a target that have a null, and so can have a level that follows from a budget."""
-        calibration = self.scores.get(target)
-        found = set(calibration.nulls) if calibration else set()
-        if self.detector and target in self.detector.slices and self.detector.slices[target].nulls:
-            found |= EVIDENCE
-        return frozenset(found)
+        return frozenset(self.nulls_of(target))
 
     def look(self, target: str, moments: Mapping[str, Moments], rows: WindowRows | None) -> EmbeddingEvidence | str:
         """What a window's embeddings say, or why they say nothing."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from visiondrift.config import SliceThresholds
 from visiondrift.config.thresholds import AUTO
-from visiondrift.drift.calibrated import EVIDENCE, CalibratedReference, Calibration
+from visiondrift.drift.calibrated import CalibratedReference, Calibration
 from visiondrift.drift.calibration.budget import Terms
-from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS, SliceCalibration
+from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS
 from visiondrift.drift.judge import Levels, Worth
 from visiondrift.drift.levels import standard_of
 from visiondrift.drift.weighing import worth_of
@@ -83,7 +83,7 @@ def _of_slice(
     one = calibration.scores[target]
     own = calibration.seconds.values() if name == ALL_SLICES else [calibration.seconds[target]]
     blocks = sum(window / seconds for seconds in own)
-    by_signal = _nulls_of(calibration, target)
+    by_signal = calibration.nulls_of(target)
     worths = {name: own.worth(blocks, blocks * own.rows) for name, own in by_signal.items()}
     worth = max(worths.values(), default=0.0)
     why = calibration.why_silent(target)
@@ -106,16 +106,6 @@ def _of_slice(
         new_share=None if evidence is None else calibration.detectable("new", target, worth=worth, surprise=evidence),
         signals=signals,
     )
-
-
-def _nulls_of(calibration: Calibration, target: str) -> dict[str, SliceCalibration]:
-    """By signal, what holds its null: evidence has its own, and may have it where the other signals have none."""
-    one = calibration.scores[target]
-    found = dict.fromkeys(one.nulls, one)
-    detector = calibration.detector
-    if detector and target in detector.slices and detector.slices[target].nulls:
-        found |= dict.fromkeys(EVIDENCE, detector.slices[target])
-    return found
 
 
 def _of_signal(

@@ -160,8 +160,9 @@ def _evidence(
     # Other labels' slices have axes and values of their own, which the memories know nothing of.
     if scale.memory is not None and scale.calibrated and calibration is scale.calibrated.of_slice(ALL_SLICES):
         # A slice that sends fewer events than are asked for is not to be judged by what it sent before.
-        remembered = ScoreOrReason(None, samples, why) if why else None
-        found["accumulated_evidence"] = remembered or _remembered(calibration, target, scale.memory, samples)
+        found["accumulated_evidence"] = (
+            ScoreOrReason(None, samples, why) if why else _remembered(calibration, target, scale.memory, samples)
+        )
     return (None if isinstance(look, str) else look), rows, moments or None, found
 
 

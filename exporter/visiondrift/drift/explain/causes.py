@@ -43,9 +43,9 @@ moved by some 250, like no fault by more than 0.25; faults that move by 10 or mo
 
 FITS = 0.93
 """The match, of pixels or of embeddings, that is asked of a move so far, where chance no longer excuses a worse one and
-neither layouts nor words and pixels agree.
-Photographs and clips before the demo's network, which knows digits alone, are like a fault by up to 0.92; faults that
-moved fixed cameras so far match by 0.94 or more, but for those that move the picture, which layouts tell.
+neither layouts nor words and pixels agree. Photographs and clips before the demo's network, which knows digits alone,
+are like a fault by up to 0.92; faults that moved fixed cameras so far match by 0.94 or more, but for those that move
+the picture, which layouts tell.
 """
 
 LONGER = 2.0
@@ -234,9 +234,7 @@ def verdict(statements: Iterable[Statement]) -> tuple[str | None, tuple[Witness,
     return word, tuple(one.witness for one in agreeing[0]), ""
 
 
-def is_elsewhere(
-    readings: Mapping[str, Reading], causes: Sequence[str], word: str, agreed: Sequence[Witness] = ()
-) -> bool:
+def is_elsewhere(readings: Mapping[str, Reading], causes: Sequence[str], word: str, agreed: Sequence[Witness]) -> bool:
     """Whether pixels or embeddings moved far, and not the way of what the ``word`` of the ``agreed`` names, or much
     farther than that takes them: another scene has another light, colour and sharpness as well, and they may be those
     of a fault.
