@@ -102,7 +102,7 @@ class Cameras:
         memory = self._memories.setdefault((model.name, moment.version, name), _Memory())
         oldest = moment.now - max(2 * model.health.within, 3 * model.evaluate_every)
         memory.looks = [*(look for look in memory.looks if oldest <= look.at < moment.now), own.now]
-        company = _company([other for key, other in seen.items() if key != pair], within=model.health.within)
+        company = self._company(moment, {key: other for key, other in seen.items() if key != pair})
         elsewhere = _newest(streams, pair, but=moment.version) > own.now.newest
         memory.health = judge_camera(
             normals.of_camera(name),
@@ -114,6 +114,18 @@ class Cameras:
             earlier=memory.health,
         )
         return memory.health
+
+    def _company(self, moment: Moment, others: Mapping[Pair, _Seen]) -> Company:
+        """What the ``others`` do. One that is far behind sends as well where its frames arrive."""
+        lags = []
+        for pair, other in others.items():
+            memory = self._memories.get((moment.model.name, moment.version, pair_name(pair)), _Memory())
+            before = next((look for look in reversed(memory.looks) if look.at < moment.now), None)
+            arrives = before is not None and other.now.events > before.events
+            # A camera whose clock is ahead must not make the others look behind.
+            if arrives or other.now.lag < (other.usual or moment.model.health.within):
+                lags.append(max(0.0, other.now.lag))
+        return Company(len(others), len(lags), statistics.median(lags) if lags else 0.0)
 
     def _normals_of(self, model: WatchedModel, reference: CameraReference) -> "Normals":
         known = self._normals.get(model.name)
@@ -181,12 +193,6 @@ def cameras_of(model: WatchedModel, pairs: Iterable[Pair]) -> list[Pair]:
     if not model.slices:
         return [None]
     return [pair for pair in pairs if pair is not None and pair[0] == model.slices[0]]
-
-
-def _company(others: Sequence[_Seen], *, within: float) -> Company:
-    # A camera whose clock is ahead must not make the others look behind.
-    lags = [max(0.0, other.now.lag) for other in others if other.now.lag < (other.usual or within)]
-    return Company(len(others), len(lags), statistics.median(lags) if lags else 0.0)
 
 
 def _of_pair(streams: Sequence[Stream], pair: Pair) -> list[Stream]:

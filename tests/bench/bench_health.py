@@ -15,7 +15,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from camera_arrivals import ARRIVALS, HARMLESS_ARRIVALS, follow, follow_harmless, told_within
 from camera_clips import CLIPS, FAULTS, HARMLESS, VIDEOS, Halves
+from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.health.judge import judge_camera
 from visiondrift.drift.health.normal import normal_of
 
@@ -60,6 +62,32 @@ def false_reports(harmless: list[str]) -> Iterator[tuple[str, bool]]:
         yield f"| none | {way} | {' | '.join(cells)} |", good
 
 
+def arrivals(faults: dict[str, list[str]]) -> Iterator[tuple[str, bool]]:
+    """The table's rows of frames that stop or tell a wrong time, as the service sees them; and what is no fault."""
+    for name, ways in faults.items():
+        for way in ways:
+            cells, good = [], True
+            for clip in CLIPS:
+                seen = follow(clip, name, way)
+                after = seen.told_after.get(name)
+                others = sorted(set(seen.told_after) - {name})
+                good &= after is not None and after <= told_within(clip, name) and not others and not _false(seen.other)
+                cells.append(("not found" if after is None else f"{after:.1f} s") + "".join(f", {o}" for o in others))
+            yield f"| {name} | {way} | {' | '.join(cells)} |", good
+    for way in HARMLESS_ARRIVALS:
+        cells, good = [], True
+        for clip in CLIPS:
+            seen = follow_harmless(clip, way)
+            looks = (*seen.watched, *seen.other)
+            good &= not _false(looks)
+            cells.append(f"{_false(looks)} of {len(looks)}")
+        yield f"| none | {way} | {' | '.join(cells)} |", good
+
+
+def _false(looks: tuple[CameraHealth, ...]) -> int:
+    return sum(not look.is_well for look in looks)
+
+
 def cost() -> str:
     """What a look costs: CPU milliseconds of preparing a camera's reference, and of one look at 300 frames."""
     rng = np.random.default_rng(0)
@@ -94,7 +122,9 @@ def main() -> int:
     seconds = [f"{name} (within {clip.within:g} s)" for name, clip in CLIPS.items()]
     print(f"| fault | how | {' | '.join(seconds)} |\n| --- | --- |{' --- |' * len(CLIPS)}")
     good = True
-    for row, is_good in (*found(faults), *false_reports(list(HARMLESS)[:1] if quick else list(HARMLESS))):
+    late = {name: list(ways)[:1] if quick else list(ways) for name, ways in ARRIVALS.items()}
+    harmless = list(HARMLESS)[:1] if quick else list(HARMLESS)
+    for row, is_good in (*found(faults), *false_reports(harmless), *arrivals(late)):
         good &= is_good
         print(row, flush=True)
     print(f"\n{cost()}")

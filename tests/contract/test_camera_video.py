@@ -4,6 +4,7 @@ from functools import cache
 
 import pytest
 
+from camera_arrivals import ARRIVALS, HARMLESS_ARRIVALS, follow, follow_harmless, told_within
 from camera_clips import CLIPS, FAULTS, HARMLESS, VIDEOS, Halves, Watched
 
 pytestmark = pytest.mark.skipif(
@@ -52,3 +53,28 @@ def test_every_fault_of_pictures_can_be_judged_of_a_real_camera(clip: str) -> No
     halves = Halves(clip)
     last = halves.watch(halves.live(HARMLESS["untouched"])).looks[-1]
     assert set(last.reach) == set(FAULTS)
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+@pytest.mark.parametrize(("fault", "way"), [(fault, way) for fault, ways in ARRIVALS.items() for way in ways])
+def test_frames_that_stop_or_tell_a_wrong_time_are_told_of_that_camera_alone(clip: str, fault: str, way: str) -> None:
+    seen = follow(clip, fault, way)
+    assert set(seen.told_after) == {fault}
+    assert 0 <= seen.told_after[fault] <= told_within(clip, fault)
+    assert len(seen.other) > 10
+    assert [look.faults for look in seen.other if not look.is_well] == []
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+@pytest.mark.parametrize("way", HARMLESS_ARRIVALS)
+def test_what_befalls_all_cameras_alike_is_the_fault_of_none(clip: str, way: str) -> None:
+    seen = follow_harmless(clip, way)
+    assert len(seen.watched) > 10
+    assert [look.faults for look in (*seen.watched, *seen.other) if not look.is_well] == []
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_frames_that_come_late_are_judged_by_as_many_as_others(clip: str) -> None:
+    """A wrong verdict on half a window is not to be had by half a window, nor is silence."""
+    last = follow_harmless(clip, "frames come two seconds late").watched[-1]
+    assert set(last.reach) == {*FAULTS, *ARRIVALS}

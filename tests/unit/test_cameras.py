@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from camera_parts import flat, frames, still
+from camera_parts import flat, frames, scene, still
 from monitor_parts import CLASSES, CLIP, NOON, World, model, rows
 from visiondrift.api.pages import Pages
 from visiondrift.drift.health.findings import FAULTS, CameraHealth
@@ -186,6 +186,38 @@ def test_a_clock_that_is_ahead_does_not_make_the_other_cameras_look_behind(world
         world.tick()
         world.now += 60
     assert (faults(world), faults(world, "camera=right")) == ([], ["clock"])
+
+
+def test_where_frames_of_all_cameras_come_far_behind_no_clock_is_wrong(world: World) -> None:
+    """Whatever is between all of them and the log is slow: a camera that is behind sends as well."""
+    world.configure(model(health={"within": "2m"}), **QUIET)
+    for minute in range(6):
+        for camera in ("left", "right"):
+            world.send(shown(frames(60, until=world.now - 3600), camera, tag=str(minute)))
+        world.tick()
+        world.now += 60
+    assert faults(world) == faults(world, "camera=right") == []
+    assert health(world).reach["clock"] < 0.1
+
+
+def test_frames_that_come_late_are_looked_at_for_as_long_as_others(world: World) -> None:
+    for minute in range(6):
+        world.send(shown(frames(60, edges=scene(5), until=world.now - 240), tag=str(minute)))
+        world.tick()
+        world.now += 60
+    assert faults(world) == ["moved"]
+
+
+def test_where_all_cameras_fell_silent_their_pictures_are_old_news_after_a_while(world: World) -> None:
+    world.send(shown(frames(until=NOON), "right"))
+    world.send(shown(flat(until=NOON, brightness=0.01)))
+    world.tick()
+    assert faults(world) == ["black"]
+    for _ in range(6):
+        world.now += 60
+        world.tick()
+    assert faults(world) == []
+    assert "no measured frame" in health(world).unknown["black"]
 
 
 def test_a_window_that_was_read_anyhow_is_not_read_again(world: World, log: CountingLog) -> None:

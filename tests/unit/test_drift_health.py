@@ -197,6 +197,20 @@ def test_few_frames_are_too_few() -> None:
     assert "5 are needed" in health.unknown["black"]
 
 
+@pytest.mark.parametrize("seconds", [60, 150, 250, 290])
+def test_a_part_of_the_time_says_nothing_of_the_scene(seconds: int) -> None:
+    """What passes hides it for as long: a stream that has just begun is no camera that was moved."""
+    health = judged(frames(seconds, edges=scene(5)))
+    assert names(health) == []
+    assert {"covered", "moved", "unfocused"} <= set(health.unknown)
+    assert "of 5.0 min are needed" in health.unknown["moved"]
+
+
+def test_a_camera_that_sends_on_motion_alone_may_have_been_silent_for_a_part_of_the_time() -> None:
+    bursts = joined(frames(20, edges=scene(5), until=NOON - 160), frames(20, edges=scene(5)))
+    assert names(judged(bursts)) == ["moved"]
+
+
 def test_a_camera_that_sends_once_a_minute_is_judged_by_its_last_five() -> None:
     assert names(judged(flat(6, every=55.0, brightness=0.01))) == ["black"]
 

@@ -46,15 +46,28 @@ def judge_camera(
     give equal answers.
     """
     last = float(sample.times[-1]) if len(sample) else None
+    end = at
     answers: dict[FaultName, Answer] = {}
     if arrival is None:
         answers["late"] = answers["clock"] = "a file does not say when its events arrived"
     else:
         answers["late"] = judge_late(arrival.looks, arrival.usual, arrival.company)
         answers["clock"] = judge_clock(arrival.looks, arrival.company, hold=within / 5)
-        last = arrival.looks[-1].newest if arrival.looks else last
-    answers |= _pictures(normal, frames_of(sample).since(at - within))
+        if arrival.looks:
+            last = arrival.looks[-1].newest
+            end = _end(arrival.looks, within)
+    answers |= _pictures(normal, frames_of(sample).since(end - within))
     return health_of(slice_, answers, at=at, last_frame=last, earlier=earlier)
+
+
+def _end(looks: Sequence[Look], within: float) -> float:
+    """Where the time ends whose frames are looked at: at the newest frame, as long as one came ``within`` seconds.
+
+    Frames that come in batches, or by a slow way, are as many as others, and not the fewer for being behind.
+    """
+    now = looks[-1]
+    came = next(look.at for look in looks if look.newest >= now.newest)
+    return now.newest if now.at - came < within else now.at
 
 
 def _pictures(normal: CameraNormal | str, frames: Frames) -> dict[FaultName, Answer]:

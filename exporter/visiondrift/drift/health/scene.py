@@ -25,10 +25,12 @@ _DOUBLED_BY = 0.1
 
 def judge_scene(normal: CameraNormal, frames: Frames, likeness: Likeness) -> dict[FaultName, Answer]:
     """Whether in ``frames``, of the last ``normal.within`` seconds, the camera was moved, covered or unfocused."""
-    span = float(frames.times[-1] - frames.times[0])
-    if len(frames) < FEWEST_FRAMES or span < _SPAN * normal.within:
-        why = f"{len(frames)} frames of {duration(span)}: at least {FEWEST_FRAMES} of "
-        why += f"{duration(_SPAN * normal.within)} are needed"
+    # What passes may hide the scene for half of the time, so that the half of it is not enough where frames come
+    # often; a camera that sends on motion alone may have been silent at its begin.
+    span, longest_pause = float(np.ptp(frames.times)), float(np.diff(frames.times).max(initial=0.0))
+    whole = max(_SPAN * normal.within, normal.within - 2 * longest_pause)
+    if len(frames) < FEWEST_FRAMES or span < whole:
+        why = f"{len(frames)} frames of {duration(span)}: at least {FEWEST_FRAMES} of {duration(whole)} are needed"
         return dict.fromkeys(("covered", "moved", "unfocused"), why)
     return {
         "covered": judge_covered(normal, frames, likeness),
