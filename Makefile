@@ -29,7 +29,7 @@ _package:
 setup: $(VENV)/.run ## make .venv with what running needs
 dev: $(VENV)/.dev ## make .venv with what developing and testing need
 
-demo: $(VENV)/.run ## play the demo: three cameras, one goes dark (SCENARIO=dark|blurry|healthy, ARGS=--keep)
+demo: $(VENV)/.run ## play the demo: three cameras, one goes dark (SCENARIO=dark|blurry|black|dusk|healthy, ARGS=--keep)
 	$(VENV)/bin/visiondrift demo --scenario $(SCENARIO) $(ARGS)
 
 # A file's tests run in one worker, so that what they share is made once; the large files come first.

@@ -28,12 +28,13 @@ def seen(**verdicts: str) -> Sightings:
         {"slice": f"camera={camera}", "verdict": verdicts.get(camera, "ok"), "signals": []}
         for camera in ("left", "centre", "right")
     ]
-    found.look({"models": [{"model": "digits-demo", "evaluations": [{"windows": windows}]}]}, 1.0)
+    evaluation = {"windows": windows, "cameras": []}
+    found.look({"models": [{"model": "digits-demo", "evaluations": [evaluation]}]}, 1.0)
     return found
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "condition", "passes"),
+    ("verdicts", "scenario", "passes"),
     [
         ({"right": "critical"}, "dark", True),
         ({"right": "warning"}, "dark", True),
@@ -41,19 +42,22 @@ def seen(**verdicts: str) -> Sightings:
         ({"right": "critical", "left": "warning"}, "dark", False),
         ({"left": "critical"}, "dark", False),
         ({"right": "critical", "left": "insufficient"}, "dark", False),
-        ({}, None, True),
-        ({"right": "critical"}, None, False),
-        ({"centre": "insufficient"}, None, False),
+        ({"right": "critical"}, "black", True),
+        ({"left": "critical", "centre": "critical", "right": "critical"}, "dusk", True),
+        ({"right": "critical"}, "dusk", False),
+        ({}, "healthy", True),
+        ({"right": "critical"}, "healthy", False),
+        ({"centre": "insufficient"}, "healthy", False),
     ],
 )
-def test_the_demo_passes_only_when_exactly_the_damaged_camera_was_reported(verdicts, condition, passes):
-    assert seen(**verdicts).as_expected(condition) is passes
+def test_the_demo_passes_only_when_exactly_the_damaged_cameras_were_reported(verdicts, scenario, passes):
+    assert seen(**verdicts).as_expected(play.SCENARIOS[scenario]) is passes
 
 
 def test_a_camera_reported_before_it_was_damaged_fails_the_demo():
     found = seen(right="critical")
     found.too_early = frozenset(found.reported)
-    assert not found.as_expected("dark")
+    assert not found.as_expected(play.SCENARIOS["dark"])
 
 
 def test_the_demos_reference_knows_every_digit_and_runs_at_the_streams_pace():
@@ -98,11 +102,13 @@ def test_of_the_shipped_configuration_only_the_demos_model_keeps_pictures_and_a_
 
 
 @pytest.mark.slow
-def test_the_demo_finds_the_dark_camera_and_only_that():
+def test_the_demo_finds_the_dark_camera_and_only_that_and_why():
     command = [sys.executable, "-m", "visiondrift", "demo", "--scenario", "dark", "--port", "0"]
     played = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
     assert played.returncode == 0, played.stdout + played.stderr
     assert f"{DAMAGED} was reported" in played.stdout
     assert "camera right was reported, the healthy ones were not" in played.stdout
+    assert f"{DAMAGED}: cause: darker; brightness 0.6" in played.stdout
+    assert "Cameras: only camera=right" in played.stdout
     for page in ("/reports/latest?", "/reports/latest/images?"):
         assert f"{page}model=digits-demo&version=1&slice=camera=right&window=1m" in played.stdout

@@ -339,13 +339,62 @@ def test_a_recovered_camera_is_told_as_resolved(
         assert healthy not in message.words
 
 
-def test_a_drift_that_outlasts_the_outage_is_not_told_as_over(outage: Stack, returned_at: float) -> None:
+@pytest.fixture(scope="module")
+def dusk_at(stack: Stack) -> float:
+    """When all three cameras of ``stack`` went dark."""
+    stack.play("dusk", healthy_for="1s")
+    return time.time()
+
+
+def test_a_drift_that_outlasts_the_outage_is_not_told_as_over(
+    outage: Stack, returned_at: float, dusk_at: float
+) -> None:
     """Prometheus had forgotten it. It is seen anew before the exporter's alert ends and lets the others through."""
+    assert dusk_at, "so that the next test's wait has begun"
     back = "RESOLVED: The VisionDrift exporter is down"
     wait_for(lambda: outage.messages(about=back, since=returned_at), "the end of the outage in Slack", seconds=400)
     assert outage.alerts(component="data", slice=DAMAGED, alertstate="firing")
     time.sleep(SLACK_ROUND_S)
     assert told_as_over(outage, since=returned_at) == []
+
+
+def test_one_cause_is_one_message_that_names_its_cameras(stack: Stack, dusk_at: float, notes: list[str]) -> None:
+    """All go dark together: it is said of all of them, with their names, and of none by itself."""
+    cameras = "camera=centre, camera=left, camera=right"
+    same_way = f"3 of 3 slices moved the same way: a common cause ({cameras})"
+
+    def told() -> list[Message]:
+        return stack.messages(about=same_way, since=dusk_at)
+
+    wait_for(told, "the common cause in Slack", seconds=DRIFT_WITHIN_S + 240)
+    message = told()[0]
+    notes.extend(["", f"Slack, all dark ({message.at - dusk_at:.0f} s later):", message.title, message.text])
+    assert f"Where: {MODEL} version 1, all slices together" in message.text
+    assert re.search(r"^Cause: \*darker ", message.text, re.MULTILINE)
+    time.sleep(SLACK_ROUND_S)
+    firing = [one for one in stack.messages(about=MODEL, since=dusk_at) if "RESOLVED" not in one.title]
+    assert [one.text for one in firing if re.search(r"^Where: .*, camera=", one.text, re.MULTILINE)] == []
+
+
+def test_a_camera_without_a_picture_is_a_fault_of_the_camera_and_shows_its_pictures(
+    stack: Stack, dusk_at: float, notes: list[str]
+) -> None:
+    """The others are well again; of this one its fault is told, and not that its images have drifted."""
+    assert dusk_at
+    stack.play("black", healthy_for="1s")
+    begun = time.time()
+
+    def told() -> list[Message]:
+        return stack.messages(about=f"Camera fault on {MODEL}, {DAMAGED}: black", since=begun)
+
+    wait_for(told, "the camera's fault in Slack", seconds=DRIFT_WITHIN_S + 240)
+    message = told()[0]
+    notes.extend(["", f"Slack, black ({message.at - begun:.0f} s later):", message.title, message.text])
+    assert message.color == "danger"
+    with urllib.request.urlopen(message.links["Images"], timeout=60) as answer:
+        page = answer.read().decode()
+    assert DAMAGED in page
+    assert page.count("<img") > 1
 
 
 def test_no_message_was_one_that_slack_refuses(stacks: tuple[Stack, Stack]) -> None:

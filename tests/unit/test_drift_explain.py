@@ -18,6 +18,7 @@ from visiondrift.drift.explain.causes import (
     Evidence,
     Means,
     Statement,
+    contradiction,
     evidence_of,
     statement_of_probes,
     verdict,
@@ -217,6 +218,32 @@ def test_a_far_move_that_no_trace_fits_well_is_not_named(strength, word):
     strange[10:], of_pixels[8:] = strength, 0.08 * strength
     far = replace(noisy, embeddings=noisy.embeddings + strange, properties=noisy.properties + of_pixels)
     assert ask(far, replace(explainer(), layouts=None)).word == word
+
+
+@pytest.mark.parametrize(
+    ("cause", "brightness", "p", "against"),
+    [
+        ("brighter", -9.0, 1e-6, "brightness"),
+        ("brighter", -9.0, 0.2, ""),
+        ("brighter", 9.0, 1e-6, ""),
+        ("darker", -9.0, 1e-6, ""),
+        ("snowy", -9.0, 1e-6, ""),
+    ],
+)
+def test_a_picture_of_nothing_is_clipped_and_not_brighter(cause, brightness, p, against):
+    """What the word is about must not have moved the other way."""
+    moves = np.zeros((3, len(PROPERTIES)), dtype=np.float32)
+    place, clipped = PROPERTIES.index("brightness"), PROPERTIES.index("clipping")
+    moves[:, place], moves[:, clipped] = [1.0, -1.0, 1.0], [3.0, 1.0, 0.0]
+    z, chances = np.zeros(len(PROPERTIES)), np.ones(len(PROPERTIES))
+    z[place], chances[place] = brightness, p
+    readings = {
+        "property": Reading(Panel("property", PROPERTIES, np.eye(len(PROPERTIES))), z, chances, np.zeros(len(z))),
+        "pattern": Reading(
+            Panel("pattern", ("a", "b", "c"), moves, matched=True), np.ones(3), np.full(3, 1e-6), np.ones(3)
+        ),
+    }
+    assert contradiction(readings, ("brighter", "darker", "snowy"), cause) == against
 
 
 def test_embeddings_of_one_fault_and_properties_of_another_are_unknown():
@@ -525,6 +552,10 @@ def test_a_message_gives_numbers_a_person_can_check():
         "darker; brightness 0.41 -> 0.18 (7.2 reference sd, p 1e-6); signature darker 0.93 (p 1e-5); "
         "also seen: probe 'light' +5.1 (p 0.002)"
     )
+
+
+def test_a_chance_below_what_a_fitted_tail_can_tell_is_said_as_less_than_that():
+    assert Evidence("probe", "light", 99.8, 4e-182).text == "probe 'light' +99.8 (p < 1e-12)"
 
 
 # The parts

@@ -17,7 +17,7 @@ from visiondrift.errors import BadInput
 
 app = typer.Typer()
 
-Scenario = Literal["dark", "blurry", "healthy"]
+Scenario = Literal["dark", "blurry", "black", "dusk", "healthy"]
 TokenFile = Annotated[Path | None, typer.Option(help="File that holds the token to send with each request.")]
 
 
@@ -61,7 +61,7 @@ def serve(
 def demo(
     config: ConfigOption = DEFAULT_CONFIG,
     scenario: Annotated[
-        Scenario, typer.Option(envvar="VISIONDRIFT_DEMO_SCENARIO", help="What happens to one camera.")
+        Scenario, typer.Option(envvar="VISIONDRIFT_DEMO_SCENARIO", help="What happens to a camera, or at dusk to all.")
     ] = "dark",
     port: Annotated[int, typer.Option(help="Port for the demo's exporter; 0 takes any free one.")] = 9109,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the exporter up at the end, until Ctrl-C.")] = False,
@@ -71,11 +71,11 @@ def demo(
         str, typer.Option(envvar="VISIONDRIFT_DEMO_HEALTHY_FOR", help="With --stream: how long all cameras are well.")
     ] = "4m",
     damaged_for: Annotated[
-        str, typer.Option(envvar="VISIONDRIFT_DEMO_DAMAGED_FOR", help="With --stream: how long one then is not.")
+        str, typer.Option(envvar="VISIONDRIFT_DEMO_DAMAGED_FOR", help="With --stream: how long it then is not so.")
     ] = "10m",
     token_file: TokenFile = None,
 ) -> None:
-    """Play three cameras to a real exporter; one goes bad, and only that one may be reported (exit 0), else exit 1."""
+    """Play three cameras to a real exporter; those that go bad, and no other, must be reported (exit 0), else exit 1."""
     from rich.console import Console
 
     from visiondrift.demo.play import play, stream_forever

@@ -20,18 +20,13 @@ from rich.table import Table
 
 from visiondrift.config import load_config
 from visiondrift.demo import classifier, digits
-from visiondrift.demo.stream import MODEL, VERSION, Stream
+from visiondrift.demo.stream import MODEL, NO_PICTURE, VERSION, Conditions, Stream
 from visiondrift.errors import VisionDriftError
 from visiondrift.prediction import slice_name
 from visiondrift.signals import ALL_SLICES, BY_NAME
 
-SCENARIOS: Mapping[str, str | None] = {"dark": "dark", "blurry": "blurry", "healthy": None}
-DAMAGED_CAMERA = "right"
 STRENGTH = 0.8
 WINDOW = "1m"
-
-Conditions = Mapping[str, tuple[str, float]]
-"""Camera -> (condition, strength); clear where absent."""
 
 _HOST = "127.0.0.1"
 _READY_SECONDS = 60.0
@@ -46,16 +41,50 @@ _REPORTED = ("warning", "critical")
 _CAMERAS = frozenset(slice_name("camera", camera) for camera in digits.CAMERAS)
 
 
+@dataclass(frozen=True)
+class Scenario:
+    """What happens in the demo: the ``condition`` that befalls some ``cameras``; none where there are none."""
+
+    condition: str
+    cameras: tuple[str, ...]
+
+    @property
+    def conditions(self) -> Conditions:
+        """What every camera that is not well shows."""
+        return dict.fromkeys(self.cameras, (self.condition, STRENGTH))
+
+    @property
+    def slices(self) -> frozenset[str]:
+        """The slices that are to be reported."""
+        return frozenset(slice_name("camera", camera) for camera in self.cameras)
+
+    def sentence(self, verb: str, verb_of_many: str) -> str:
+        """What happens to whom, such as "camera right is dark", with the verb that is wanted."""
+        if len(self.cameras) == 1:
+            return f"camera {self.cameras[0]} {verb} {self.condition}"
+        return f"cameras {', '.join(self.cameras)} {verb_of_many} {self.condition}"
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "dark": Scenario("dark", ("right",)),
+    "blurry": Scenario("blurry", ("right",)),
+    "black": Scenario(NO_PICTURE, ("right",)),
+    "dusk": Scenario("dark", digits.CAMERAS),
+    "healthy": Scenario("well", ()),
+}
+
+
 @dataclass
 class Sightings:
     """What the exporter said of each slice while the story ran: its last window, and when it was first reported.
 
-    ``too_early`` are the slices reported before anything had happened.
+    ``too_early`` are the slices reported before anything had happened; ``faults`` what the cameras themselves have.
     """
 
     last: dict[str, dict[str, Any]] = field(default_factory=dict)
     first_reported: dict[str, float] = field(default_factory=dict)
     too_early: frozenset[str] = frozenset()
+    faults: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def look(self, document: dict[str, Any], now: float) -> None:
         """Take in an answer of ``/v1/evaluations``."""
@@ -63,6 +92,7 @@ class Sightings:
             self.last[window["slice"]] = window
             if window["verdict"] in _REPORTED:
                 self.first_reported.setdefault(window["slice"], now)
+        self.faults = {camera["slice"]: camera["faults"] for camera in _evaluated(document, "cameras")}
 
     @property
     def reported(self) -> set[str]:
@@ -74,9 +104,9 @@ class Sightings:
         """The cameras of which nothing could be told at the end."""
         return {camera for camera in _CAMERAS if self.verdict(camera) == "insufficient"}
 
-    def as_expected(self, condition: str | None) -> bool:
-        """Whether exactly the camera that was damaged was reported, and not before it was."""
-        return self.reported == _expected(condition) and not self.too_early and not self.blind
+    def as_expected(self, scenario: Scenario) -> bool:
+        """Whether exactly the cameras that were damaged were reported, and not before they were."""
+        return self.reported == scenario.slices and not self.too_early and not self.blind
 
     def verdict(self, slice_: str) -> str:
         """The last verdict of a slice; ``insufficient`` where it was never seen."""
@@ -85,14 +115,18 @@ class Sightings:
 
 def windows_of(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The demo model's windows in an answer of ``/v1/evaluations``."""
+    return _evaluated(document, "windows")
+
+
+def _evaluated(document: dict[str, Any], what: str) -> Iterator[dict[str, Any]]:
     for model in document["models"]:
         if model["model"] == MODEL:
             for evaluation in model["evaluations"]:
-                yield from evaluation["windows"]
+                yield from evaluation[what]
 
 
 def play(*, config: Path, scenario: str, keep: bool, console: Console, port: int = 9109) -> bool:
-    """Start an exporter, play ``scenario`` to it, tell what it found. True where exactly the damaged camera was found.
+    """Start an exporter, play ``scenario`` to it, tell what it found. True where just the damaged cameras were found.
 
     With ``keep`` the exporter stays up until Ctrl-C. Raises VisionDriftError where something does not start.
     """
@@ -118,16 +152,16 @@ def stream_forever(
 ) -> None:
     """Send the demo's stream to a running exporter until stopped: so many good seconds, so many bad ones, and again."""
     stream = Stream(url, classifier.train(), seed=int(time.time()), token=token)
-    condition = SCENARIOS[scenario]
+    played = SCENARIOS[scenario]
     told: str | None = None
     second = 0
     while True:
-        bad = condition if second % (healthy_for + damaged_for) >= healthy_for else None
-        now = bad or "clear"
+        damaged = bool(played.cameras) and second % (healthy_for + damaged_for) >= healthy_for
+        now = played.sentence("is", "are") if damaged else "all cameras are well"
         if now != told or second % _TELL_EVERY == 0:
-            console.print(f"{stream.sent} frames sent; camera {DAMAGED_CAMERA} is {now}")
+            console.print(f"{stream.sent} frames sent; {now}")
             told = now
-        stream.second({DAMAGED_CAMERA: (bad, STRENGTH)} if bad else {})
+        stream.second(played.conditions if damaged else {})
         second += 1
 
 
@@ -160,42 +194,50 @@ class _Stage:
         self.console.print(f"  {passed:3.0f} s  {self.stream.sent:5d} frames   " + "   ".join(said), soft_wrap=True)
 
 
-def _story(stage: _Stage, condition: str | None) -> None:
+def _story(stage: _Stage, scenario: Scenario) -> None:
     found, console = stage.found, stage.console
     console.print("\n[bold]1. All three cameras are well.[/]")
     settled = stage.run({}, seconds=_HEALTHY_SECONDS, until=lambda: all(found.verdict(s) == "ok" for s in _CAMERAS))
     found.too_early = frozenset(found.reported)
     if not settled:
         return
-    if condition is None:
+    if not scenario.cameras:
         console.print("\n[bold]2. They stay well[/]: nothing may be reported.")
         stage.run({}, seconds=_DAMAGED_SECONDS)
         return
-    damaged = slice_name("camera", DAMAGED_CAMERA)
-    console.print(f"\n[bold]2. Camera {DAMAGED_CAMERA} goes {condition}[/], the others stay as they are.")
-    bad = {DAMAGED_CAMERA: (condition, STRENGTH)}
-    stage.run(bad, seconds=_DAMAGED_SECONDS, until=lambda: found.verdict(damaged) == "critical")
-    console.print("\n[bold]3. A moment more[/]: a false alarm on a healthy camera would have its chance.")
-    stage.run(bad, seconds=_REPORT_SECONDS)
+    others = "" if scenario.slices == _CAMERAS else ", the others stay as they are"
+    console.print(f"\n[bold]2. {scenario.sentence('goes', 'go').capitalize()}[/]{others}.")
+    told = stage.run(
+        scenario.conditions,
+        seconds=_DAMAGED_SECONDS,
+        until=lambda: all(found.verdict(slice_) == "critical" for slice_ in scenario.slices),
+    )
+    more = "the cause has its moment, and a false alarm its chance" if told else "it has not been told yet"
+    console.print(f"\n[bold]3. A moment more[/]: {more}.")
+    stage.run(scenario.conditions, seconds=_REPORT_SECONDS)
 
 
-def _tell(found: Sightings, condition: str | None, url: str, console: Console) -> bool:
+def _tell(found: Sightings, scenario: Scenario, url: str, console: Console) -> bool:
     console.print()
     console.print(_table(found))
-    reported, expected = found.reported, _expected(condition)
+    reported, expected = found.reported, scenario.slices
     for name in sorted(reported):
         console.print(f"[bold]{name}[/] was reported {found.first_reported[name]:.0f} s into its part of the story.")
+    for name in sorted(reported):
+        console.print(f"[bold]{name}[/]: {_why(found.last[name])}", soft_wrap=True)
+        for fault in found.faults.get(name, []):
+            console.print(f"[bold]{name}[/]: the camera is {fault['name']}: {fault['evidence']}", soft_wrap=True)
+    spread = found.last.get(ALL_SLICES, {}).get("spread")
+    if reported and spread:
+        console.print(f"Cameras: {spread['sentence']}", soft_wrap=True)
     for slice_ in sorted(reported):
         asked = f"model={MODEL}&version={VERSION}&slice={slice_}&window={WINDOW}"
         console.print(f"Evidently report: {url}/reports/latest?{asked}", soft_wrap=True)
         console.print(f"Images behind it: {url}/reports/latest/images?{asked}", soft_wrap=True)
     console.print(f"Page to open:     {url}/", soft_wrap=True)
-    passed = found.as_expected(condition)
+    passed = found.as_expected(scenario)
     if passed:
-        told = (
-            f"camera {DAMAGED_CAMERA} was reported, the healthy ones were not" if condition else "nobody was reported"
-        )
-        console.print(f"[green]As it should be:[/] {told}.")
+        console.print(f"[green]As it should be:[/] {_told(scenario)}.")
     else:
         console.print(
             f"[red]Not as it should be:[/] reported {', '.join(sorted(reported)) or 'nobody'}, "
@@ -206,8 +248,17 @@ def _tell(found: Sightings, condition: str | None, url: str, console: Console) -
     return passed
 
 
-def _expected(condition: str | None) -> set[str]:
-    return {slice_name("camera", DAMAGED_CAMERA)} if condition else set()
+def _told(scenario: Scenario) -> str:
+    if not scenario.cameras:
+        return "nobody was reported"
+    if scenario.slices == _CAMERAS:
+        return "all cameras were reported"
+    return f"camera {', '.join(scenario.cameras)} was reported, the healthy ones were not"
+
+
+def _why(window: dict[str, Any]) -> str:
+    """The cause that the exporter names, with its evidence, or that it names none."""
+    return f"cause: {window['cause']['text']}" if window["cause"] and window["cause"]["text"] else "no cause is named"
 
 
 def _table(found: Sightings) -> Table:

@@ -19,6 +19,13 @@ from visiondrift.errors import VisionDriftError
 MODEL = "digits-demo"
 VERSION = "1"
 FRAMES_PER_SECOND = 6
+
+NO_PICTURE = "black"
+"""The condition of a camera that sends frames and sees nothing; the others are those of ``digits``."""
+
+Conditions = Mapping[str, tuple[str, float]]
+"""Camera -> (condition, strength); clear where absent."""
+
 _PATIENCE_SECONDS = 30.0
 
 
@@ -34,7 +41,7 @@ class Stream:
         self._run = uuid.uuid4().hex[:8]
         self.sent = 0
 
-    def second(self, conditions: Mapping[str, tuple[str, float]]) -> int:
+    def second(self, conditions: Conditions) -> int:
         """Send one second of frames; ``conditions`` maps a camera to its (condition, strength), clear where absent.
 
         Returns the number of events stored. Raises VisionDriftError where the exporter refuses them.
@@ -56,8 +63,9 @@ class Stream:
 
     def _camera(self, camera: str, condition: str, strength: float, *, begun: float) -> Iterator[dict[str, Any]]:
         indices = np.array([next(self._order[camera]) for _ in range(FRAMES_PER_SECOND)])
-        shown = digits.frames(indices, camera, condition, strength=strength, rng=self._rng)
-        images = [frame for frame, _ in shown]
+        seen = "clear" if condition == NO_PICTURE else condition
+        shown = digits.frames(indices, camera, seen, strength=strength, rng=self._rng)
+        images = [np.zeros_like(frame) if condition == NO_PICTURE else frame for frame, _ in shown]
         for number, (image, confidences) in enumerate(zip(images, self._classifier.predict_proba(images), strict=True)):
             yield {
                 "id": f"{self._run}-{camera}-{self.sent + number}",

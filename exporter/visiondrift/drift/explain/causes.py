@@ -257,6 +257,23 @@ def is_elsewhere(readings: Mapping[str, Reading], causes: Sequence[str], word: s
     return milder and _in_trials(signature, causes, named) > LONGER
 
 
+def contradiction(readings: Mapping[str, Reading], causes: Sequence[str], word: str) -> str:
+    """The property that the ``word`` is about, where it moved beyond chance and against every trace of it; "" else.
+
+    A picture of nothing is clipped as an overexposed one is, and by this alone is like one.
+    """
+    if PROPERTY not in readings or PATTERN not in readings:
+        return ""
+    single, traces = readings[PROPERTY], readings[PATTERN].panel.directions
+    named = ALIKE.get(word, frozenset({word}))
+    own = np.array([cause in named for cause, _ in zip(cycle(causes), traces, strict=False)])
+    for name in dict.fromkeys(name for cause in sorted(named) for name in MEANT.get(cause, ())):
+        place = single.panel.names.index(name)
+        if single.p[place] <= ALPHA and not (single.z[place] * traces[own, place] > 0).any():
+            return name
+    return ""
+
+
 def _match(reading: Reading, causes: Sequence[str], named: frozenset[str]) -> float:
     """How well the best of the faults ``named`` accounts for a move."""
     return max((match for cause, match in by_cause(reading.match, causes).items() if cause in named), default=-1.0)
@@ -369,7 +386,9 @@ def _said(statement: Statement) -> str:
 
 
 def _short(p: float) -> str:
+    if p < _LEAST_P:
+        return f"< {_LEAST_P:.0e}"
     return f"{p:.0e}".replace("e-0", "e-") if p < _PLAIN_P else f"{p:.2g}"
 
 
-_PLAIN_P = 1e-3
+_LEAST_P, _PLAIN_P = 1e-12, 1e-3  # below the least a fitted tail is a guess, and nobody's decision hangs on it

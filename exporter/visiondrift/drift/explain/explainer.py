@@ -20,6 +20,7 @@ from visiondrift.drift.explain.causes import (
     Statement,
     Witness,
     by_cause,
+    contradiction,
     evidence_of,
     is_elsewhere,
     recognises,
@@ -91,6 +92,9 @@ class Explainer:
         word, agreed, why = verdict(self._statements(readings))
         if word and is_elsewhere(readings, self.causes, word, agreed):
             why = f"the embeddings moved far, and not as by {word} alone, which is what {' and '.join(agreed)} saw"
+        elif word and (against := contradiction(readings, self.causes, word)):
+            why = f"the {against} moved against {word}, which is what {' and '.join(agreed)} saw"
+        if why:
             word, agreed = None, ()
         return Cause(
             drifted=True,
