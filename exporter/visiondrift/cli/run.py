@@ -75,7 +75,7 @@ def demo(
     ] = "10m",
     token_file: TokenFile = None,
 ) -> None:
-    """Play three cameras to a real exporter; those that go bad, and no other, must be reported (exit 0), else exit 1."""
+    """Play three cameras to a real exporter; those that go bad and no others must be reported (exit 0), else 1."""
     from rich.console import Console
 
     from visiondrift.demo.play import play, stream_forever
