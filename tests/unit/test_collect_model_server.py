@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from collect_parts import answering, jpeg, scene
 from visiondrift.collect import model_server
@@ -23,7 +24,7 @@ PIXELS = {"name": "image", "datatype": "FP32", "shape": [-1, 3, 16, 24]}
 class Network:
     """A tiny model behind KServe's v2 protocol, and behind plain JSON."""
 
-    def __init__(self, takes: dict[str, Any] = PIXELS, *, says: Any = None) -> None:
+    def __init__(self, takes: dict[str, Any] | None = PIXELS, *, says: Any = None) -> None:
         self.takes = takes
         self.says = says
         self.status = 200
@@ -31,7 +32,7 @@ class Network:
 
     def __call__(self, path: str, body: Any, _: object) -> tuple[int, Any]:
         if body is None:
-            return self.status, {"name": path.rpartition("/")[2], "inputs": [self.takes]}
+            return self.status, {"name": path.rpartition("/")[2], "inputs": [self.takes] if self.takes else []}
         self.asked.append(body)
         if path == "/":
             return self.status, {"confidences": self.says or {"cat": 0.75, "dog": 0.25}}
@@ -187,6 +188,40 @@ def test_a_recording_waits_no_longer_than_the_timeout_and_not_after_a_stop(timeo
 def test_a_model_that_takes_no_image_is_refused_at_once(takes: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match=r"accepted|does not say"):
         asked(Network(takes))
+
+
+def test_a_server_that_does_not_say_what_its_model_takes_is_told_of_with_what_to_do() -> None:
+    with pytest.raises(
+        BadInput, match=r"pets does not say what it takes; say it in monitoring.yml.*model_server.takes"
+    ):
+        asked(Network(None))
+
+
+def test_what_the_model_takes_may_be_said_in_the_configuration() -> None:
+    network = Network(None)
+    _, answer = asked(network, takes={"name": "pixels", "datatype": "UINT8", "shape": [-1, 16, 24, 3]})
+    tensor = network.asked[0]["inputs"][0]
+    assert (tensor["name"], tensor["datatype"], tensor["shape"]) == ("pixels", "UINT8", [1, 16, 24, 3])
+    assert answer.confidences == {"cat": 0.7, "dog": 0.2, "fox": 0.1}
+
+
+def test_a_file_has_no_shape_that_need_be_said() -> None:
+    network = Network(None)
+    asked(network, takes={"name": "picture", "datatype": "BYTES"})
+    assert network.asked[0]["inputs"][0]["shape"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"protocol": "json", "takes": {"name": "image", "datatype": "BYTES"}}, "protocol: kserve, or no takes"),
+        ({"takes": {"name": "image", "datatype": "INT8"}}, "'BYTES', 'FP32', 'FP16' or 'UINT8'"),
+        ({"takes": {"name": "image", "datatype": "FP32", "shape": [3, 224, 224]}}, "at least 4 items"),
+    ],
+)
+def test_what_no_model_takes_is_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        ModelServerConfig(url="http://127.0.0.1:9", **settings)
 
 
 def test_a_model_without_classes_cannot_be_asked_for_confidences() -> None:

@@ -165,12 +165,22 @@ class ModelServer:
         return f"{self._settings.url}/v2/models/{self._name}"
 
     def _described(self) -> _Input:
-        inputs = self._json("GET", self._url, None).get("inputs")
+        described = self._json("GET", self._url, None)
+        if self._settings.takes is not None:
+            return self._input_of(self._settings.takes.model_dump())
+        inputs = described.get("inputs")
+        if not inputs:
+            raise _Unfit(
+                f"model {self._name} does not say what it takes; say it in monitoring.yml, under model_server.takes"
+            )
         if not (isinstance(inputs, list) and len(inputs) == 1 and isinstance(inputs[0], dict)):
             raise _Unfit(f"model {self._name} does not take exactly one input; accepted is one, of an image")
+        return self._input_of(inputs[0])
+
+    def _input_of(self, described: Mapping[str, Any]) -> _Input:
         try:
-            name, datatype = str(inputs[0]["name"]), str(inputs[0]["datatype"])
-            shape = [int(size) for size in inputs[0]["shape"]]
+            name, datatype = str(described["name"]), str(described["datatype"])
+            shape = [int(size) for size in described["shape"]]
         except (KeyError, TypeError, ValueError) as error:
             raise _Unfit(f"model {self._name} does not say name, datatype and shape of its input") from error
         if datatype == "BYTES":

@@ -65,7 +65,20 @@ Moment = Annotated[float, BeforeValidator(_moment), Words(_MOMENT_WORDS)]
 StreamUrl = Annotated[str, BeforeValidator(_stream), Words(_STREAM_WORDS)]
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Channels = Annotated[tuple[float, ...], Field(min_length=3, max_length=3), Words("a list of three numbers")]
+Shape = Annotated[tuple[int, ...], Field(min_length=4, max_length=4), Words("a list of four numbers")]
 Prompts = Annotated[tuple[Text, ...], Field(max_length=20), Words("a list of at most 20 texts")]
+
+
+class ModelInput(Strict):
+    """What a model on a KServe server takes, where the server itself does not say."""
+
+    name: Text = Field(description="What the input is called.")
+    datatype: Literal["BYTES", "FP32", "FP16", "UINT8"] = Field(
+        description="BYTES: an image file, in base64; else pixels."
+    )
+    shape: Shape = Field(
+        default=(-1, 3, 224, 224), description="Of pixels: `[batch, 3, height, width]` or `[batch, height, width, 3]`."
+    )
 
 
 class ModelServerConfig(Strict):
@@ -78,6 +91,9 @@ class ModelServerConfig(Strict):
         "`{confidences}` comes back.",
     )
     name: Name | None = Field(default=None, description="The model's name on the server; left out, the same as here.")
+    takes: ModelInput | None = Field(
+        default=None, description="What the model takes; left out, the server says it. With `kserve` alone."
+    )
     timeout: Duration = Field(default=5.0, description="How long an answer may take.")
     outputs: Literal["probabilities", "logits"] = Field(
         default="probabilities", description="What the numbers are that come back."
@@ -89,6 +105,9 @@ class ModelServerConfig(Strict):
     def _both(self) -> Self:
         if (self.mean is None) != (self.std is None) or 0 in (self.std or ()):
             msg = "mean and std go together, and no std is 0; accepted is both or neither"
+            raise ValueError(msg)
+        if self.takes is not None and self.protocol != "kserve":
+            msg = "takes says what a KServe server is sent; accepted is protocol: kserve, or no takes"
             raise ValueError(msg)
         return self
 
