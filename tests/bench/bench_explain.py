@@ -9,7 +9,8 @@ drifted are counted at their worst. The rule's numbers were chosen on other digi
 photographs; the cameras were not looked at. Windows of one condition are drawn from one pool, so that they overlap. New
 content (nothing but ones, one photograph of several, the next camera's scene) is no fault, and neither is another scene
 (photographs for digits, a fixed camera's for photographs, and each camera by itself that shows what another one sees):
-a word there is wrong as well.
+a word there is wrong as well. Where a camera gives no picture, black or white, it is darker or brighter if anything. As
+an alert fires long before the fault fills the window, each fault is also asked of a third of one.
 """
 
 import os
@@ -40,6 +41,10 @@ from visiondrift.prediction import Sample
 
 SEED = 83
 NONE, NEW, SCENE = "none", "new content", "another scene"
+NO_PICTURE = {"black": (0, "darker"), "white": (255, "brighter")}
+"""Pictures of nothing: their level, and the only word that is not wrong."""
+SETTING_IN, SETTING_IN_SEVERITY, SETTING_IN_SHARE = 0, 3, 1 / 3
+"""Stands for the severity of a fault that is in a share of the window alone; and how severe it is."""
 MOST_WRONG = 0.05
 Pictures = Sequence[Picture]
 Pool = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -269,11 +274,19 @@ def conditions(material: Material, rng: np.random.Generator) -> Iterator[tuple[s
 
 
 def windows_of(
-    material: Material, pool: Pool, count: int, rng: np.random.Generator, camera: str = ""
+    material: Material,
+    pool: Pool,
+    count: int,
+    rng: np.random.Generator,
+    camera: str = "",
+    *,
+    before: Pool | None = None,
+    share: float = 1.0,
 ) -> Iterator[tuple[Sample, np.ndarray, np.ndarray]]:
     """Windows of half the blocks of a pool: the sample, the block of each row, and its camera.
 
-    Of one ``camera``, of whose rows the pool then is, windows have three blocks in four: half would be too few.
+    Of one ``camera``, of whose rows the pool then is, windows have three blocks in four: half would be too few. With
+    the pool of ``before``, only a ``share`` of a window's blocks is of ``pool``.
     """
     shown = material.window_cameras == camera if camera else np.full(len(material.window_cameras), fill_value=True)
     own_cameras, own_blocks = material.window_cameras[shown], material.window_blocks[shown]
@@ -281,9 +294,15 @@ def windows_of(
     of_row = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
     size = 3 * (of_row.max() + 1) // 4 if camera else material.size
     for _ in range(count):
-        rows = np.flatnonzero(np.isin(of_row, rng.choice(of_row.max() + 1, size, replace=False)))
+        blocks = rng.choice(of_row.max() + 1, size, replace=False)
+        rows = np.flatnonzero(np.isin(of_row, blocks))
+        shown = tuple(columns[rows] for columns in pool)
+        if before is not None:
+            old = np.isin(of_row[rows], blocks[round(share * size) :])
+            for columns, earlier in zip(shown, before, strict=True):
+                columns[old] = earlier[rows[old]]
         cameras = own_cameras[rows]
-        yield sample_of((pool[0][rows], pool[1][rows], pool[2][rows]), cameras), of_row[rows], cameras
+        yield sample_of(shown, cameras), of_row[rows], cameras
 
 
 def is_right(cause: str, word: str | None) -> bool:
@@ -317,12 +336,26 @@ def rate(share: float, windows: int) -> str:
 def ask(material: Material, *, windows: int) -> tuple[dict[str, dict[tuple[str, int], Told]], float]:
     """By witnesses heard, condition and severity; and the seconds of preparation."""
     ready, spent = explainers(material)
-    rng = np.random.default_rng((SEED, len(material.name)))
+    rng, other_rng = (np.random.default_rng((SEED, len(material.name), *more)) for more in ((), (1,)))
     told: dict[str, dict[tuple[str, int], Told]] = defaultdict(dict)
+    well = pool_of(material.window, material.see)
     for cause, severity, pool in conditions(material, rng):
-        drawn = list(windows_of(material, pool, windows * (10 if cause == NONE else 1), rng))
+        drawn = {severity: list(windows_of(material, pool, windows * (10 if cause == NONE else 1), rng))}
+        if severity == SETTING_IN_SEVERITY:
+            part = windows_of(material, pool, windows, other_rng, before=well, share=SETTING_IN_SHARE)
+            drawn[SETTING_IN] = list(part)
         for heard, explainer in ready.items():
-            told[heard][cause, severity] = words_of(explainer, "all", drawn)
+            for place, each in drawn.items():
+                told[heard][cause, place] = words_of(explainer, "all", each)
+    for name, (level, _) in NO_PICTURE.items():
+        pool = pool_of([np.full_like(picture, level) for picture in material.window], material.see)
+        drawn = [
+            w
+            for share in (SETTING_IN_SHARE, 1.0)
+            for w in windows_of(material, pool, windows, other_rng, before=well, share=share)
+        ]
+        for heard, explainer in ready.items():
+            told[heard][name, 0] = words_of(explainer, "all", drawn)
     scenes: dict[str, list[Told]] = defaultdict(list)
     for scene in material.scenes:
         drawn = list(windows_of(material, pool_of(scene.pictures, material.see), windows, rng, scene.camera))
@@ -349,17 +382,23 @@ def show(material: Material, told: dict[str, dict[tuple[str, int], Told]], spent
     rows = len(material.window) * material.size // len(set(zip(material.window_cameras, material.window_blocks)))  # noqa: B905
     print(f"## {material.name}: windows of {material.size} blocks, some {rows} pictures\n")
     print(f"{len(material.reference)} pictures of reference; {spent:.0f} CPU s to learn and calibrate, once.\n")
-    print("| heard | severity 1 | 2 | 3 | 4 | 5 | no drift | new content | another scene | ms a window |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| heard | severity 1 | 2 | 3 | 4 | 5 | 3, in a third of the window | no drift | new content | another scene "
+        "| no picture | ms a window |"
+    )
+    print(f"|{' --- |' * 12}")
     for heard, found in told.items():
         cells = []
-        for severity in SEVERITIES:
+        for severity in (*SEVERITIES, SETTING_IN):
             right = np.mean([found[c, severity].share(lambda w, c=c: is_right(c, w)) for c in CORRUPTIONS])
             spoken = np.mean([found[c, severity].share(lambda w: w is not None) for c in CORRUPTIONS])
             windows = sum(found[c, severity].words.total() for c in CORRUPTIONS)
             cells.append(f"{rate(right, windows)} ({rate(spoken - right, windows)})")
         healthy = [found.get((name, 0)) for name in (NONE, NEW, SCENE)]
         spoken_at = [_spoken(one) if one else "" for one in healthy]
+        wrong = np.mean([found[n, 0].share(lambda w, r=r: w not in (None, r)) for n, (_, r) in NO_PICTURE.items()])
+        blank = sum(found[name, 0].words.total() for name in NO_PICTURE)
+        spoken_at.append(f"{rate(wrong, blank)} of {blank}")
         ms = 1e3 * np.median(np.concatenate([one.seconds for one in found.values()]))
         print(f"| {heard} | {' | '.join(cells)} | {' | '.join(spoken_at)} | {ms:.1f} |")
     print("\nOf all severities, by fault: named rightly (named wrongly); the commonest word.\n")
@@ -374,7 +413,7 @@ def show(material: Material, told: dict[str, dict[tuple[str, int], Told]], spent
             cells.append(f"{rate(right, windows)} ({rate(wrong, windows)}) {words.most_common(1)[0][0] or 'unknown'}")
         print(f"| {cause} | {' | '.join(cells)} |")
     for heard, found in told.items():
-        for name in (NONE, NEW, SCENE):
+        for name in (NONE, NEW, SCENE, *NO_PICTURE):
             said = found[name, 0].words if (name, 0) in found else Counter()
             spoken = ", ".join(f"{word} {n}" for word, n in said.most_common() if word)
             if spoken:
@@ -396,7 +435,8 @@ def main() -> int:
     print(
         f"Share of windows whose cause is named rightly (wrongly), over {len(CORRUPTIONS)} faults, {windows} windows "
         "of each severity; and of windows without drift, with new content and of another scene, in which any word is "
-        "wrong. Beside each rate its binomial standard error; of none in n windows, less than 3/n at 95 %.\n"
+        "wrong, and without a picture, in which all words are but darker of black and brighter of white. Beside each "
+        "rate its binomial standard error; of none in n windows, less than 3/n at 95 %.\n"
     )
     worst = 0.0
     for material in materials(quick=args.quick):
