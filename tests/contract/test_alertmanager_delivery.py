@@ -293,6 +293,21 @@ def test_one_cause_is_one_message_and_a_camera_that_moved_otherwise_speaks_for_i
     ]  # fmt: skip
 
 
+def test_what_was_told_of_a_camera_before_the_others_followed_it_is_neither_told_again_nor_as_over(
+    alertmanager: Alertmanager, slack: Slack
+) -> None:
+    alertmanager.post(alert(slice="camera=left"))
+    until(lambda: bool(slack.messages), what="the camera's own message")
+    alertmanager.post(alert(slice="camera=left", spread="common"), alert(slice="all", spread="common"))
+    until(lambda: len(slack.messages) == 2, what="the message of all")
+    alertmanager.post(alert(slice="camera=left", over=True))
+    time.sleep(QUIET_S)
+    told = [message["attachments"][0]["text"] for message in slack.messages[1:]]
+    assert {where for text in told for where in re.findall("Where: (.*)", text)} == {
+        "digits-demo version 1, all slices together"
+    }
+
+
 def test_a_common_warning_does_not_hide_that_one_of_its_cameras_is_critical(
     alertmanager: Alertmanager, slack: Slack
 ) -> None:
