@@ -44,7 +44,6 @@ _DOMAINS: dict[str, tuple[str, ...]] = {
     "fault": ("black", "moved"),
     "property": ("brightness", "sharpness"),
     "state": ("judged", "moved"),
-    "spread": ("",),
     "cause": ("darker",),
     "agreed": ("property, signature",),
     "witness": ("property", "layout", "signature", "probe"),

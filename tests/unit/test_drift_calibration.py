@@ -29,7 +29,7 @@ from visiondrift.drift.calibration.tails import Null, Tail, cauchy_combination, 
 from visiondrift.drift.embedding.bank import STATISTICS, bank, centre_of, deviation, deviations
 from visiondrift.drift.embedding.basis import fit_basis
 from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, build_detector
-from visiondrift.drift.embedding.fit import WindowRows, held_deviations
+from visiondrift.drift.embedding.fit import WindowRows, as_of_fewer, held_deviations
 from visiondrift.drift.embedding.moments import Moments, block_moments, faded, moments_of
 from visiondrift.drift.embedding.novelty import share_above, share_below, thinned
 
@@ -253,6 +253,38 @@ def test_p_promises_no_less_than_it_keeps_on_windows_of_correlated_frames(
     p = np.array([look(*correlated, 150, rng) for _ in range(200)])
     assert stats.kstest(p, "uniform", alternative="greater").pvalue > 0.05
     assert 0.03 <= np.mean(p <= 0.2) <= 0.25
+
+
+@pytest.mark.parametrize("times", [2, 8])
+def test_windows_that_are_larger_than_any_drawn_keep_the_promise_and_still_see(times: int) -> None:
+    """Over eight references: of windows of so many times the largest, no more are below a level than it says, and they
+    are not all called calm; a shift that few smaller ones show is seen in most.
+    """
+    p, moved = [], []
+    for seed in range(8):
+        world, rng = cone(32, rho=0.3, seed=seed), np.random.default_rng((seed, 77))
+        x, of_row = world.draw(3000, rng)
+        detector = build_detector(x, labelled_blocks(of_row), splits=2, draws=150, novelty=False, seed=seed)
+        rows = round(times * detector.slices["all"].largest * detector.slices["all"].rows)
+        p.append([look(detector, world, rows, rng) for _ in range(8)])
+        moved.append([look(detector, world.shifted("mean_pc"), rows, rng) for _ in range(4)])
+    calm, seen = np.array(p), np.array(moved)
+    assert (calm <= 0.01).any(axis=1).sum() <= stats.binom.isf(1e-3, 8, 0.1)  # a reference in ten is unluckier
+    assert np.mean(calm <= 0.05) <= 0.15
+    assert np.median(calm) < 0.95, "a null of smaller windows calls all of these calm"
+    assert np.mean(seen <= 0.01) >= 0.7
+
+
+def test_a_longer_memory_is_no_surer_of_what_is_normal_than_the_reference() -> None:
+    """What is taken off for size has an end: the centre's own chance stays, however many blocks a window has."""
+    x, of_row = cone(16, seed=1).draw(900, np.random.default_rng(8))
+    calibration = build_detector(x, labelled_blocks(of_row), splits=2, draws=60, novelty=False).slices["all"]
+    scores, most = np.ones(len(STATISTICS)), calibration.largest
+    grown = np.array([as_of_fewer(calibration, scores, most * times) for times in (0.5, 1, 2, 10, 1e4, 1e8)])
+    np.testing.assert_array_equal(grown[:2], 1.0)
+    assert (np.diff(grown[1:], axis=0) > 0).all()
+    np.testing.assert_allclose(grown[-1], grown[-2], rtol=1e-2)
+    assert (grown[-1] < 6).all(), "a quarter of the blocks of the reference was drawn"
 
 
 def test_more_frames_of_each_scene_than_the_reference_has_are_no_drift() -> None:

@@ -57,13 +57,13 @@ def test_a_score_stands_beside_its_thresholds_with_the_owner_on_them():
     series = scraped(snapshot_of(judged("embedding_drift", 0.42)))
     assert series["visiondrift_embedding_drift"] == [(SCOPE, 0.42)]
     assert series["visiondrift_embedding_drift_threshold"] == [
-        ({**SCOPE, "severity": "warning", "model_owner": "rail-vision", "spread": ""}, 0.3),
-        ({**SCOPE, "severity": "critical", "model_owner": "rail-vision", "spread": ""}, 0.5),
+        ({**SCOPE, "severity": "warning", "model_owner": "rail-vision"}, 0.3),
+        ({**SCOPE, "severity": "critical", "model_owner": "rail-vision"}, 0.5),
     ]
 
 
-def test_thresholds_of_slices_with_one_cause_say_so_and_others_do_not():
-    """The alerts take the label over, and Alertmanager mutes by it."""
+def test_slices_with_one_cause_say_so_and_others_do_not():
+    """The rules label levels by it, and Alertmanager mutes by that."""
     spread = Spread(
         slices=tuple(SliceShift(f"camera={n}", 1e-9, n < 2, 0.5 * (n < 2), 0.9, n < 2) for n in range(3)),
         new={"camera=x": 0.25},
@@ -76,8 +76,8 @@ def test_thresholds_of_slices_with_one_cause_say_so_and_others_do_not():
     snapshot = snapshot_of()
     evaluation = replace(snapshot.models[0].evaluations[0], windows=with_common_causes(windows))
     series = scraped(replace(snapshot, models=(replace(snapshot.models[0], evaluations=(evaluation,)),)))
-    labels = {given["slice"]: given["spread"] for given, _ in series["visiondrift_drift_evidence_threshold"]}
-    assert labels == {"all": "common", "camera=0": "common", "camera=1": "common", "camera=2": ""}
+    one_cause = {given["slice"]: value for given, value in series["visiondrift_one_cause"]}
+    assert one_cause == {"all": 1.0, "camera=0": 1.0, "camera=1": 1.0, "camera=2": 0.0}
     assert [value for _, value in series["visiondrift_common_cause_slices"]] == [2.0]
     shares = {given["slice"]: value for given, value in series["visiondrift_slice_shift_share"]}
     assert shares == {"camera=0": 0.5, "camera=1": 0.5, "camera=2": 0.0}

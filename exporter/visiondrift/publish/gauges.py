@@ -39,16 +39,16 @@ def _windows(snapshot: Snapshot) -> Iterator[tuple[ModelState, Evaluation, Windo
                 yield model, evaluation, window, scope
 
 
-def _judgements(snapshot: Snapshot, signal: str) -> Iterator[tuple[ModelState, Judgement, tuple[str, ...], bool]]:
+def _judgements(snapshot: Snapshot, signal: str) -> Iterator[tuple[ModelState, Judgement, tuple[str, ...]]]:
     for model, _, window, scope in _windows(snapshot):
         for judgement in window.judgements:
             if judgement.signal == signal:
-                yield model, judgement, scope, window.one_cause
+                yield model, judgement, scope
 
 
 def _score(signal: str) -> Callable[[Snapshot], Iterator[Row]]:
     def rows(snapshot: Snapshot) -> Iterator[Row]:
-        for _, judgement, scope, _ in _judgements(snapshot, signal):
+        for _, judgement, scope in _judgements(snapshot, signal):
             if judgement.score is not None:
                 yield scope, judgement.score
 
@@ -81,13 +81,11 @@ def _property_threshold(snapshot: Snapshot) -> Iterator[Row]:
 
 def _threshold(signal: str) -> Callable[[Snapshot], Iterator[Row]]:
     def rows(snapshot: Snapshot) -> Iterator[Row]:
-        for model, judgement, scope, one_cause in _judgements(snapshot, signal):
-            # An empty label is none to Prometheus: of alerts that are about one slice nothing changes.
-            spread = "common" if one_cause else ""
+        for model, judgement, scope in _judgements(snapshot, signal):
             for severity in SEVERITIES:
                 level = judgement.threshold.level(severity)
                 if level is not None:
-                    yield (*scope, severity, model.owner, spread), level
+                    yield (*scope, severity, model.owner), level
 
     return rows
 
@@ -340,7 +338,7 @@ def _signal_gauges() -> Iterator[SnapshotGauge]:
         yield SnapshotGauge(
             f"{signal.name}_threshold",
             f"{signal.title}: the level at which a severity begins ({signal.bad_when} is bad)",
-            (*_SCOPE, "severity", "model_owner", "spread"),
+            (*_SCOPE, "severity", "model_owner"),
             _threshold(signal.name),
         )
 
@@ -503,6 +501,12 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
         "Slices of a window of all slices by state: judged by themselves, and of these moved",
         (*_SCOPE, "state"),
         _spread_slices,
+    ),
+    SnapshotGauge(
+        "one_cause",
+        "1 where the window has moved the same way as most others, or is of all slices and most have; else 0",
+        _SCOPE,
+        _of_window(lambda window: float(window.one_cause)),
     ),
     SnapshotGauge(
         "common_cause_slices",

@@ -135,14 +135,20 @@ class SliceCalibration:
         """The largest window size, in blocks, that has nulls; 0 where there are none."""
         return max((null.sizes[-1] for null in self.nulls.values()), default=0.0)
 
-    def worth(self, blocks: float, rows: float, evenness: float = 1.0) -> float:
-        """How many blocks of the reference a window is worth, whose rows are spread over its blocks so evenly.
+    def spans(self, blocks: float, rows: float, evenness: float = 1.0) -> float:
+        """How many blocks of the reference a window is like, whose rows are spread over its blocks so evenly.
 
-        No more than it spans, and fewer where its rows crowd in some of them more than the reference's do; no more
-        than its rows would fill, as thin traffic says less by the block; and no more than was calibrated: a larger
-        window is nearer to normal than that null says, which errs on the quiet side.
+        No more than it has, and fewer where its rows crowd in some of them more than the reference's do; and no more
+        than its rows would fill, as thin traffic says less by the block.
         """
-        return min(blocks * min(1.0, evenness / self.evenness), rows / self.rows, self.largest)
+        return min(blocks * min(1.0, evenness / self.evenness), rows / self.rows)
+
+    def worth(self, blocks: float, rows: float, evenness: float = 1.0) -> float:
+        """How many blocks a window is worth where its null is asked: what it ``spans``, and no more than was calibrated.
+
+        A larger window is nearer to normal than that null says, which errs on the quiet side.
+        """
+        return min(self.spans(blocks, rows, evenness), self.largest)
 
     def shortage(self, blocks: float = MIN_WINDOW_BLOCKS) -> Shortage | None:
         """What the reference lacks to judge a window of so many blocks for all that it is worth; None for nothing.
@@ -375,7 +381,7 @@ def stretch(share: float) -> float:
     return float(np.sqrt((1 + share) / (1 - share)))
 
 
-def luck(share: float, freedom: NDArray[np.float64]) -> NDArray[np.float64]:
+def luck(share: float | NDArray[np.float64], freedom: NDArray[np.float64]) -> NDArray[np.float64]:
     """By how much more a squared deviation is off where the centre's own error is at its 90th percentile.
 
     A sum of squares with many degrees of ``freedom`` has hardly any luck; one with a single one is off by 2.7 times

@@ -23,7 +23,7 @@ from visiondrift.drift.calibration.nulls import (
     split_of,
 )
 from visiondrift.drift.calibration.tails import surprise
-from visiondrift.drift.embedding.bank import STATISTICS, bank
+from visiondrift.drift.embedding.bank import STATISTICS, Deviations, bank
 from visiondrift.drift.embedding.fit import (
     EMBEDDING,
     NOVELTY,
@@ -33,6 +33,7 @@ from visiondrift.drift.embedding.fit import (
     EmbeddingReference,
     Novelty,
     WindowRows,
+    as_of_fewer,
     effect_of,
     fit_embedding,
     measure_rows,
@@ -70,7 +71,7 @@ class Scored:
 class EmbeddingEvidence:
     """What a window's embeddings say. ``p`` is the calibrated chance of all of it together where nothing has drifted.
 
-    ``scores`` explain it; ``worth`` is how many blocks of the reference the window is worth; ``ratios`` (2, m) are
+    ``scores`` explain it; ``worth`` is how many blocks of the reference the window is like; ``ratios`` (2, m) are
     positions of rows and how much nearer each is to its like in the window than to the reference. ``outliers`` is None
     where the rows were not looked at.
     """
@@ -113,11 +114,11 @@ class Detector:
             if silent > MOST_SILENT:
                 return Silent(silent)
         found = window_deviation(self.reference, moments, shares)
-        window = found.deviations
-        worth = calibration.worth(found.blocks, found.rows, found.evenness)
+        spans = calibration.spans(found.blocks, found.rows, found.evenness)
+        worth = min(spans, calibration.largest)
         if worth < MIN_WINDOW_BLOCKS - 1e-9:
             return None
-        values = bank(self.reference.basis, window)[0]
+        values = self._statistics(calibration, found.deviations, spans)
         names: tuple[str, ...] = STATISTICS
         found_rows = Novelty(0.0, 0.0, None, np.zeros((2, 0)))
         enough = MIN_WINDOW_BLOCKS * (1 + 2 * self.reference.reach)
@@ -128,8 +129,8 @@ class Detector:
         return EmbeddingEvidence(
             p=_combined(calibration, values, names, worth),
             scores=scores,
-            effect=effect_of(self.reference, window, worth, calibration.held, found_rows.new_share),
-            worth=worth,
+            effect=effect_of(self.reference, found.deviations, spans, calibration.held, found_rows.new_share),
+            worth=spans,
             ratios=found_rows.ratios,
             outliers=found_rows.outliers,
         )
@@ -143,10 +144,15 @@ class Detector:
         if calibration is None or not calibration.nulls:
             return None
         found = window_deviation(self.reference, {name: moments})
-        worth = calibration.worth(found.blocks, found.rows, found.evenness)
-        if worth < MIN_WINDOW_BLOCKS - 1e-9:
+        spans = calibration.spans(found.blocks, found.rows, found.evenness)
+        if spans < MIN_WINDOW_BLOCKS - 1e-9:
             return None
-        return _combined(calibration, bank(self.reference.basis, found.deviations)[0], STATISTICS, worth)
+        values = self._statistics(calibration, found.deviations, spans)
+        return _combined(calibration, values, STATISTICS, min(spans, calibration.largest))
+
+    def _statistics(self, calibration: SliceCalibration, window: Deviations, spans: float) -> NDArray[np.float64]:
+        """(8,) of a window, where it ``spans`` more blocks than the nulls as the largest of these would have them."""
+        return as_of_fewer(calibration, bank(self.reference.basis, window)[0], spans)
 
     @cached_property
     def shares(self) -> Mapping[str, float] | None:

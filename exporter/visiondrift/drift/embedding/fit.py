@@ -253,6 +253,28 @@ def drawn_scores(basis: Basis, held: Deviations, draw: Draw, neighbours: NDArray
     return np.asarray(scores * np.where(_IS_SQUARE, further, np.sqrt(further)))
 
 
+def as_of_fewer(calibration: SliceCalibration, scores: NDArray[np.float64], spans: float) -> NDArray[np.float64]:
+    """(8,) the statistics of a window that ``spans`` more blocks than any that was drawn, as the largest has them.
+
+    A window of q blocks is off a centre of n by its own chance, one in q, and by that of the centre, one in n, taken at
+    its 90th percentile as in ``drawn_scores``. The first falls with the window, the second stays: however long a memory
+    is, it is no surer of what is normal than the reference.
+    """
+    most = calibration.largest
+    if spans <= most:
+        return scores
+    tails = [calibration.nulls[name].at(most) for name in STATISTICS]
+    freedom = np.array([2 * (tail.mean / tail.sd) ** 2 for tail in tails])
+    freedom = np.where(_IS_SQUARE, np.clip(freedom, 1.0, 1e4), 1.0)
+    centre = calibration.held * np.where([name.startswith("t_") for name in STATISTICS], 2.0, 1.0)
+
+    def usual(blocks: float) -> NDArray[np.float64]:
+        return luck(blocks / centre, freedom) * (1 / blocks + 1 / centre)
+
+    farther = usual(most) / usual(spans)
+    return np.asarray(scores * np.where(_IS_SQUARE, farther, np.sqrt(farther)))
+
+
 def _size(basis: Basis, first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """(B, 8) the statistics, squared where they are not sums of squares, of deviations as they are."""
     sizes = bank(basis, Deviations(np.ones(len(first)), first, second))
