@@ -267,7 +267,7 @@ def test_windows_that_are_larger_than_any_drawn_keep_the_promise_and_still_see(t
         detector = build_detector(x, labelled_blocks(of_row), splits=2, draws=150, novelty=False, seed=seed)
         rows = round(times * detector.slices["all"].largest * detector.slices["all"].rows)
         p.append([look(detector, world, rows, rng) for _ in range(8)])
-        moved.append([look(detector, world.shifted("mean_pc"), rows, rng) for _ in range(4)])
+        moved.append([look(detector, world.shifted("mean_pc", 1.5), rows, rng) for _ in range(4)])
     calm, seen = np.array(p), np.array(moved)
     assert (calm <= 0.01).any(axis=1).sum() <= stats.binom.isf(1e-3, 8, 0.1)  # a reference in ten is unluckier
     assert np.mean(calm <= 0.05) <= 0.15

@@ -144,7 +144,7 @@ class SliceCalibration:
         return min(blocks * min(1.0, evenness / self.evenness), rows / self.rows)
 
     def worth(self, blocks: float, rows: float, evenness: float = 1.0) -> float:
-        """How many blocks a window is worth where its null is asked: what it ``spans``, and no more than was calibrated.
+        """How many blocks a window is worth to a null: what it ``spans``, and no more than was calibrated.
 
         A larger window is nearer to normal than that null says, which errs on the quiet side.
         """
