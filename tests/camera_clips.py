@@ -205,7 +205,7 @@ class Halves:
         return whole[len(whole) // 2 :] if second else whole[: len(whole) // 2]
 
     def reference(self) -> Sample:
-        return sample([time for time, _ in self.half(second=self.swapped)], measured(self.name, self.swapped))
+        return sample([time for time, _ in self.half(second=self.swapped)], measured(self.name, second=self.swapped))
 
     def live(self, fault: Fault, *, after: float = 0.0) -> Sample:
         """The other half, with the ``fault`` from so many seconds ``after`` its begin on."""
@@ -213,7 +213,7 @@ class Halves:
         broken = [frame for time, frame in half if time >= half[0][0] + after]
         chance = np.random.default_rng(7)
         shown = [measure(fault(Moment(broken[0], frame, chance))) for frame in broken]
-        healthy = measured(self.name, not self.swapped)[: len(half) - len(broken)]
+        healthy = measured(self.name, second=not self.swapped)[: len(half) - len(broken)]
         return sample([time for time, _ in half], [*healthy, *shown])
 
     def watch(self, seen: Sample, *, injected: float = 0.0, looks: int = 8) -> "Watched":
@@ -237,7 +237,8 @@ class Halves:
 
 
 @cache
-def measured(name: str, second: bool) -> tuple[ImageStats, ...]:
+def measured(name: str, *, second: bool) -> tuple[ImageStats, ...]:
+    """What is measured of each picture of one half of a clip, as it is."""
     half = Halves(name).half(second=second)
     return tuple(measure(view(frame)) for _, frame in half)
 
