@@ -44,10 +44,13 @@ UNKNOWN_MODEL = "unknown"
 """What a model that is not configured is counted as."""
 
 
-Kept = Literal["uniform", "every", "distinct", "prompt", "similar", "unlike", "low_confidence", "outlier", "rare_class"]
+Kept = Literal[
+    "uniform", "every", "timed", "distinct", "prompt", "similar", "unlike", "low_confidence", "outlier", "rare_class"
+]
 KEPT: tuple[Kept, ...] = get_args(Kept)
 """Why an event is there at all, where not everything is sent. uniform: drawn by chance. every: its time had come.
-distinct: its time had come, and it was no near-duplicate. prompt, similar, unlike: it showed what was looked for.
+timed: the same, beside a share drawn by chance, which is then all that counts. distinct: its time had come, and it was
+no near-duplicate. prompt, similar, unlike: it showed what was looked for.
 low_confidence, outlier, rare_class: it is one of those that are always kept. None of these: everything was sent.
 Those of chance and the clock come first.
 """

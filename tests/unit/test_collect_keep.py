@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visiondrift.collect.keep import Keeper, Likeness, Policy
-from visiondrift.prediction import bias_of
+from visiondrift.prediction import all_reasons, bias_of
 
 
 def like(*, prompts: tuple[float, ...] = (), reference: float | None = None, angle: float = 0.0) -> Likeness:
@@ -79,7 +79,7 @@ def test_similar_and_unlike_are_the_two_ends() -> None:
 
 def test_a_frame_says_all_its_reasons() -> None:
     keeper = Keeper(Policy(every=10, uniform=1.0, prompts=("a train",), threshold=0.2, unlike=0.5), source="hall")
-    assert keeper.reasons(0, like(prompts=(0.3,), reference=0.1)) == ("uniform", "every", "prompt", "unlike")
+    assert keeper.reasons(0, like(prompts=(0.3,), reference=0.1)) == ("uniform", "timed", "prompt", "unlike")
 
 
 def test_a_near_duplicate_of_a_kept_frame_is_left_out() -> None:
@@ -97,6 +97,22 @@ def test_a_sample_by_the_clock_is_biased_once_duplicates_are_left_out() -> None:
     keeper = Keeper(Policy(every=1, distinct=0.98), source="hall")
     assert keeper.reasons(0, like()) == ("distinct",)
     assert bias_of("distinct")
+
+
+def test_beside_a_share_drawn_by_chance_the_clock_adds_nothing_to_what_windows_read() -> None:
+    keeper = Keeper(Policy(every=2, uniform=0.2), source="hall")
+    kept = [all_reasons(keeper.reasons(float(time), None)) for time in range(5_000)]
+    assert kept[::2].count("timed") + kept[::2].count("uniform+timed") == 2_500
+    assert not any("timed" in one for one in kept[1::2])
+    read = sum(one != "" and not bias_of(one) for one in kept)
+    assert 0.18 < read / 5_000 < 0.22
+
+
+def test_without_such_a_share_windows_read_what_the_clock_chose() -> None:
+    keeper = Keeper(Policy(every=2, unlike=0.5), source="hall")
+    kept = [all_reasons(keeper.reasons(float(time), like(reference=0.1))) for time in range(4)]
+    assert kept == ["every+unlike", "unlike", "every+unlike", "unlike"]
+    assert [bool(bias_of(one)) for one in kept] == [False, True, False, True]
 
 
 @pytest.mark.parametrize("policy", [Policy(), Policy(distinct=0.9), Policy(prompts=("a train",))])

@@ -75,6 +75,8 @@ def test_events_know_no_true_class() -> None:
         ("uniform+every", ""),
         ("every+prompt", ""),
         ("uniform+low_confidence", ""),
+        ("uniform+timed", ""),
+        ("timed", "timed"),
         ("prompt", "prompt"),
         ("distinct+prompt", "distinct"),
     ],

@@ -58,7 +58,8 @@ class Event(_Shape):
         default=None,
         description="Why the client kept this event, where it does not send all; several reasons are joined by +. Only "
         "uniform and every, alone or with others, leave a fair sample, as no reason does: events kept only for what "
-        "they show are stored, but no drift window reads them.",
+        "they show, or by the clock beside a share drawn by chance (timed), are stored, but no drift window reads "
+        "them.",
     )
 
 

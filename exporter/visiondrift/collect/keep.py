@@ -1,7 +1,7 @@
 """Decides which frames are kept, and why: pure. Reasons combine; each kept frame says all of its own.
 
-``every`` and ``uniform`` go by the clock and by chance, whatever a frame shows, so a drift window may read what they
-keep. What is kept for what it shows is a biased sample. Near-duplicates may be left out of everything but ``uniform``:
+Drift windows read the share that ``uniform`` draws and nothing else. Without ``uniform`` they read the frames of
+``every``, which go by the clock, whatever they show. What is kept for what it shows is a biased sample. Near-duplicates may be left out of everything but ``uniform``:
 a camera that is stuck must stay visible there.
 
 Chance is a hash of what names a frame, so that reading the same frame again, after a restart, meets the same answer.
@@ -90,7 +90,7 @@ class Keeper:
         by_chance = policy.uniform is not None and self._is_drawn(time, name, policy.uniform)
         others: list[Kept] = []
         if self._pace is not None and self._pace.is_due(time):
-            others.append("every" if policy.distinct is None else "distinct")
+            others.append(_of_the_clock(policy))
         if likeness is not None:
             others += _for_what_it_shows(policy, likeness)
             if others and policy.distinct is not None and self._is_near_duplicate(likeness, policy.distinct):
@@ -110,6 +110,12 @@ class Keeper:
 
     def _is_near_duplicate(self, likeness: Likeness, distinct: float) -> bool:
         return any(float(before @ likeness.embedding) >= distinct for before in self._before)
+
+
+def _of_the_clock(policy: Policy) -> Kept:
+    if policy.distinct is not None:
+        return "distinct"
+    return "every" if policy.uniform is None else "timed"
 
 
 def _for_what_it_shows(policy: Policy, likeness: Likeness) -> list[Kept]:

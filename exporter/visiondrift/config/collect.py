@@ -134,9 +134,11 @@ class SourceConfig(Strict):
         default=None,
         description="How often a frame of a stream or video is looked at; left out, each second, or `every` if finer.",
     )
-    every: Duration | None = Field(default=None, description="Keep a frame every so often.")
+    every: Duration | None = Field(
+        default=None, description="Keep a frame every so often; drift windows read these where there is no `uniform`."
+    )
     uniform: float | None = Field(
-        default=None, gt=0, le=1, description="Keep this share of the frames looked at, drawn by chance."
+        default=None, gt=0, le=1, description="Keep this share of the frames looked at, drawn by chance: all that drift windows then read."
     )
     prompts: Prompts = Field(default=(), description="Keep frames that show one of these, by CLIP.")
     threshold: Cosine | None = Field(default=None, description="Least cosine to a prompt.")
