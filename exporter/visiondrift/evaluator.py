@@ -15,8 +15,9 @@ from visiondrift.config.units import parse_duration
 from visiondrift.drift.embedding.moments import Moments
 from visiondrift.drift.evaluation import PreparedReference, Scale, evaluate_window
 from visiondrift.drift.health.findings import CameraHealth
-from visiondrift.drift.judge import WindowEvaluation, with_common_causes, with_discoveries
+from visiondrift.drift.judge import WindowEvaluation, begun_anew, with_discoveries
 from visiondrift.drift.levels import terms_for
+from visiondrift.drift.one_cause import CommonCauses
 from visiondrift.log import Events, Stream
 from visiondrift.log.moments import Ticks
 from visiondrift.prediction import Sample
@@ -24,7 +25,7 @@ from visiondrift.publish.snapshot import Evaluation, ReferenceState
 from visiondrift.recollection import Recollection
 from visiondrift.reference_pictures import ReferencePictures
 from visiondrift.shelf import Shelved, settings_of
-from visiondrift.signals import ALL_SLICES
+from visiondrift.signals import ALL_SLICES, SEVERITIES, VerdictName
 from visiondrift.windows import Moment, Pair, pair_name, read_windows, slices_of, streams_of, versions_of
 
 Offer = Callable[[str, WindowEvaluation, Sample], None]
@@ -90,6 +91,7 @@ class Evaluator:
     stopping: Callable[[], bool] = lambda: False
     cameras: Cameras | None = None
     _recollections: dict[tuple[str, str], Recollection] = field(default_factory=dict)
+    _causes: dict[tuple[str, str], CommonCauses] = field(default_factory=dict)
 
     def evaluate(self, config: Config, model: WatchedModel, *, now: float, offer: Offer) -> Evaluated:
         """Evaluate every version, slice and window of ``model`` that end ``now``; each is offered to ``offer``.
@@ -135,6 +137,7 @@ class Evaluator:
         if self.cameras is not None:
             self.cameras.keep_only(wanted)
         self._recollections = {key: kept for key, kept in self._recollections.items() if key[0] in wanted}
+        self._causes = {key: kept for key, kept in self._causes.items() if key[0] in wanted}
 
     def _moment(self, model: WatchedModel, version: str, reference: PreparedReference, now: float) -> Moment:
         return Moment(
@@ -148,9 +151,11 @@ class Evaluator:
         return self.cameras.look(inquiry.moment, inquiry.pairs, streams, reference)
 
     def _forget(self, model: str, versions: Sequence[str]) -> None:
-        gone = [key for key in self._recollections if key[0] == model and key[1] not in versions]
-        for key in gone:
-            del self._recollections[key]
+        def is_known(key: tuple[str, str]) -> bool:
+            return key[0] != model or key[1] in versions
+
+        self._recollections = {key: kept for key, kept in self._recollections.items() if is_known(key)}
+        self._causes = {key: kept for key, kept in self._causes.items() if is_known(key)}
 
     def _recollect(self, inquiry: _Inquiry) -> Recollection | None:
         """What is remembered of a version, brought up to now; None without calibrated embeddings."""
@@ -200,9 +205,35 @@ class Evaluator:
             if self.cameras is not None:
                 self.cameras.offer(moment, pair, window, read)
             found[window, pair] = evaluation
-        return with_common_causes(
-            with_discoveries([found[window, pair] for window in model.windows for pair in inquiry.pairs])
+        judged = with_discoveries([found[window, pair] for window in model.windows for pair in inquiry.pairs])
+        return self._with_common_causes(moment, _settled(recollection, inquiry, judged, longest))
+
+    def _with_common_causes(
+        self, moment: Moment, windows: tuple[WindowEvaluation, ...]
+    ) -> tuple[WindowEvaluation, ...]:
+        key = (moment.model.name, moment.version)
+        lengths = {window: parse_duration(window) for window in moment.model.windows}
+        known = self._causes.get(key, CommonCauses())
+        causes = self._causes[key] = known.after(windows, now=moment.now, lengths=lengths)
+        return causes.marked(windows)
+
+
+def _settled(
+    recollection: Recollection | None, inquiry: _Inquiry, windows: Sequence[WindowEvaluation], longest: str
+) -> tuple[WindowEvaluation, ...]:
+    """The windows, where memories that hold a drift which no window shows any more have begun anew."""
+    if recollection is None:
+        return tuple(windows)
+    shows: dict[str, set[VerdictName]] = {}
+    for window in windows:
+        shows.setdefault(window.slice, set()).update(
+            one.verdict for one in window.judgements if one.signal == "drift_evidence"
         )
+    shown = {slice_ for slice_, verdicts in shows.items() if not verdicts.isdisjoint(SEVERITIES)}
+    calm = {slice_ for slice_, verdicts in shows.items() if verdicts == {"ok"}}
+    now = inquiry.moment.now
+    over = recollection.settle(shown, calm, inquiry.pairs, since=now - parse_duration(longest), until=now)
+    return tuple(begun_anew(one) if one.window == longest and one.slice in over else one for one in windows)
 
 
 def _all_moments(

@@ -4,9 +4,13 @@ The log is read once: each tick of a slice (a stretch of at least one evaluation
 kilobytes of moments that are kept beside the events, and outlive them. Windows with more events than are compared, and
 memories of a hundred ticks, are then additions; after a restart they are read back. An event that comes later than
 ``LATE`` after its tick is in its windows' rows, but not in the moments any more.
+
+Memories are for shifts that no window shows. A drift that windows did show would stay in them long after its end, and
+be told once more: where it is over, they begin anew with the window that shows none.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +25,7 @@ from visiondrift.log import Events, WindowQuery
 from visiondrift.log.moments import BlockQuery, MomentKey, Ticks
 from visiondrift.prediction import slice_name
 from visiondrift.signals import ALL_SLICES
-from visiondrift.windows import Moment, Pair
+from visiondrift.windows import Moment, Pair, pair_name
 
 REMEMBERED_TICKS = 100
 """Ticks that memories are made of: of the longest, less than one part in a hundred is older."""
@@ -63,6 +67,7 @@ class Recollection:
         self._next: dict[str, int] = {}  # the ticks of a slice before this one are kept
         self._fed = max(self._first, int(moment.now // self._tick) - REMEMBERED_TICKS)
         self._memory = Memory()
+        self._shown: frozenset[str] = frozenset()
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -106,6 +111,21 @@ class Recollection:
     def memory(self) -> Memory:
         """What fading memories hold of the ticks until now."""
         return self._memory
+
+    def settle(
+        self, shown: AbstractSet[str], calm: AbstractSet[str], pairs: Sequence[Pair], *, since: float, until: float
+    ) -> frozenset[str]:
+        """Take up which targets' windows show a drift, and which show none; those whose drift has thereby ended. Their
+        memories now hold the window from ``since`` until ``until``. Raises LogError.
+        """
+        over = self._shown & calm
+        self._shown = (self._shown - over) | shown
+        slices = self._slices(pairs)
+        begun = {value: pair for value, pair in slices.items() if not over.isdisjoint({ALL_SLICES, pair_name(pair)})}
+        if begun:
+            present = self.window(list(begun.values()), since=since, until=until) or {}
+            self._memory = self._memory.anew({value: present.get(value) for value in begun})
+        return over
 
     def _slices(self, pairs: Sequence[Pair]) -> dict[str, Pair]:
         """The reference's slices among ``pairs``, by value."""

@@ -23,12 +23,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from peers import MODEL, PEERS
-from prepared import FIRST_SEED, OURS, Prepared, head, line, references
+from prepared import FIRST_SEED, OURS, REFERENCE_ROWS, Prepared, head, line, references
 from streams import episodes, remembered, ticks
 from worlds import SHIFTS, World
 
 PLAN = {("cone", 512): (0.0, 0.3), ("isotropic", 128): (0.0, 0.3)}
 DELAY_PLAN = {("cone", 512): (0.0, 0.3)}
+DELAY_ROWS = (REFERENCE_ROWS, 4 * REFERENCE_ROWS)
 QUICK = {("cone", 128): (0.3,)}
 SIZES = (50, 200, 500)
 BOOTSTRAPS = 200
@@ -152,9 +153,15 @@ def delay(args: argparse.Namespace) -> None:
     print(
         f"{args.references} references, {of_peace} ticks without drift each; >{patience}: not found by then. Drift sets"
     )
-    print(f"in after {BEFORE} ticks without, so that memories are full of what was normal.\n")
-    head("world", "detector", *SHIFTS)
-    for name, prepared in references(args, DELAY_PLAN if not args.quick else QUICK):
+    print(f"in after {BEFORE} ticks without, so that memories are full of what was normal.")
+    for rows in DELAY_ROWS[: 1 if args.quick else None]:
+        print(f"\nReferences of {rows:,} rows\n")
+        head("world", "detector", *SHIFTS)
+        _delays(args, rows, of_peace, patience)
+
+
+def _delays(args: argparse.Namespace, rows: int, of_peace: int, patience: int) -> None:
+    for name, prepared in references(args, DELAY_PLAN if not args.quick else QUICK, rows):
         peace: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
         trouble: dict[tuple[str, str], list[NDArray[np.float64]]] = defaultdict(list)
         for one in prepared:

@@ -33,15 +33,15 @@ Labels = NDArray[np.intp]
 
 
 class Prepared:
-    """One reference of ``world``: rows, detector, peers; and the generator of what is drawn afterwards."""
+    """One reference of ``world``: ``count`` rows, detector, peers; and the generator of what is drawn afterwards."""
 
-    def __init__(self, world: World, name: str, seed: int) -> None:
+    def __init__(self, world: World, name: str, seed: int, count: int = REFERENCE_ROWS) -> None:
         self.world = world
         self.seed = seed
-        self.rows, of_row = world.draw(REFERENCE_ROWS, np.random.default_rng((seed, 11)))
+        self.rows, of_row = world.draw(count, np.random.default_rng((seed, 11)))
         self.rng = np.random.default_rng((seed, 12))
         self.detector = kept(
-            f"{name} {REFERENCE_ROWS} {seed}",
+            f"{name} {count} {seed}",
             lambda: build_detector(self.rows, labelled_blocks(of_row), seed=self.seed),
         )
 
@@ -84,14 +84,16 @@ def _digest() -> str:
 
 
 def references(
-    args: argparse.Namespace, plan: dict[tuple[str, int], tuple[float, ...]]
+    args: argparse.Namespace, plan: dict[tuple[str, int], tuple[float, ...]], count: int = REFERENCE_ROWS
 ) -> Iterator[tuple[str, Iterator[Prepared]]]:
-    """For each world of ``plan`` ((cloud, columns): correlations) its name and its references, made when asked for."""
+    """For each world of ``plan`` ((cloud, columns): correlations) its name and its references of ``count`` rows, made
+    when asked for.
+    """
     for (cloud, d), rhos in plan.items():
         for rho in args.rho or rhos:
             name = f"{cloud} {d}, rho {rho:g}"
             seeds = range(args.first_seed, args.first_seed + args.references)
-            yield name, (Prepared(CLOUDS[cloud](d, rho, seed), name.replace(",", ""), seed) for seed in seeds)
+            yield name, (Prepared(CLOUDS[cloud](d, rho, seed), name.replace(",", ""), seed, count) for seed in seeds)
 
 
 def rate(hits: list[list[bool]]) -> str:

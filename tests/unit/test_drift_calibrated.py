@@ -31,7 +31,8 @@ from visiondrift.drift.calibration.blocks import MAX_BLOCKS, block_seconds
 from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS
 from visiondrift.drift.embedding.memory import Memory
 from visiondrift.drift.evaluation import PreparedReference, Scale
-from visiondrift.drift.judge import WindowEvaluation, with_common_causes
+from visiondrift.drift.judge import WindowEvaluation
+from visiondrift.drift.one_cause import CommonCauses
 from visiondrift.drift.prospect import prospects
 from visiondrift.prediction import PROPERTIES, Sample
 
@@ -484,7 +485,8 @@ def test_a_drift_of_all_cameras_is_told_as_one_cause_and_marks_their_windows():
     assert "moved the same way: a common cause" in together.spread.sentence
     left = evaluated(window, "camera=left")
     assert left.spread is None
-    marked = with_common_causes([together, left])
+    causes = CommonCauses().after([together, left], now=9.0, lengths={together.window: 60.0})
+    marked = causes.marked([together, left])
     assert [one.one_cause for one in marked] == [True, True]
 
 

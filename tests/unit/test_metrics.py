@@ -7,7 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from visiondrift.drift.explain.shift import SliceShift, Spread
-from visiondrift.drift.judge import BlockCount, Judgement, Levels, WindowEvaluation, with_common_causes
+from visiondrift.drift.judge import BlockCount, Judgement, Levels, WindowEvaluation
+from visiondrift.drift.one_cause import CommonCauses
 from visiondrift.prediction import INGEST_FAILURES, KEPT, REASONS
 from visiondrift.publish.metrics import Metrics, catalogue
 from visiondrift.publish.snapshot import Evaluation, Links, ModelState, ReferenceState, Snapshot
@@ -74,7 +75,8 @@ def test_slices_with_one_cause_say_so_and_others_do_not():
         for name, of_all in (("all", spread), ("camera=0", None), ("camera=1", None), ("camera=2", None))
     )
     snapshot = snapshot_of()
-    evaluation = replace(snapshot.models[0].evaluations[0], windows=with_common_causes(windows))
+    causes = CommonCauses().after(windows, now=9.0, lengths={"1h": 3600.0})
+    evaluation = replace(snapshot.models[0].evaluations[0], windows=causes.marked(windows))
     series = scraped(replace(snapshot, models=(replace(snapshot.models[0], evaluations=(evaluation,)),)))
     one_cause = {given["slice"]: value for given, value in series["visiondrift_one_cause"]}
     assert one_cause == {"all": 1.0, "camera=0": 1.0, "camera=1": 1.0, "camera=2": 0.0}

@@ -1,8 +1,8 @@
 """Decides which frames are kept, and why: pure. Reasons combine; each kept frame says all of its own.
 
 Drift windows read the share that ``uniform`` draws and nothing else. Without ``uniform`` they read the frames of
-``every``, which go by the clock, whatever they show. What is kept for what it shows is a biased sample. Near-duplicates may be left out of everything but ``uniform``:
-a camera that is stuck must stay visible there.
+``every``, which go by the clock, whatever they show. What is kept for what it shows is a biased sample.
+Near-duplicates may be left out of everything but ``uniform``: a camera that is stuck must stay visible there.
 
 Chance is a hash of what names a frame, so that reading the same frame again, after a restart, meets the same answer.
 """

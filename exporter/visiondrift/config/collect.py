@@ -138,7 +138,10 @@ class SourceConfig(Strict):
         default=None, description="Keep a frame every so often; drift windows read these where there is no `uniform`."
     )
     uniform: float | None = Field(
-        default=None, gt=0, le=1, description="Keep this share of the frames looked at, drawn by chance: all that drift windows then read."
+        default=None,
+        gt=0,
+        le=1,
+        description="Keep this share of the frames looked at, drawn by chance: all that drift windows then read.",
     )
     prompts: Prompts = Field(default=(), description="Keep frames that show one of these, by CLIP.")
     threshold: Cosine | None = Field(default=None, description="Least cosine to a prompt.")

@@ -117,8 +117,8 @@ class WindowEvaluation:
     whether the slice is among those to show as drifted, of several looked at together, None where it has no evidence.
 
     ``spread`` is how a drift is spread over the slices, for all slices together, None where they are not known apart;
-    ``one_cause`` whether this slice, or all slices together, moved the same way as most that moved; ``cause`` is why,
-    None where the reference knows of no witnesses.
+    ``one_cause`` whether it is told as one cause with others (``one_cause.py``); ``cause`` is why, None where the
+    reference knows of no witnesses.
 
     ``unknown`` says that the reference holds others by its label and none of the slice, else "": there is nothing of
     its own to hold it against, so that it may drift and yet never be called ok.
@@ -228,18 +228,15 @@ def with_discoveries(windows: Sequence[WindowEvaluation]) -> tuple[WindowEvaluat
     )
 
 
-def with_common_causes(windows: Sequence[WindowEvaluation]) -> tuple[WindowEvaluation, ...]:
-    """The same, marked where most slices that moved moved the same way: those slices, and all slices together.
+def begun_anew(window: WindowEvaluation) -> WindowEvaluation:
+    """The same where its memories have just begun anew, and so have nothing to say yet."""
 
-    One cause is to be one page: that of all slices speaks for these.
-    """
-    common = {window.window: frozenset(window.spread.common) for window in windows if window.spread is not None}
-    return tuple(
-        replace(window, one_cause=True)
-        if (found := common.get(window.window)) and (window.slice == ALL_SLICES or window.slice in found)
-        else window
-        for window in windows
-    )
+    def silenced(judgement: Judgement) -> Judgement:
+        why = "the drift that the window showed is over: it begins anew"
+        return replace(judgement, score=None, verdict="insufficient", why=why, worth=Worth())
+
+    judgements = tuple(silenced(one) if one.signal == "accumulated_evidence" else one for one in window.judgements)
+    return replace(window, judgements=judgements)
 
 
 def is_past(signal: str, score: float, level: float | None) -> bool:

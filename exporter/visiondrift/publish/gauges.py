@@ -504,7 +504,7 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
     ),
     SnapshotGauge(
         "one_cause",
-        "1 where the window has moved the same way as most others, or is of all slices and most have; else 0",
+        "1 where the window has moved the same way as most others, or still holds that time, or is of all slices then",
         _SCOPE,
         _of_window(lambda window: float(window.one_cause)),
     ),

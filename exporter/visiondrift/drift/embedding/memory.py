@@ -25,6 +25,11 @@ class Memory:
         """One tick later. ``tick`` holds the blocks that are new, each in one tick alone; a silent slice stays."""
         return Memory({rate: _faded(self.kept.get(rate, {}), tick, rate) for rate in RATES})
 
+    def anew(self, begun: Mapping[str, Moments | None]) -> "Memory":
+        """The same where the slices in ``begun`` remember these moments and no others, or nothing. The newest tick, of
+        the rate 1, stays."""
+        return Memory({rate: kept if rate == 1.0 else _replaced(kept, begun) for rate, kept in self.kept.items()})
+
     def of(self, slice_: str) -> "Memory":
         """What is remembered of one slice alone."""
         return Memory({rate: {slice_: kept[slice_]} for rate, kept in self.kept.items() if slice_ in kept})
@@ -53,6 +58,11 @@ def accumulated(detector: Detector, target: str, memory: Memory, rows: WindowRow
         return None
     rate = min(speaking, key=lambda one: speaking[one].p)
     return Accumulated(min(1.0, len(speaking) * speaking[rate].p), rate, speaking[rate])
+
+
+def _replaced(kept: Mapping[str, Moments], begun: Mapping[str, Moments | None]) -> Mapping[str, Moments]:
+    others = {name: moments for name, moments in kept.items() if name not in begun}
+    return others | {name: moments for name, moments in begun.items() if moments is not None}
 
 
 def _faded(kept: Mapping[str, Moments], tick: Mapping[str, Moments], rate: float) -> Mapping[str, Moments]:
