@@ -903,10 +903,11 @@ def test_show_of_a_reference_that_no_model_uses_says_so(say: Say, files: Path, c
 # Replay
 
 
-def recording(files: Path) -> Path:
-    """An hour of two cameras, five seconds between frames; half-way the right one goes bad."""
+def recording(files: Path, *, bad_from: int = 360, bad_until: int = 720) -> Path:
+    """An hour of two cameras, five seconds between frames; some of them are bad ones of the right camera."""
     hour = sliced(rows(720, seed=2), "left", "right"), sliced(rows(720, seed=2, drifted=True), "left", "right")
-    bad = (np.arange(720) >= 360) & (hour[0].slices["camera"] == "right")
+    place = np.arange(720)
+    bad = (place >= bad_from) & (place < bad_until) & (hour[0].slices["camera"] == "right")
     sample = replace(
         hour[0],
         times=NOON + 5.0 * np.arange(720),
@@ -921,7 +922,10 @@ def recording(files: Path) -> Path:
 def replayed(say: Say, files: Path, config: Path, window: Path, *more: object) -> Said:
     thresholds = {
         "defaults": {
-            "signals": {name: {"warning": "auto", "critical": "auto"} for name in ("drift_evidence", "confidence_drop")}
+            "signals": {
+                name: {"warning": "auto", "critical": "auto"}
+                for name in ("drift_evidence", "accumulated_evidence", "confidence_drop")
+            }
         }
     }
     (config / "thresholds.yml").write_text(yaml.safe_dump(thresholds), encoding="utf-8")
@@ -943,6 +947,19 @@ def test_a_replay_says_when_each_alarm_would_have_begun(say: Say, files: Path, c
     begun = datetime.fromisoformat(right[0]["at"]).timestamp()
     assert bad_since < begun <= bad_since + 300
     assert not [change for change in document["changes"] if change["slice"] == "camera=left"]
+
+
+def test_memories_begin_anew_where_a_drift_that_the_window_showed_is_over(
+    say: Say, files: Path, config: Path
+) -> None:
+    """Twenty minutes of a bad camera, in windows of ten: what would fade for forty more is not told again."""
+    window = recording(files, bad_from=120, bad_until=360)
+    document = json.loads(replayed(say, files, config, window, "-o", "json").out)
+    for slice_ in ("camera=right", "all"):
+        last = [change for change in document["changes"] if change["slice"] == slice_][-1]
+        assert last["verdict"] == "ok"
+        ended = datetime.fromisoformat(last["at"]).timestamp()
+        assert NOON + 5 * 360 < ended <= NOON + 5 * 360 + 660
 
 
 def test_a_replay_of_a_quiet_hour_is_ok(say: Say, files: Path, config: Path) -> None:

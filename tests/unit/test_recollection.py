@@ -203,3 +203,42 @@ def test_more_than_one_turn_s_rows_are_taken_up_over_several(calibration: Calibr
     assert window is not None
     rows, _ = in_ticks(calibration, found, "right", np.ceil((NOON - 600) / EVERY) * EVERY, NOON // EVERY * EVERY)
     assert window["right"].count == len(rows)
+
+
+def test_a_memory_begins_anew_with_the_window_that_shows_a_drift_no_more(calibration: Calibration):
+    log = MemoryLog()
+    log.append(traffic(), [], now=NOON)
+    recollection = Recollection(log, log, calibration, moment(NOON))
+    recollection.catch_up(PAIRS, NOON)
+    window = recollection.window(PAIRS, since=NOON - 600, until=NOON)
+    before = recollection.memory
+    assert window is not None
+
+    def settle(shown: set[str], calm: set[str]) -> frozenset[str]:
+        return recollection.settle(shown, calm, PAIRS, since=NOON - 600, until=NOON)
+
+    assert settle(set(), {"all", "camera=left"}) == frozenset()
+    assert settle({"camera=left"}, {"camera=right"}) == frozenset()
+    assert settle(set(), set()) == frozenset(), "a window that cannot be judged ends nothing"
+    assert recollection.memory is before
+    assert settle(set(), {"camera=left", "camera=right"}) == {"camera=left"}
+    for rate, kept in recollection.memory.kept.items():
+        assert kept["right"] is before.kept[rate]["right"]
+        expected = before.kept[rate]["left"] if rate == 1 else window["left"]
+        assert kept["left"].total == pytest.approx(expected.total)
+    assert settle(set(), {"camera=left"}) == frozenset(), "once"
+
+
+def test_where_a_drift_of_all_is_over_every_slice_begins_anew(calibration: Calibration):
+    log = MemoryLog()
+    log.append(traffic(), [], now=NOON)
+    recollection = Recollection(log, log, calibration, moment(NOON))
+    recollection.catch_up(PAIRS, NOON)
+    recollection.settle({"all"}, set(), PAIRS, since=NOON - 600, until=NOON)
+    assert recollection.settle(set(), {"all"}, PAIRS, since=NOON - 600, until=NOON) == {"all"}
+    assert recollection.window(PAIRS, since=NOON - 600, until=NOON) is not None
+    for camera in CAMERAS:
+        assert recollection.memory.kept[0.05][camera].count == pytest.approx(400, rel=0.1)
+    assert recollection.settle({"all"}, set(), PAIRS, since=NOON, until=NOON) == frozenset()
+    recollection.settle(set(), {"all"}, PAIRS, since=NOON, until=NOON)
+    assert "left" not in recollection.memory.kept[0.05], "without a whole tick in the window nothing is remembered"
