@@ -49,13 +49,14 @@ def _stopped(taken: float, injected: float) -> Sent:
     return Sent(taken, min(taken, injected))
 
 
+_FROM_THE_BEGIN = "an hour behind from the first frame on"
 ARRIVALS: dict[str, dict[str, Sending]] = {
     "late": {"no more frames": _silent},
     "clock": {
         "set back by an hour": _off_by(-3600.0),
         "ahead by two minutes": _off_by(120.0),
         "stands still": _stopped,
-        "an hour behind from the first frame on": lambda taken, _: Sent(taken, taken - 3600.0),
+        _FROM_THE_BEGIN: lambda taken, _: Sent(taken, taken - 3600.0),
     },
 }
 """Fault -> how it comes about -> what becomes of the frames of the watched camera; the other one sends in time."""
@@ -82,9 +83,9 @@ class Followed:
 
 @cache
 def follow(clip: str, fault: str, way: str) -> Followed:
-    """The clip with a fault of its frames' arrival, which begins when one ``within`` has passed."""
-    begins_first = "from the first frame on" in way
-    return _follow(clip, ARRIVALS[fault][way], _in_time, injected=0.0 if begins_first else CLIPS[clip].within)
+    """The clip with a fault of its frames' arrival, which begins when one ``within`` has passed, or with the clip."""
+    injected = 0.0 if way == _FROM_THE_BEGIN else CLIPS[clip].within
+    return _follow(clip, ARRIVALS[fault][way], _in_time, injected=injected)
 
 
 @cache
