@@ -412,6 +412,15 @@ def test_a_camera_without_a_picture_is_a_fault_of_the_camera_and_shows_its_pictu
     assert DAMAGED in page
 
 
+def test_one_cause_ends_as_one(stack: Stack, dusk_at: float, notes: list[str]) -> None:
+    """The two that are well again recover in their own time, and of neither anything is told by itself meanwhile."""
+    over = f"RESOLVED: Drift of the images on {MODEL}, all slices together"
+    wait_for(lambda: stack.messages(about=over, since=dusk_at), "the end of the common cause", seconds=OVER_WITHIN_S)
+    notes.append(f"Slack: one cause over {time.time() - dusk_at:.0f} s after it began")
+    time.sleep(SLACK_ROUND_S)
+    assert told_of_a_camera(stack, since=dusk_at) <= {DAMAGED}
+
+
 def test_no_message_was_one_that_slack_refuses(stacks: tuple[Stack, Stack]) -> None:
     """The stand-in answers those with 400 and keeps what it objected to; ``messages`` holds that to be nothing."""
     for each in stacks:
