@@ -25,8 +25,11 @@ from visiondrift.publish.snapshot import Evaluation, ReferenceState
 from visiondrift.recollection import Recollection
 from visiondrift.reference_pictures import ReferencePictures
 from visiondrift.shelf import Shelved, settings_of
-from visiondrift.signals import ALL_SLICES, SEVERITIES, VerdictName
+from visiondrift.signals import ALL_SLICES, SEVERITIES
 from visiondrift.windows import Moment, Pair, pair_name, read_windows, slices_of, streams_of, versions_of
+
+_CALM = 0.05
+"""The chance above which a window's evidence is none at all."""
 
 Offer = Callable[[str, WindowEvaluation, Sample], None]
 """Takes a version, what was said of a window of it, and the events that it was said of."""
@@ -224,13 +227,19 @@ def _settled(
     """The windows, where memories that hold a drift which no window shows any more have begun anew."""
     if recollection is None:
         return tuple(windows)
-    shows: dict[str, set[VerdictName]] = {}
-    for window in windows:
-        shows.setdefault(window.slice, set()).update(
-            one.verdict for one in window.judgements if one.signal == "drift_evidence"
-        )
-    shown = {slice_ for slice_, verdicts in shows.items() if not verdicts.isdisjoint(SEVERITIES)}
-    calm = {slice_ for slice_, verdicts in shows.items() if verdicts == {"ok"}}
+    evidence = [
+        (window, judgement)
+        for window in windows
+        for judgement in window.judgements
+        if judgement.signal == "drift_evidence"
+    ]
+    shown = {window.slice for window, judgement in evidence if judgement.verdict in SEVERITIES}
+    # Just below its level a window is no sign of an end: a drift at the border would be told again and again.
+    calm = {
+        window.slice
+        for window, judgement in evidence
+        if window.window == longest and judgement.worth.p is not None and judgement.worth.p > _CALM
+    } - shown
     now = inquiry.moment.now
     over = recollection.settle(shown, calm, inquiry.pairs, since=now - parse_duration(longest), until=now)
     return tuple(begun_anew(one) if one.window == longest and one.slice in over else one for one in windows)

@@ -115,7 +115,7 @@ class Recollection:
     def settle(
         self, shown: AbstractSet[str], calm: AbstractSet[str], pairs: Sequence[Pair], *, since: float, until: float
     ) -> frozenset[str]:
-        """Take up which targets' windows show a drift, and which show none; those whose drift has thereby ended. Their
+        """Take up which targets' windows show a drift, and which are calm; those whose drift has thereby ended. Their
         memories now hold the window from ``since`` until ``until``. Raises LogError.
         """
         over = self._shown & calm
@@ -124,7 +124,11 @@ class Recollection:
         begun = {value: pair for value, pair in slices.items() if not over.isdisjoint({ALL_SLICES, pair_name(pair)})}
         if begun:
             present = self.window(list(begun.values()), since=since, until=until) or {}
-            self._memory = self._memory.anew({value: present.get(value) for value in begun})
+            # A memory weighs as much as one tick, however many it holds.
+            ticks = max((until - since) / self._tick, 1.0)
+            self._memory = self._memory.anew(
+                {value: present[value].scaled(1 / ticks) if value in present else None for value in begun}
+            )
         return over
 
     def _slices(self, pairs: Sequence[Pair]) -> dict[str, Pair]:
