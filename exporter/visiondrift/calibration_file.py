@@ -123,6 +123,7 @@ def _numbers(calibration: Calibration) -> dict[str, Any]:
     detector = calibration.detector
     return {
         "label": calibration.label,
+        "scenes": calibration.scenes,
         "seconds": dict(calibration.seconds),
         "spans": dict(calibration.spans),
         "scores": {target: one.to_dict() for target, one in calibration.scores.items()},
@@ -152,6 +153,7 @@ def _calibration(numbers: Mapping[str, Any], arrays: Arrays) -> Calibration:
             for move, by_target in numbers["sensitivities"].items()
         },
         explainer=_explainer(numbers["explainer"], arrays, detector) if numbers.get("explainer") else None,
+        scenes=numbers["scenes"],
     )
 
 

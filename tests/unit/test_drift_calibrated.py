@@ -11,6 +11,7 @@ from scipy import stats
 
 from calibrated_parts import (
     ALPHA,
+    DIMENSION,
     SETTINGS,
     STARTING,
     TERMS,
@@ -29,6 +30,7 @@ from visiondrift.drift.calibrate import BlockRule, _blocks, _lengths, calibrate_
 from visiondrift.drift.calibrated import CalibratedReference, slice_values
 from visiondrift.drift.calibration.blocks import MAX_BLOCKS, block_seconds
 from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS
+from visiondrift.drift.embedding.detector import EmbeddingEvidence
 from visiondrift.drift.embedding.memory import Memory
 from visiondrift.drift.evaluation import PreparedReference, Scale
 from visiondrift.drift.judge import WindowEvaluation
@@ -102,6 +104,43 @@ def test_labelled_scenes_are_the_blocks_and_a_block_of_a_window_is_as_long_as_on
     assert seconds == {"left": 5.0}
     blocks = _blocks(sample, slice_values(sample, "camera"), seconds, rule)
     np.testing.assert_array_equal(blocks.of_row, np.arange(300) // 6)
+
+
+def watched(seed: int, count: int, *, begins: float = 0.0) -> Sample:
+    """So many scenes of 5 to 20 frames, one a second, that are alike and named."""
+    rng = np.random.default_rng(seed)
+    number = np.repeat(np.arange(count), rng.integers(5, 21, count))
+    sample = site(seed, {"left": len(number)}, begins=begins)
+    rows = 4 + 0.8 * rng.normal(size=(count, DIMENSION))[number] + 0.6 * rng.normal(size=(len(number), DIMENSION))
+    named = np.array([f"{seed}/{one}" for one in number], dtype=object)
+    return replace(sample, embeddings=rows.astype(np.float32), slices={**sample.slices, "scene": named})
+
+
+@lru_cache
+def by_scenes() -> CalibratedReference:
+    rule = plan(BlockRule(label="scene"), settings=replace(SETTINGS, classes=()))
+    return calibrate_reference(watched(50, 140), rule, content_hash="x")
+
+
+@pytest.mark.parametrize("are_named", [True, False])
+def test_windows_of_scenes_as_the_reference_has_are_no_drift(are_named: bool) -> None:
+    """Whether they name their scenes, or are cut by the clock, which parts scenes: no half is news of the other."""
+    found = by_scenes().labels["camera"]
+    assert found.detector is not None
+    seen = []
+    for seed in range(25):
+        window = watched(60 + seed, 40, begins=1e6)
+        if not are_named:
+            window = replace(window, slices={"camera": window.slices["camera"]})
+        blocks = found.blocks_of(window)
+        assert blocks.count == 40 if are_named else 20 <= blocks.count < 40
+        moments, rows = found.moments_of(window, blocks)
+        look = found.detector.look("left", moments, rows)
+        assert isinstance(look, EmbeddingEvidence)
+        assert "knn_ratio" in look.scores
+        seen.append(look.p)
+    assert np.mean(np.array(seen) <= 0.05) <= 0.2
+    assert min(seen) > 1e-4
 
 
 def test_scenes_of_one_frame_do_not_make_every_frame_of_a_video_a_block() -> None:

@@ -21,6 +21,7 @@ from visiondrift.drift.calibration.blocks import (
     Blocks,
     autocorrelation,
     block_seconds,
+    common_seconds,
     labelled_blocks,
     timed_blocks,
 )
@@ -39,7 +40,7 @@ from visiondrift.drift.window_scores import CONFIDENCE_SIGNALS, EMBEDDING_SIGNAL
 from visiondrift.prediction import Sample, slice_values
 from visiondrift.signals import ALL_SLICES, BY_NAME
 
-FORMAT = 3
+FORMAT = 4
 
 _PROJECTED = 16
 """Random projections of the embeddings whose autocorrelation sets the block length."""
@@ -110,6 +111,11 @@ class CalibrationPlan:
 
 Progress = Callable[[str], None]
 
+_LONG = 0.9
+"""Of the scenes that are labelled, the part that a block by the clock is no shorter than."""
+
+_Series = tuple[NDArray[np.float64], NDArray[np.float64]]
+
 
 def calibrate_reference(
     sample: Sample,
@@ -167,7 +173,7 @@ def resemblances(sample: Sample, plan: CalibrationPlan, calibration: Calibration
     found = {}
     for value in np.unique(values) if plan.rule.timed else ():
         seconds = calibration.seconds[str(value)]
-        each = [autocorrelation(at, series, seconds) for at, series in _dayless(sample, values == value)]
+        each = [autocorrelation(at, series, seconds) for at, series in _dayless(sample, values == value).values()]
         if each:
             found[str(value)] = max(each, key=lambda one: one.seconds)
     return found
@@ -196,6 +202,7 @@ def _calibrate_label(sample: Sample, plan: CalibrationPlan, label: str, witnesse
         scores=_scores(sample, blocks, plan, sizes, label=label),
         sensitivities=sensitivities,
         explainer=build_explainer(sample, blocks, witnesses, timed=plan.rule.timed, sizes=sizes, seed=plan.seed),
+        scenes=plan.rule.label or "",
     )
 
 
@@ -213,17 +220,27 @@ def _seconds(sample: Sample, own: NDArray[np.bool_], rule: BlockRule) -> float:
         scenes = np.unique(sample.slices[rule.label][own].astype(str), return_inverse=True)[1]
         lengths = [float(np.ptp(times[scenes == scene])) for scene in range(int(scenes.max()) + 1)]
         # Scenes of one frame each do not say how long a scene lasts; what lies between two of them is the least safe.
-        length = float(np.median(lengths)) or float(np.ptp(times)) / len(lengths)
+        # A window that names no scenes is cut by the clock, and a scene must not lie in more than two blocks.
+        length = float(np.quantile(lengths, _LONG)) or float(np.ptp(times)) / len(lengths)
         return max(length, _MIN_SECONDS)
-    return max([*(block_seconds(at, series) for at, series in _dayless(sample, own)), _MIN_SECONDS])
+    return max([*(block_seconds(at, series) for at, series in _dayless(sample, own).values()), _MIN_SECONDS])
 
 
-def _dayless(sample: Sample, own: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def _moment_seconds(sample: Sample, values: NDArray[np.str_]) -> float:
+    """How long what all slices have in common stays alike, 0 where they have nothing or there is one slice."""
+    found: dict[str, list[_Series]] = {}
+    for value in np.unique(values):
+        for name, series in _dayless(sample, values == value).items():
+            found.setdefault(name, []).append(series)
+    return max((common_seconds(of_slices) for of_slices in found.values() if len(of_slices) > 1), default=0.0)
+
+
+def _dayless(sample: Sample, own: NDArray[np.bool_]) -> dict[str, _Series]:
     """What blocks are told from: each of ``_series`` that has two rows, without what the hour of day does to it."""
-    return ((at, _without_day(at, series)) for at, series in _series(sample, own) if len(at) > 1)
+    return {name: (at, _without_day(at, series)) for name, (at, series) in _series(sample, own) if len(at) > 1}
 
 
-def _series(sample: Sample, own: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def _series(sample: Sample, own: NDArray[np.bool_]) -> Iterator[tuple[str, _Series]]:
     """Times (n,) and what may be correlated in time (n, p): projections of the embeddings, and the confidences.
 
     Each of the rows that have it: gaps filled with anything would hide how alike the rest is.
@@ -231,12 +248,12 @@ def _series(sample: Sample, own: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np
     embedded, confident = own & sample.has_embedding, own & sample.has_confidences
     if embedded.any():
         axes = np.random.default_rng(0).normal(size=(sample.dimension, min(_PROJECTED, sample.dimension)))
-        yield sample.times[embedded], sample.embeddings[embedded].astype(np.float64) @ axes
+        yield "embeddings", (sample.times[embedded], sample.embeddings[embedded].astype(np.float64) @ axes)
     if confident.any():
         confidences = np.nan_to_num(sample.confidences[confident].astype(np.float64))
-        yield sample.times[confident], confidences[:, :_PROJECTED]
+        yield "confidences", (sample.times[confident], confidences[:, :_PROJECTED])
     if not embedded.any() and not confident.any():
-        yield sample.times[own], sample.predicted[own, None].astype(np.float64)
+        yield "classes", (sample.times[own], sample.predicted[own, None].astype(np.float64))
 
 
 def _without_day(times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -250,11 +267,13 @@ def _without_day(times: NDArray[np.float64], values: NDArray[np.float64]) -> NDA
 
 
 def _blocks(sample: Sample, values: NDArray[np.str_], seconds: Mapping[str, float], rule: BlockRule) -> Blocks:
+    # Windows are cut by the clock, whatever the reference is: what lies in two of their blocks is no witness twice.
     if rule.label is not None:
-        return labelled_blocks(sample.slices[rule.label].astype(str), values)
+        return replace(labelled_blocks(sample.slices[rule.label].astype(str), values), adjoining=True)
     if not rule.timed:
-        return labelled_blocks(np.arange(len(sample)), values)
-    return timed_blocks(sample.times, np.array([seconds[str(value)] for value in values]), values)
+        return replace(labelled_blocks(np.arange(len(sample)), values), adjoining=True)
+    together = _moment_seconds(sample, values) if rule.seconds is None else 0.0
+    return timed_blocks(sample.times, np.array([seconds[str(value)] for value in values]), values, together=together)
 
 
 def _sizes(windows: Sequence[float], seconds: Mapping[str, float]) -> tuple[int, ...]:

@@ -58,7 +58,8 @@ class Calibration:
     ``detector`` is None where the reference has too few embeddings. ``scores`` holds the nulls of the other signals by
     target (a value, or all), of which those that are bad when low are of the negated score. ``spans`` is the time that
     the reference covers, in seconds, by target, as far as its times say. ``explainer`` is None where the reference has
-    neither properties nor witnesses.
+    neither properties nor witnesses. ``scenes`` is the text column whose values are blocks, "" where the clock cuts
+    them.
     """
 
     label: str
@@ -68,14 +69,21 @@ class Calibration:
     scores: Mapping[str, SliceCalibration]
     sensitivities: Mapping[Move, Mapping[str, Sensitivity]] = field(default_factory=dict)
     explainer: Explainer | None = None
+    scenes: str = ""
 
     def target(self, slice_: str) -> str:
         """What a slice by its name (``all`` or ``label=value``) is called here."""
         return slice_ if slice_ == ALL_SLICES else slice_.partition("=")[2]
 
     def blocks_of(self, window: Sample) -> WindowBlocks:
-        """The blocks of a window's rows. A slice that the reference does not know has the longest block that is."""
+        """The blocks of a window's rows: its scenes where each row names one, else by the clock.
+
+        A slice that the reference does not know has the longest block that is.
+        """
         values = slice_values(window, self.label)
+        scenes = window.slices[self.scenes].astype(str) if self.scenes in window.slices else np.array([""])
+        if len(window) and (scenes != "").all():
+            return WindowBlocks(_scenes_in_order(scenes, values, window.times), values)
         longest = max(self.seconds.values(), default=1.0)
         of_row = np.empty(len(window), dtype=np.int64)
         for place, value in enumerate(np.unique(values)):
@@ -177,6 +185,20 @@ class Calibration:
         """The smallest move that four in five such windows show beyond ``surprise``; None where none of those tried."""
         found = self.sensitivities.get(move, {}).get(target)
         return None if found is None or worth <= 0 else found.smallest(worth, surprise)
+
+
+def _scenes_in_order(
+    scenes: NDArray[np.str_], values: NDArray[np.str_], times: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """(n,) a number for each scene of each slice, in the order of their beginnings."""
+    of_row = np.empty(len(scenes), dtype=np.int64)
+    for place, value in enumerate(np.unique(values)):
+        own = np.flatnonzero(values == value)
+        number = np.unique(scenes[own], return_inverse=True)[1].reshape(-1)
+        begin = np.full(int(number.max()) + 1, np.inf)
+        np.minimum.at(begin, number, times[own])
+        of_row[own] = place * _FAR_APART + np.argsort(np.argsort(begin, kind="stable"), kind="stable")[number]
+    return of_row
 
 
 def _as_time(seconds: float) -> str:

@@ -3,8 +3,12 @@
 Frames of one camera are alike as long as the scene lasts. A block is a slice's stretch of time so long that the next
 one says something new; it is the unit that is counted, drawn and kept, in the reference and in a window alike. Where
 scenes or clips are labelled, the label is the block.
+
+Slices are witnesses of their own only as far as they have nothing in common, and cameras of one site have the weather.
+What all slices together show in one moment is therefore drawn and kept together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +26,9 @@ ALIKE = 0.05
 NEXT_ALIKE = 0.1
 """Correlation of neighbouring blocks' means above which the blocks are too short."""
 
+_MANY_BLOCKS = 40
+"""Blocks of a slice that can be judged by itself."""
+
 _LENGTHS = 2.0
 """Block length in decorrelation times: what crosses a boundary is then a small part of a block's variance."""
 
@@ -36,13 +43,15 @@ _QUARTILE = 75.0
 class Blocks:
     """``of_row`` (n,) the block of each row, ``stratum`` (B,) the slice of each block as an index into ``names``.
 
-    Blocks are numbered by slice and time or label. ``adjoining`` says that they were cut by the clock, so that a scene
-    may lie in two neighbouring ones.
+    ``moment`` (B,) is one number for blocks of several slices that are of one time or label; where slices have blocks
+    of their own length, it may be one for several of a slice. Blocks are numbered by slice and time or label.
+    ``adjoining`` says that they were cut by the clock, so that a scene may lie in two neighbouring ones.
     """
 
     of_row: NDArray[np.intp]
     stratum: NDArray[np.intp]
     names: tuple[str, ...]
+    moment: NDArray[np.intp]
     adjoining: bool = False
 
     def __len__(self) -> int:
@@ -62,12 +71,13 @@ class Blocks:
         """Some of the blocks, ``wanted`` (B,), with their rows in order, numbered anew."""
         number = np.cumsum(wanted) - 1
         of_row = number[self.of_row[wanted[self.of_row]]].astype(np.intp)
-        return Blocks(of_row, self.stratum[wanted], self.names, adjoining=self.adjoining)
+        return replace(self, of_row=of_row, stratum=self.stratum[wanted], moment=self.moment[wanted])
 
     def of_rows(self, rows: NDArray[np.intp]) -> "Blocks":
         """The blocks that some ``rows`` are of, numbered anew."""
         kept, of_row = np.unique(self.of_row[rows], return_inverse=True)
-        return Blocks(of_row.reshape(-1).astype(np.intp), self.stratum[kept], self.names, adjoining=self.adjoining)
+        of_row = of_row.reshape(-1).astype(np.intp)
+        return replace(self, of_row=of_row, stratum=self.stratum[kept], moment=self.moment[kept])
 
 
 def labelled_blocks(labels: NDArray[Any], slices: NDArray[Any] | None = None) -> Blocks:
@@ -75,18 +85,44 @@ def labelled_blocks(labels: NDArray[Any], slices: NDArray[Any] | None = None) ->
     names, stratum = _strata(len(labels), slices)
     place = np.unique(labels, return_inverse=True)[1]
     pairs, of_row = np.unique(np.stack([stratum, place], axis=1), axis=0, return_inverse=True)
-    return Blocks(of_row.reshape(-1).astype(np.intp), pairs[:, 0].astype(np.intp), names)
+    stratum, moment = pairs.T.astype(np.intp)
+    return Blocks(of_row.reshape(-1).astype(np.intp), stratum, names, moment)
 
 
 def timed_blocks(
-    times: NDArray[np.float64], seconds: float | NDArray[np.float64], slices: NDArray[Any] | None = None
+    times: NDArray[np.float64],
+    seconds: float | NDArray[np.float64],
+    slices: NDArray[Any] | None = None,
+    *,
+    together: float = 0.0,
 ) -> Blocks:
     """Blocks of ``seconds`` by the clock (n,), within each of ``slices``; the same bins in reference and window.
 
-    Slices may have blocks of their own length: ``seconds`` is then that of each row's slice (n,).
+    Slices may have blocks of their own length: ``seconds`` is then that of each row's slice (n,). What is in blocks of
+    one moment, of the longest of these lengths and at least ``together`` seconds, is of one moment.
     """
-    blocks = labelled_blocks(np.floor(np.asarray(times, dtype=np.float64) / seconds).astype(np.int64), slices)
-    return replace(blocks, adjoining=True)
+    at = np.asarray(times, dtype=np.float64)
+    blocks = labelled_blocks(np.floor(at / seconds).astype(np.int64), slices)
+    return replace(blocks, moment=_moments(at, seconds, blocks, together), adjoining=True)
+
+
+def _moments(
+    times: NDArray[np.float64], seconds: float | NDArray[np.float64], blocks: Blocks, together: float
+) -> NDArray[np.intp]:
+    """(B,) the moment of each block: what lies in the same stretch, as long as a block of the slowest slice and no
+    shorter than ``together``.
+
+    A slice of few blocks does not count: it is not judged by itself, and would make one moment of hours.
+    """
+    length, begin = np.zeros(len(blocks)), np.zeros(len(blocks))
+    length[blocks.of_row] = seconds
+    begin[blocks.of_row] = np.floor(times / seconds) * seconds
+    many = np.bincount(blocks.stratum, minlength=len(blocks.names)) >= _MANY_BLOCKS
+    among = many[blocks.stratum] if many.any() else np.ones(len(blocks), dtype=bool)
+    # The middle of a block, as its beginning may lie a rounding before that of the stretch.
+    longest = max(float(length[among].max(initial=0.0)), together)
+    stretch = np.floor((begin + length / 2) / longest)
+    return np.unique(stretch, return_inverse=True)[1].astype(np.intp)
 
 
 _STILL = 1e-9
@@ -116,6 +152,30 @@ def block_seconds(times: NDArray[np.float64], series: NDArray[Any]) -> float:
     while length < span / _FEWEST and _neighbours_alike(at, values, length) > NEXT_ALIKE:
         length *= 2
     return float(min(length, span / _FEWEST))
+
+
+def common_seconds(slices: Sequence[tuple[NDArray[np.float64], NDArray[Any]]]) -> float:
+    """How long a moment must be, in which several slices are drawn together: ``slices`` are times (n,) and series
+    (n, p) of each, p the same in all.
+
+    What they have in common may be little of each and most of their mean, so it is the mean that must have forgotten
+    the moment before: at twice the longest time, of those that double, at which neighbours are alike beyond what so few
+    of them show by chance. Never so long that fewer than eight fit.
+    """
+    ordered = [_in_order(times, series) for times, series in slices]
+    times = np.concatenate([at for at, _ in ordered])
+    values = np.concatenate([_standardised(series) for _, series in ordered])
+    span = float(np.ptp(times))
+    if span <= 0:
+        return 0.0
+    most = min(max(len(at) for at, _ in ordered), MAX_BLOCKS)
+    found = 0.0
+    while most >= _FEWEST:
+        length = span / most
+        if _neighbours_alike(times, values, length) > max(NEXT_ALIKE, 2.0 / np.sqrt(most)):
+            found = 2 * length
+        most //= 2
+    return float(min(found, span / _FEWEST))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ it came from than a new one would be, by a known factor (``stretch``), which who
 And the chance in the centre itself is drawn once: an unlucky reference cries wolf every week, a lucky one never. A
 second factor (``luck``) takes that chance not at its mean but at its 90th percentile, so that nine references in ten
 keep the promise, and not their average.
+
+What slices have in common at one moment, such as the weather, is no chance that averages out over them. All slices
+together are parted and drawn by moments, each with its blocks of every slice.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -208,12 +211,19 @@ def split_of(blocks: Blocks, seed: int) -> Split:
 
 
 def split_blocks(blocks: Blocks, rng: np.random.Generator) -> Split:
-    """Half of each slice's blocks to fit, the other half held; of an odd number one more is held."""
-    fitted = np.zeros(len(blocks), dtype=bool)
-    for stratum in range(len(blocks.names)):
-        own = np.flatnonzero(blocks.stratum == stratum)
-        fitted[rng.permutation(own)[: len(own) // 2]] = True
-    return _split(blocks, fitted)
+    """Half of each slice's moments to fit, the other half held, and each on one side in all slices that have it; of an
+    odd number one more is held.
+
+    The slices with the fewest come first: they would suffer most from not being halved exactly.
+    """
+    of_slice = [np.unique(blocks.moment[blocks.stratum == stratum]) for stratum in range(len(blocks.names))]
+    fitted = np.zeros(int(blocks.moment.max(initial=-1)) + 1, dtype=bool)
+    parted = np.zeros_like(fitted)
+    for own in sorted(of_slice, key=len):
+        lacking = max(len(own) // 2 - int(fitted[own].sum()), 0)
+        fitted[rng.permutation(own[~parted[own]])[:lacking]] = True
+        parted[own] = True
+    return _split(blocks, fitted[blocks.moment])
 
 
 def split_stretches(blocks: Blocks, turn: float) -> Split:
@@ -317,7 +327,8 @@ def window_sizes(
 def draw_windows(
     target: str, own: NDArray[np.intp], size: int, *, blocks: Blocks, draws: int, rng: np.random.Generator
 ) -> Draw:
-    """Windows of ``size`` of the blocks ``own``; fewer of very large ones, each of which says more.
+    """Windows of ``size`` of the blocks ``own``; fewer of very large ones, each of which says more. Of all slices
+    together whole moments are taken, one after the other until there are so many blocks.
 
     Of three times as many, those are kept whose rows are nearest to what so many blocks usually have: a window is
     judged by the blocks and rows it has, and is not to be held against the chance of having had fewer.
@@ -325,10 +336,20 @@ def draw_windows(
     sizes = blocks.sizes[own]
     rows = size * float(sizes.mean())
     count = int(max(min(draws, 60), draws * min(1.0, _ENOUGH_ROWS / rows)))
-    chosen = np.argpartition(rng.random((_CHOICE * count, len(own))), size - 1, axis=1)[:, :size]
+    order = _order(target, blocks.moment[own], _CHOICE * count, rng)
+    chosen = np.argpartition(order, size - 1, axis=1)[:, :size]
     nearest = np.argsort(np.abs(sizes[chosen].sum(axis=1) - rows), kind="stable")[:count]
     chosen = chosen[np.sort(nearest)]
     return Draw(target, own[chosen], size / len(own))
+
+
+def _order(target: str, moments: NDArray[np.intp], windows: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(windows, B) numbers for blocks of ``moments`` (B,), of which each window draws the smallest."""
+    known, place = np.unique(moments, return_inverse=True)
+    if target != ALL_SLICES or len(known) == len(moments):
+        return rng.random((windows, len(moments)))
+    of_moment = rng.permuted(np.tile(np.arange(len(known), dtype=np.float64), (windows, 1)), axis=1)
+    return np.asarray(of_moment[:, place] + rng.random((windows, len(moments))))
 
 
 def draw_stretches(
