@@ -113,13 +113,13 @@ class Digits:
         self._embedder = Embedder(f"local-dir:{ROOT / 'exporter/models/digits-clip'}", device="cpu", batch_size=128)
 
     def reference(self, rng: np.random.Generator, rounds: int = 2) -> Stream:
-        """Clear frames of the reference quarter by every camera; the block is the digit that frames show."""
-        parts = [np.tile(digits.split().reference, rounds) for _ in digits.CAMERAS]
+        """Clear frames of the watched quarter by every camera; the block is the digit that frames show."""
+        parts = [np.tile(digits.split().watched, rounds) for _ in digits.CAMERAS]
         return self._stream("clear", 0.0, parts, rng)
 
     def window(self, fault: str, severity: float, rows: int, rng: np.random.Generator) -> Stream:
         """``rows`` frames of the stream quarter by all cameras, each digit at most once."""
-        chosen = rng.choice(digits.split().stream, rows, replace=False)
+        chosen = rng.choice(digits.split().fresh, rows, replace=False)
         return self._stream(fault, severity, np.array_split(chosen, len(digits.CAMERAS)), rng)
 
     def _stream(self, fault: str, severity: float, parts: list[digits.Indices], rng: np.random.Generator) -> Stream:

@@ -102,7 +102,7 @@ def materials() -> Iterator[Material]:
 
 def _digits(view: str, high: bool) -> Take:
     labels = digits.digits()[1]
-    rest = np.concatenate([digits.split().reference, digits.split().stream])
+    rest = np.concatenate([digits.split().watched, digits.split().fresh])
     own = rest[(labels[rest] > 4) == high]
 
     def take(count: int, rng: np.random.Generator) -> list[Picture]:

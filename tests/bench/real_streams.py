@@ -226,7 +226,7 @@ def _cameras(quick: bool) -> Material:
 
 
 def some_digits(count: int, rng: np.random.Generator) -> list[Picture]:
-    return [frame for frame, _ in digits.frames(digits.split().stream[:count], digits.CAMERAS[0], rng=rng)]
+    return [frame for frame, _ in digits.frames(digits.split().fresh[:count], digits.CAMERAS[0], rng=rng)]
 
 
 def mobilenet() -> See:

@@ -949,9 +949,7 @@ def test_a_replay_says_when_each_alarm_would_have_begun(say: Say, files: Path, c
     assert not [change for change in document["changes"] if change["slice"] == "camera=left"]
 
 
-def test_memories_begin_anew_where_a_drift_that_the_window_showed_is_over(
-    say: Say, files: Path, config: Path
-) -> None:
+def test_memories_begin_anew_where_a_drift_that_the_window_showed_is_over(say: Say, files: Path, config: Path) -> None:
     """Twenty minutes of a bad camera, in windows of ten: what would fade for forty more is not told again."""
     window = recording(files, bad_from=120, bad_until=360)
     document = json.loads(replayed(say, files, config, window, "-o", "json").out)

@@ -68,7 +68,7 @@ def test_the_demos_reference_knows_every_digit_and_runs_at_the_streams_pace():
     _, true = digits.digits()
     for camera in digits.CAMERAS:
         rows = sample.of_slice(f"camera={camera}")
-        shown = np.bincount(true[digits.split().reference], minlength=10)
+        shown = np.bincount(true[digits.split().watched], minlength=10)
         np.testing.assert_array_equal(np.bincount(rows.labels, minlength=10) % shown, 0)
         np.testing.assert_allclose(np.diff(rows.times), 1 / FRAMES_PER_SECOND, atol=2e-6)
         assert np.mean(rows.predicted == rows.labels) > 0.9, "labels that are out of step would be right one in ten"

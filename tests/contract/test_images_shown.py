@@ -61,7 +61,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     rng = np.random.default_rng(3)
     for camera in CAMERAS:
         (folder / "gallery" / camera).mkdir(parents=True)
-        for number, index in enumerate(digits.split().reference[:80]):
+        for number, index in enumerate(digits.split().watched[:80]):
             (folder / "gallery" / camera / f"{number:03}.jpg").write_bytes(frame(camera, index, rng))
     command = ["reference", "build", "lobby", "--config", str(config), "--images", str(folder / "gallery")]
     built = CliRunner().invoke(cli, [*command, "--slice", "camera", "--no-calibrate"])
@@ -71,7 +71,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     http = TestClient(app_of(service))  # not entered: its threads do not run, the test turns the handle
     for camera, condition in (("left", "dark"), ("right", "clear")):
         events = [event(camera, place, now, frame(camera, index, rng, condition))
-                  for place, index in enumerate(digits.split().stream[:60])]  # fmt: skip
+                  for place, index in enumerate(digits.split().fresh[:60])]  # fmt: skip
         answer = http.post("/v1/predictions", json={"events": events})
         assert answer.json()["stored"] == 60, answer.text
     service.monitor.tick()

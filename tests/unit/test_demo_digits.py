@@ -19,7 +19,7 @@ PACKAGE_ROOT = Path(digits.__file__).parents[2]
 
 
 def frames_of(condition: str, *, strength: float = 1.0, camera: str = "centre", count: int = 60) -> list[digits.Frame]:
-    indices = digits.split().stream[:count]
+    indices = digits.split().fresh[:count]
     made = digits.frames(indices, camera, condition, rng=np.random.default_rng(3), strength=strength)
     return [frame for frame, _ in made]
 
@@ -50,12 +50,12 @@ def upright(frame: digits.Frame) -> float:
 class TestSplit:
     def test_sets_are_disjoint_and_cover_every_digit_once(self) -> None:
         parts = digits.split()
-        together = np.concatenate([parts.train, parts.reference, parts.stream])
+        together = np.concatenate([parts.train, parts.watched, parts.fresh])
         assert sorted(together.tolist()) == list(range(1797))
 
     def test_train_is_half_and_the_others_a_quarter_each(self) -> None:
         parts = digits.split()
-        assert [round(len(part) / 1797, 2) for part in (parts.train, parts.reference, parts.stream)] == [
+        assert [round(len(part) / 1797, 2) for part in (parts.train, parts.watched, parts.fresh)] == [
             0.5,
             0.25,
             0.25,
@@ -65,16 +65,16 @@ class TestSplit:
         _, labels = digits.digits()
         parts = digits.split()
         whole = np.bincount(labels) / len(labels)
-        for part in (parts.train, parts.reference, parts.stream):
+        for part in (parts.train, parts.watched, parts.fresh):
             assert np.abs(np.bincount(labels[part]) / len(part) - whole).max() < 0.005
 
     def test_another_process_gets_the_same_split(self) -> None:
-        code = "from visiondrift.demo import digits; print(digits.split().stream[:20].tolist())"
+        code = "from visiondrift.demo import digits; print(digits.split().fresh[:20].tolist())"
         environment = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT), "PYTHONHASHSEED": "7"}
         other = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
         )
-        assert other.stdout.strip() == str(digits.split().stream[:20].tolist())
+        assert other.stdout.strip() == str(digits.split().fresh[:20].tolist())
 
 
 class TestFrames:
@@ -85,7 +85,7 @@ class TestFrames:
 
     @pytest.mark.parametrize("condition", digits.CONDITIONS)
     def test_no_two_frames_of_one_digit_are_identical(self, condition: str) -> None:
-        index = digits.split().stream[:1]
+        index = digits.split().fresh[:1]
         made = digits.frames(np.repeat(index, 20), "left", condition, rng=np.random.default_rng(0))
         assert len({frame.tobytes() for frame, _ in made}) == 20
 
@@ -95,7 +95,7 @@ class TestFrames:
 
     def test_labels_come_in_the_order_of_the_indices(self) -> None:
         _, labels = digits.digits()
-        indices = digits.split().stream[:30]
+        indices = digits.split().fresh[:30]
         made = digits.frames(indices, "right", rng=np.random.default_rng(0))
         assert [label for _, label in made] == labels[indices].tolist()
 
@@ -113,15 +113,15 @@ class TestFrames:
 
     def test_an_unknown_camera_is_refused_with_the_accepted_ones(self) -> None:
         with pytest.raises(ValueError, match="'top' is not in the demo; accepted: left, centre, right"):
-            next(digits.frames(digits.split().stream, "top", rng=np.random.default_rng(0)))
+            next(digits.frames(digits.split().fresh, "top", rng=np.random.default_rng(0)))
 
     def test_an_unknown_condition_is_refused_with_the_accepted_ones(self) -> None:
         with pytest.raises(ValueError, match="'wet' is unknown; accepted: clear, dark"):
-            next(digits.frames(digits.split().stream, "left", "wet", rng=np.random.default_rng(0)))
+            next(digits.frames(digits.split().fresh, "left", "wet", rng=np.random.default_rng(0)))
 
     def test_a_strength_outside_0_to_1_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r"strength 1.5 is out of range; accepted: 0"):
-            next(digits.frames(digits.split().stream, "left", "dark", rng=np.random.default_rng(0), strength=1.5))
+            next(digits.frames(digits.split().fresh, "left", "dark", rng=np.random.default_rng(0), strength=1.5))
 
 
 class TestConditions:
@@ -151,7 +151,7 @@ class TestConditions:
 
     def test_tilted_turns_the_digit(self) -> None:
         _, labels = digits.digits()
-        stream = digits.split().stream
+        stream = digits.split().fresh
         zeros = stream[labels[stream] == 0][:20]
 
         def turned(condition: str) -> float:
@@ -181,7 +181,7 @@ def measure(trained: classifier.DigitClassifier, condition: str, strength: float
         pair
         for camera in digits.CAMERAS
         for pair in digits.frames(
-            digits.split().stream, camera, condition, rng=np.random.default_rng(11), strength=strength
+            digits.split().fresh, camera, condition, rng=np.random.default_rng(11), strength=strength
         )
     ]
     probabilities = trained.predict_proba([frame for frame, _ in made])

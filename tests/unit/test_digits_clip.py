@@ -43,7 +43,7 @@ def tokenizer(no_network: None) -> train_clip.Tokenizer:
 
 
 def held_out(preprocess: train_clip.Preprocess, condition: str, count: int = 40) -> train_clip.Pool:
-    indices = digits.split().stream[:count]
+    indices = digits.split().fresh[:count]
     return train_clip.render_pool(indices, preprocess, rng=np.random.default_rng(5), conditions=[condition])
 
 
@@ -116,7 +116,7 @@ class TestSeparation:
             return torch.nn.functional.normalize(mean, dim=0)
 
         parts = digits.split()
-        reference = mean_of(parts.reference[:120], "clear")
-        assert float(reference @ mean_of(parts.stream[:100], "clear")) > 0.97
+        reference = mean_of(parts.watched[:120], "clear")
+        assert float(reference @ mean_of(parts.fresh[:100], "clear")) > 0.97
         for condition in ("dark", "blurry"):
-            assert float(reference @ mean_of(parts.stream[:100], condition)) < 0.6
+            assert float(reference @ mean_of(parts.fresh[:100], condition)) < 0.6

@@ -38,13 +38,15 @@ _SPLIT_SEED: Final = 20
 class Split:
     """Disjoint index sets into the digits, each in a shuffled order.
 
-    `train` (half) is for the classifier and the CLIP, `reference` and `stream` (a quarter each) for the demo's normal
-    and for its traffic, so that nothing that is monitored was trained on.
+    `train` (half) is for the classifier and the CLIP, so that nothing that is monitored was trained on. `watched` (a
+    quarter) is what the demo's cameras look at, in its reference and in its traffic: frames that are rendered anew of
+    the same digits, as a camera sees the same place. Two samples of 450 handwritten digits, each shown a hundred times
+    over, do differ, and it would be told. `fresh` (a quarter) is what no camera has looked at.
     """
 
     train: Indices
-    reference: Indices
-    stream: Indices
+    watched: Indices
+    fresh: Indices
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ def split() -> Split:
         half, three_quarters = len(members) // 2, len(members) * 3 // 4
         for part, chunk in zip(parts, np.split(members, [half, three_quarters]), strict=True):
             part.append(chunk)
-    train, reference, stream = (rng.permutation(np.concatenate(part)) for part in parts)
-    return Split(train, reference, stream)
+    train, watched, fresh = (rng.permutation(np.concatenate(part)) for part in parts)
+    return Split(train, watched, fresh)
 
 
 def render(

@@ -1,6 +1,6 @@
 """Makes the demo's reference: `python -m visiondrift.demo.make_reference`, after training the demo's CLIP anew.
 
-The digits of the reference quarter, seen by each camera a few times, classified and embedded as the stream will be, at
+The digits that the cameras watch, seen by each camera a few times, classified and embedded as the stream will be, at
 its pace, and with the digits that they truly are; beside the rows small pictures of some, to set beside those of a
 drift. The same code and weights give the same rows and pictures.
 """
@@ -63,7 +63,7 @@ def main(config_directory: Path = Path("exporter/config")) -> None:
 
 
 def _healthy() -> list[Image.Image]:
-    """Frames that known faults are tried on: as many of each camera, of digits of the reference quarter."""
+    """Frames that known faults are tried on: as many of each camera, of the digits that they watch."""
     rng = np.random.default_rng(2)
     each = MOST_IMAGES // len(digits.CAMERAS)
     frames = [frame for camera in digits.CAMERAS for frame, _ in digits.frames(_some(each, rng), camera, rng=rng)]
@@ -71,7 +71,7 @@ def _healthy() -> list[Image.Image]:
 
 
 def _some(count: int, rng: np.random.Generator) -> digits.Indices:
-    return rng.choice(digits.split().reference, count, replace=False)
+    return rng.choice(digits.split().watched, count, replace=False)
 
 
 def _through_jpeg(frame: digits.Frame) -> Image.Image:
@@ -98,7 +98,7 @@ def _seen_by(
     camera: str, embedder: Embedder, model: classifier.DigitClassifier, rng: np.random.Generator
 ) -> Iterator[_Shown]:
     """Each frame of one camera, in the order of time."""
-    indices = np.concatenate([rng.permutation(digits.split().reference) for _ in range(ROUNDS)])
+    indices = np.concatenate([rng.permutation(digits.split().watched) for _ in range(ROUNDS)])
     frames, true = zip(*digits.frames(indices, camera, rng=rng), strict=True)
     images = [_through_jpeg(frame) for frame in frames]
     rows = zip(images, embedder.embed(images), model.predict_proba(frames), true, strict=True)

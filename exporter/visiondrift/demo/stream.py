@@ -78,7 +78,7 @@ class Stream:
             }
 
     def _shuffled(self) -> Iterator[int]:
-        indices = digits.split().stream
+        indices = digits.split().watched
         while True:
             yield from self._rng.permutation(indices).tolist()
 

@@ -238,7 +238,7 @@ def zero_shot_table(directory: Path, *, seed: int) -> str:
     model.eval()
     tokenizer = load_tokenizer(directory)
     parts = digits.split()
-    held_out = np.concatenate([parts.reference, parts.stream])
+    held_out = np.concatenate([parts.watched, parts.fresh])
     lines = ["| condition | digit right | condition right |", "| --- | --- | --- |"]
     for condition in digits.CONDITIONS:
         pool = render_pool(held_out, preprocess, rng=np.random.default_rng(seed), conditions=[condition])
