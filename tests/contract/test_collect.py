@@ -390,6 +390,45 @@ def test_collecting_the_same_again_doubles_nothing(clip: Path, collect: Collect,
     assert len(manifest(tmp_path)) == 3
 
 
+def test_it_is_the_same_however_its_path_is_written(
+    clip: Path, collect: Collect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(clip.parent)
+    for path in (clip, clip.name, f"../{clip.parent.name}/{clip.name}"):
+        said = collect(path, "--every", "2s", "--to-folder", tmp_path)
+    assert "3 duplicates" in said.out
+    (folder,) = (path.name for path in tmp_path.iterdir() if path.is_dir())
+    assert re.fullmatch(r"hall-[0-9a-f]{8}", folder)
+
+
+def test_recordings_of_one_name_and_one_time_lose_nothing_to_each_other(
+    clip: Path, collect: Collect, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for camera in ("left", "right"):
+        (tmp_path / camera).mkdir()
+        shutil.copy(clip, tmp_path / camera / "rec.mp4")
+        said = collect(
+            tmp_path / camera / "rec.mp4", "--every", "2s", "--slice", f"camera={camera}", "--to-folder", out
+        )
+        assert "folder: 3 stored" in said.out
+    lines = manifest(out)
+    assert len({line["id"] for line in lines}) == len({line["file"] for line in lines}) == len(lines) == 6
+    assert len({line["source"] for line in lines}) == 2
+    found = collected(out)
+    assert sorted(own["camera"] for own in found.slices.values()) == ["left"] * 3 + ["right"] * 3
+
+
+@pytest.mark.parametrize("other", [("--version", "2"), ("--slice", "camera=left")])
+def test_frames_of_one_name_are_apart_by_what_they_are_events_of(
+    other: tuple[str, str], clip: Path, collect: Collect, tmp_path: Path
+) -> None:
+    collect(clip, "--every", "2s", "--name", "cam", "--to-folder", tmp_path)
+    said = collect(clip, "--every", "2s", "--name", "cam", *other, "--to-folder", tmp_path)
+    assert "folder: 3 stored" in said.out
+    assert {line["file"].partition("/")[0] for line in manifest(tmp_path)} == {"cam"}
+
+
 def test_a_line_that_a_kill_left_unfinished_spoils_no_other(tmp_path: Path) -> None:
     sink = FolderSink(tmp_path, print, 2**30)
     sink.put(KeptFrame("hall", Frame(START, scene(0)), ("every",)))
@@ -435,7 +474,7 @@ def test_a_full_folder_leaves_the_other_sink_all_frames(clip: Path, tmp_path: Pa
 def test_a_dry_run_prints_what_each_frame_resembles(clip: Path, collect: Collect) -> None:
     said = collect(clip, "--look", "2s", "--prompt", "a dark photo", "--dry-run")
     assert said.status == 0, said.err
-    lines = [line for line in said.out.splitlines() if "Z  hall  " in line and '"a dark photo"' in line]
+    lines = [line for line in said.out.splitlines() if re.search(r'Z  hall-[0-9a-f]{8}  .*"a dark photo"', line)]
     assert len(lines) == 3
     assert all("reference " in line for line in lines)
     assert "largest" in said.out

@@ -1,11 +1,20 @@
 """Which frames are kept, and why."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from visiondrift.collect.frames import Frame
 from visiondrift.collect.keep import Keeper, Likeness, Policy
+from visiondrift.collect.run import Job
+from visiondrift.collect.sinks import KeptFrame
+from visiondrift.collect.sources import Source
+from visiondrift.intake.fields import MAX_ID
 from visiondrift.prediction import all_reasons, bias_of
 
 
@@ -60,6 +69,28 @@ def test_a_frame_that_is_read_again_meets_the_same_answer_whatever_else_lies_the
 def test_two_sources_of_one_seed_are_drawn_apart() -> None:
     hall, yard = (Keeper(Policy(uniform=0.5), source=name) for name in ("hall", "yard"))
     assert [hall.reasons(n, None) for n in range(64)] != [yard.reasons(n, None) for n in range(64)]
+
+
+@pytest.mark.parametrize("other", [{"model": "faces"}, {"version": "2"}, {"slices": (("camera", "right"),)}])
+def test_what_is_for_another_model_version_or_slice_is_drawn_apart_and_has_another_id(other: dict[str, Any]) -> None:
+    one = Job(Source("hall", "rtsp://10.0.0.7/"), Policy(uniform=0.5), "digits", "1", (("camera", "left"),))
+    two = replace(one, **other)
+    drawn = [
+        [bool(Keeper(job.policy, source=job.identity).reasons(n, None)) for n in range(64)] for job in (one, one, two)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    frame = Frame(1_790_000_000.0, Image.new("RGB", (8, 8)), name="a.jpg")
+    first, again, second = (
+        KeptFrame("hall", frame, ("uniform",), model=job.model, version=job.version, slices=job.slices).id
+        for job in (one, one, two)
+    )
+    assert first == again != second
+
+
+def test_an_id_fits_into_an_event_however_long_the_names_are() -> None:
+    frame = Frame(1_790_000_000.0, Image.new("RGB", (8, 8)), name="deep/" * 60 + "a.jpg")
+    given = KeptFrame("h" * 63, frame, ("uniform",), model="digits", version="1").id
+    assert len(given) <= MAX_ID
 
 
 def test_one_prompt_that_fits_is_enough() -> None:

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -23,6 +24,9 @@ app = typer.Typer()
 
 _BESIDE_SETTINGS = frozenset({"source", "config", "to_folder", "to_exporter", "token_file", "dry_run", "max_frames"})
 """What may be said on the command line of sources that stand in monitoring.yml."""
+
+_LONGEST_WORD = 54
+"""Characters of a name before the digest of its address: 63 in all, as of names in monitoring.yml."""
 
 
 @app.command()
@@ -189,9 +193,18 @@ def _start(text: str | None) -> float | None:
 
 
 def _name_of(address: str) -> str:
-    """A name for a source that was given none: its file, folder or host."""
-    place = (urlsplit(address).hostname or "") if is_stream(address) else Path(address).resolve().stem
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", place).strip("-._")[:63] or "source"
+    """A name for a source that was given none: its file, folder or host, and a short digest of the whole address.
+
+    Two recordings are often of one name, and the channels of one host always are; without the digest their frames of
+    one time would be taken for the same.
+    """
+    if is_stream(address):
+        place, whole = urlsplit(address).hostname or "", shown_address(address)
+    else:
+        path = Path(address).resolve()
+        place, whole = path.stem, str(path)
+    word = re.sub(r"[^A-Za-z0-9._-]+", "-", place).strip("-._")[:_LONGEST_WORD] or "source"
+    return f"{word}-{sha256(whole.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def _model(config: Config, name: str | None, *, needed: bool) -> WatchedModel | None:

@@ -72,7 +72,10 @@ class Likeness:
 
 
 class Keeper:
-    """Applies a policy to the frames of one source, in the order of their time; for one thread."""
+    """Applies a policy to the frames of one source, in the order of their time; for one thread.
+
+    ``source`` is what chance knows it by: the frames of two are drawn apart.
+    """
 
     def __init__(self, policy: Policy, *, source: str) -> None:
         self._policy = policy

@@ -11,7 +11,7 @@ from visiondrift.collect.keep import Keeper, Likeness, Policy
 from visiondrift.collect.likeness import Looker
 from visiondrift.collect.model_server import ModelServer
 from visiondrift.collect.reading import Readers, Taken
-from visiondrift.collect.sinks import KeptFrame, Sink
+from visiondrift.collect.sinks import KeptFrame, Sink, digest_of_owner
 from visiondrift.collect.sources import Source
 from visiondrift.config.collect import ModelServerConfig
 from visiondrift.prediction import Kept, Slices
@@ -35,6 +35,11 @@ class Job:
     version: str = ""
     slices: Slices = ()
     server: ModelServerConfig | None = None
+
+    @property
+    def identity(self) -> str:
+        """What tells its frames from those of any other: the source, and whose events they are."""
+        return f"{self.source.name}\0{digest_of_owner(self.model, self.version, self.slices)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +98,7 @@ class Collector:
         self._look_at_all = look_at_all
         self._left = max_frames
         self._readers = Readers([job.source for job in jobs], stop, tell=tell)
-        self._keepers = [Keeper(job.policy, source=job.source.name) for job in jobs]
+        self._keepers = [Keeper(job.policy, source=job.identity) for job in jobs]
         self.progress = tuple(
             Progress(job, tally) for job, tally in zip(self._jobs, self._readers.tallies, strict=True)
         )

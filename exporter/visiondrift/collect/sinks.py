@@ -19,7 +19,8 @@ from visiondrift.errors import BadInput
 from visiondrift.prediction import Kept, Slices, all_reasons
 
 _QUALITY = 92
-_LONGEST_ID = 200
+_LONGEST_PLACE = 160
+_SHORT = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +40,21 @@ class KeptFrame:
 
     @property
     def id(self) -> str:
-        """The same whenever the same frame is collected, so that collecting again doubles nothing."""
-        name = f"{self.source}/{self.frame.name}@{self.time}" if self.frame.name else f"{self.source}@{self.time}"
-        if len(name) <= _LONGEST_ID and name.isprintable():
-            return name
-        return f"{self.source}/{sha256(name.encode(errors='surrogateescape')).hexdigest()}@{self.time}"
+        """The same whenever the same frame is collected for the same, so that collecting again doubles nothing."""
+        place = f"{self.source}/{self.frame.name}" if self.frame.name else self.source
+        if len(place) > _LONGEST_PLACE or not place.isprintable():
+            place = f"{self.source}/{_digest(place)}"
+        return "@".join((place, self.time, *filter(None, [self.owner])))
 
     @property
     def time(self) -> str:
         """When it was taken: RFC 3339 in UTC, to the microsecond."""
         return datetime.fromtimestamp(self.frame.time, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+    @property
+    def owner(self) -> str:
+        """A digest of the model, version and slices whose event it becomes; "" where it becomes none."""
+        return digest_of_owner(self.model, self.version, self.slices)
 
     @property
     def kept(self) -> str:
@@ -63,6 +69,14 @@ class KeptFrame:
         buffer = BytesIO()
         self.frame.image.save(buffer, "JPEG", quality=_QUALITY)
         return buffer.getvalue()
+
+
+def digest_of_owner(model: str, version: str, slices: Slices) -> str:
+    """Of what a frame becomes an event of, in 8 characters; "" where ``model`` is.
+
+    The same picture may be sent for two models, or for two cameras whose recordings have one name and one time.
+    """
+    return _digest(json.dumps([model, version, sorted(slices)]))[:_SHORT] if model else ""
 
 
 class Sink(Protocol):
@@ -147,14 +161,17 @@ class FolderSink:
 
 
 def _place(kept: KeptFrame) -> Path:
-    """Where a frame lies below the folder: source, day, time to the microsecond, and which file it was."""
+    """Where a frame lies below the folder: source, day, time to the microsecond, which file it was, and whose it is."""
     day, _, clock = kept.time.partition("T")
-    name = clock.rstrip("Z").replace(":", "")
-    suffix = ".jpg"
-    if kept.frame.name:
-        name += "-" + sha256(kept.frame.name.encode(errors="surrogateescape")).hexdigest()[:8]
-        suffix = ".jpg" if kept.frame.encoded is None else Path(kept.frame.name).suffix.lower()
+    of_file = _digest(kept.frame.name)[:_SHORT] if kept.frame.name else ""
+    is_as_it_was = kept.frame.name and kept.frame.encoded is not None
+    suffix = Path(kept.frame.name).suffix.lower() if is_as_it_was else ".jpg"
+    name = "-".join(filter(None, [clock.rstrip("Z").replace(":", ""), of_file, kept.owner]))
     return Path(kept.source, day, name + suffix)
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def _line(kept: KeptFrame) -> dict[str, Any]:
