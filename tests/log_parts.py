@@ -1,7 +1,7 @@
 """What tests of the prediction log share: events and histories of them, a log of either kind, a disk that fills up."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from visiondrift.log.memory import MemoryLog
 from visiondrift.log.sqlite import SqliteLog
-from visiondrift.prediction import LAYOUT_SIDE, PROPERTIES, ImageStats, PredictionEvent, Rejection
+from visiondrift.prediction import LAYOUT_SIDE, PROPERTIES, ImageStats, PredictionEvent, Rejection, joined_reasons
 
 CLASSES = ("cat", "dog", "fox")
 DIMENSION = 8
@@ -70,8 +70,33 @@ def small_disk(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-FAIR = ("", "uniform", "every", "every+prompt", "uniform+low_confidence")
-"""What an event may be kept for and be in a window."""
+KEPT_FOR = (
+    "",
+    "uniform",
+    "every",
+    "every+prompt",
+    "uniform+low_confidence",
+    "prompt",
+    "low_confidence",
+    "prompt+unlike",
+)
+
+
+def is_fair(kept: str) -> bool:
+    """Whether a window reads what was kept for that."""
+    return not kept or not {"uniform", "every"}.isdisjoint(kept.split("+"))
+
+
+def held_of(batches: Iterable[Sequence[PredictionEvent]]) -> list[PredictionEvent]:
+    """By hand: of events of one id the first, with the reasons of those after it that are the same event."""
+    first: dict[tuple[str, str], PredictionEvent] = {}
+    for batch in batches:
+        for sent in batch:
+            known = first.setdefault((sent.model, sent.id), sent)
+            if (known.version, known.slices, known.time) == (sent.version, sent.slices, sent.time):
+                first[sent.model, sent.id] = replace(known, kept=joined_reasons(known.kept, sent.kept))
+    return list(first.values())
+
 
 STREAMS = st.fixed_dictionaries(
     {
@@ -81,7 +106,7 @@ STREAMS = st.fixed_dictionaries(
         "embedder": st.sampled_from(["clip", "other-clip"]),
         "classes": st.sampled_from([CLASSES, CLASSES[::-1]]),
         "time": st.integers(0, 40).map(float),
-        "kept": st.sampled_from([*FAIR, "prompt", "low_confidence", "prompt+unlike"]),
+        "kept": st.sampled_from(KEPT_FOR),
     }
 )
 EVENTS = st.builds(

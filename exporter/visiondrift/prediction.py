@@ -78,6 +78,11 @@ def all_reasons(reasons: Iterable[Kept]) -> str:
     return _JOINT.join(reason for reason in KEPT if reason in given)
 
 
+def joined_reasons(before: str, now: str) -> str:
+    """What an event is kept for that comes again, ``now``, beside ``before``; "" where it was: then all was sent."""
+    return all_reasons((*reasons_of(before), *reasons_of(now))) if before else ""
+
+
 def bias_of(kept: str) -> str:
     """The first reason where all of them chose by what an event shows; "" where chance or the clock is one of them,
     or all was sent.

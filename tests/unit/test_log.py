@@ -17,7 +17,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from log_parts import BATCHES, CLASSES, DIMENSION, FAIR, MIB, QUICKLY, event, new_log, refusal, small_disk, stats
+from log_parts import (
+    BATCHES,
+    CLASSES,
+    DIMENSION,
+    MIB,
+    QUICKLY,
+    event,
+    held_of,
+    is_fair,
+    new_log,
+    refusal,
+    small_disk,
+    stats,
+)
 from visiondrift.errors import LogError, LogFull
 from visiondrift.log import Holding, PredictionLog, WindowQuery
 from visiondrift.log.memory import MemoryLog
@@ -255,6 +268,85 @@ class TestIdempotency:
         assert log.window(query()).total == 10
 
 
+class TestReasonsOfWhatComesAgain:
+    """A rule kept it first and chance drew it later: then the share drawn by chance must hold it."""
+
+    def test_an_event_of_a_rule_that_chance_draws_later_is_in_the_window_once(self, log: PredictionLog) -> None:
+        log.append([event(1, kept="prompt"), event(3, kept="prompt")], [], now=1.0)
+        again = log.append([event(n, kept="uniform", latency_ms=99.0) for n in (1, 5)], [], now=2.0)
+        assert (again.stored, again.duplicates, again.duplicate_rows) == (1, 1, (0,))
+        assert ids(log.window(query()).sample) == ["e1", "e5"]
+        every = log.window(query(biased=True)).sample
+        assert every.kept is not None
+        assert dict(zip(ids(every), every.kept, strict=True)) == {
+            "e1": "uniform+prompt", "e3": "prompt", "e5": "uniform",
+        }  # fmt: skip
+        assert every.latency_ms.tolist() == [1.0, 3.0, 99.0], "nothing else of it changes"
+
+    def test_counts_go_with_it(self, log: MemoryLog | SqliteLog) -> None:
+        slices = (("camera", "c1"),)
+        log.append([event(1, kept="unlike")], [], now=1.0)
+        assert log.census().streams == ()
+        log.append([event(1, kept="every")], [], now=2.0)
+        census = log.census()
+        assert [(one.slices, one.rows, one.newest) for one in census.streams] == [(slices, 1, 1.0)]
+        assert census.events == 1
+        assert log.holdings("digits", since=0.0, until=9.0) == (Holding("1", slices, "clip", biased=False, rows=1),)
+        asked = BlockQuery(model="digits", version="1", embedder="clip", since=0.0, until=100.0, seconds=10.0)
+        assert log.rows_by_block(asked) == {0: 1}
+        assert log.prune(older_than=9.0, max_bytes=10**12) == 1
+        assert log.census().events == 0
+
+    @pytest.mark.parametrize(
+        ("before", "now", "kept"),
+        [
+            ("every", "prompt", "every+prompt"),
+            ("unlike", "prompt", "prompt+unlike"),
+            ("prompt", "prompt+unlike", "prompt+unlike"),
+            ("uniform+prompt", "prompt", "uniform+prompt"),
+            ("prompt", "", "prompt"),
+        ],
+    )
+    def test_reasons_are_joined_whichever_came_first(
+        self, log: PredictionLog, before: str, now: str, kept: str
+    ) -> None:
+        for reasons in (before, now, now):
+            log.append([event(1, kept=reasons)], [], now=1.0)
+        sample = log.window(query(biased=True)).sample
+        assert sample.kept is not None
+        assert sample.kept.tolist() == [kept]
+
+    def test_what_came_while_all_was_sent_stays_in_the_window(self, log: PredictionLog) -> None:
+        for reasons in ("", "prompt"):
+            log.append([event(1, kept=reasons)], [], now=1.0)
+        assert ids(log.window(query()).sample) == ["e1"]
+        assert log.window(query(biased=True)).sample.kept is None
+
+    def test_inside_one_batch_too(self, log: PredictionLog) -> None:
+        log.append([event(1, kept="prompt"), event(1, kept="uniform")], [], now=1.0)
+        assert ids(log.window(query()).sample) == ["e1"]
+
+    @pytest.mark.parametrize("other", [{"time": 2.0}, {"version": "2"}, {"slices": ()}])
+    def test_another_event_that_wrongly_has_its_id_adds_nothing(
+        self, log: PredictionLog, other: dict[str, object]
+    ) -> None:
+        log.append([event(1, kept="prompt")], [], now=1.0)
+        log.append([event(1, kept="uniform", **other)], [], now=1.0)
+        assert log.window(query()).total == 0
+
+    def test_a_row_that_an_older_program_wrote_keeps_the_reason_of_its_stream(
+        self, file_log: SqliteLog, tmp_path: Path
+    ) -> None:
+        file_log.append([event(1, kept="prompt")], [], now=1.0)
+        with closing(sqlite3.connect(tmp_path / "log.sqlite")) as connection:
+            connection.execute("UPDATE predictions SET kept = NULL")
+            connection.commit()
+        file_log.append([event(1, kept="uniform")], [], now=2.0)
+        sample = file_log.window(query(biased=True)).sample
+        assert sample.kept is not None
+        assert sample.kept.tolist() == ["uniform+prompt"]
+
+
 class TestRejections:
     def test_rejections_are_counted_by_model_at_the_time_of_the_call(self, log: PredictionLog) -> None:
         log.append([], [refusal(), refusal(), refusal("faces")], now=100.0)
@@ -450,20 +542,17 @@ class TestAnyHistory:
         self, kind: str, batches: list[list[PredictionEvent]], asked: WindowQuery
     ) -> None:
         with tempfile.TemporaryDirectory() as folder, closing(new_log(kind, Path(folder))) as log:
-            first: dict[tuple[str, str], PredictionEvent] = {}
             for batch in batches:
                 log.append(batch, [], now=1.0)
-                for sent in batch:
-                    first.setdefault((sent.model, sent.id), sent)
             window = log.window(asked)
         expected = {
             sent.id: sent
-            for sent in first.values()
+            for sent in held_of(batches)
             if (sent.model, sent.version) == (asked.model, asked.version)
             and (sent.embedding is None or sent.embedder == asked.embedder)
             and (asked.slice is None or asked.slice in sent.slices)
             and asked.since <= sent.time < asked.until
-            and (asked.biased or sent.kept in FAIR)
+            and (asked.biased or is_fair(sent.kept))
         }
         assert window.total == len(expected)
         assert len(window.sample) == min(len(expected), asked.limit)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from log_parts import BATCHES, CLASSES, DIMENSION, FAIR, MIB, QUICKLY, event, new_log, small_disk
+from log_parts import BATCHES, CLASSES, DIMENSION, MIB, QUICKLY, event, held_of, is_fair, new_log, small_disk
 from visiondrift.drift.calibration.blocks import timed_blocks
 from visiondrift.drift.embedding.moments import BlockMoments, block_moments, moments_of
 from visiondrift.errors import LogError, LogFull
@@ -218,19 +218,16 @@ SHIFTS = st.floats(-5, 5, allow_nan=False)
 def test_rows_by_block_are_what_a_count_by_hand_finds(
     kind: str, batches: list[list[PredictionEvent]], shift: float, asked: BlockQuery
 ) -> None:
-    first: dict[tuple[str, str], PredictionEvent] = {}
+    moved = [[replace(sent, time=sent.time + shift) for sent in batch] for batch in batches]
     with tempfile.TemporaryDirectory() as folder, closing(new_log(kind, Path(folder))) as log:
-        for batch in batches:
-            moved = [replace(sent, time=sent.time + shift) for sent in batch]
-            log.append(moved, [], now=1.0)
-            for sent in moved:
-                first.setdefault((sent.model, sent.id), sent)
+        for batch in moved:
+            log.append(batch, [], now=1.0)
         found = log.rows_by_block(asked)
     expected = Counter(
         math.floor(microseconds(sent.time) / 1e6 / asked.seconds)
-        for sent in first.values()
+        for sent in held_of(moved)
         if (sent.model, sent.version) == (asked.model, asked.version)
-        and sent.kept in FAIR
+        and is_fair(sent.kept)
         and sent.embedding is not None
         and sent.embedder == asked.embedder
         and (asked.slice is None or asked.slice in sent.slices)

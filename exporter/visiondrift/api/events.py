@@ -59,7 +59,7 @@ class Event(_Shape):
         description="Why the client kept this event, where it does not send all; several reasons are joined by +. Only "
         "uniform and every, alone or with others, leave a fair sample, as no reason does: events kept only for what "
         "they show, or by the clock beside a share drawn by chance (timed), are stored, but no drift window reads "
-        "them.",
+        "them. Sent again with others, reasons are joined.",
     )
 
 

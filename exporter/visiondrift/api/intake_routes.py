@@ -78,7 +78,8 @@ def intake_routes(services: Services) -> APIRouter:
         """A batch of events, as JSON or as an Arrow IPC stream (not compressed).
 
         The valid events of a batch are kept; the others come back by index, with field and reason. An answer of 200
-        means that the kept events are durable. Sending the same id again changes nothing.
+        means that the kept events are durable. Sending the same id again changes nothing, but that reasons in `kept`
+        which are new are added to those that the event had.
 
         Arrow columns: `id`, `time` (timestamp, or epoch seconds), `model`, `version`, `embedding` (list of float16,
         float32 or float64), `confidence_<class>`, `predicted_class`, `latency_ms`, `image` (binary), `image_uri`,

@@ -102,8 +102,8 @@ class Holding:
 class Appended:
     """The outcome of an append: events newly stored, and those whose (model, id) was stored before.
 
-    ``duplicate_rows`` are the positions, in the events given, of those that changed nothing: one commit may carry
-    the events of several requests, and each is told of its own.
+    ``duplicate_rows`` are the positions, in the events given, of those stored before: one commit may carry the events
+    of several requests, and each is told of its own.
     """
 
     stored: int
@@ -131,7 +131,10 @@ class PredictionLog(Events, Protocol):
     def append(self, events: Sequence[PredictionEvent], rejections: Sequence[Rejection], *, now: float) -> Appended:
         """Store events durably, in one commit; when this returns they survive a power cut.
 
-        An event whose (model, id) is stored already changes nothing. Rejections are counted by model at ``now``.
+        An event whose (model, id) is stored already changes nothing, but for one thing: where it is of the same
+        version, slices and time, what it is kept for now is added to what it was kept for before, if that was
+        anything. So a share drawn by chance holds what a rule had chosen before. Rejections are counted by model at
+        ``now``.
         Raises LogFull where there is no room, LogError on any other failure; then nothing of the call is stored.
         """
         ...

@@ -23,7 +23,7 @@ from visiondrift.log.moments import (
     refuse_other_dimension,
     unpacked,
 )
-from visiondrift.prediction import PredictionEvent, Rejection, Slices, bias_of, sample_of
+from visiondrift.prediction import PredictionEvent, Rejection, Slices, bias_of, joined_reasons, sample_of
 
 _EVENT_BYTES = 512
 """What an event is taken to cost beside its two vectors."""
@@ -55,6 +55,8 @@ class MemoryLog:
                 self._ids.add((event.model, event.id))
             for row in new:
                 self._streams.setdefault(_stream_key(kept[row]), []).append(kept[row])
+            for row in duplicate_rows:
+                self._join_reasons(kept[row])
             self._rejections.update((_second(now), rejection.model) for rejection in rejections)
         return Appended(
             stored=len(new),
@@ -195,6 +197,21 @@ class MemoryLog:
             self._closed = True
             self._streams.clear()
             self._moments.clear()
+
+    def _join_reasons(self, again: PredictionEvent) -> None:
+        """Add what an event that came ``again`` is kept for to what it was kept for before."""
+        for key, members in self._streams.items():
+            if key[:3] != (again.model, again.version, again.slices):
+                continue
+            for place, event in enumerate(members):
+                if (event.id, event.time) == (again.id, again.time):
+                    kept = joined_reasons(event.kept, again.kept)
+                    if kept != event.kept:
+                        del members[place]
+                        self._streams = {own: rest for own, rest in self._streams.items() if rest}
+                        joined = replace(event, kept=kept)
+                        self._streams.setdefault(_stream_key(joined), []).append(joined)
+                    return
 
     def _series(self, key: MomentKey) -> dict[int, bytes]:
         for kept in self._moments:

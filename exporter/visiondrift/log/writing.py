@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.log import Appended, microseconds
-from visiondrift.prediction import PredictionEvent, Rejection, Slices, bias_of
+from visiondrift.prediction import PredictionEvent, Rejection, Slices, bias_of, joined_reasons
 
 StreamKey = tuple[str, str, Slices, str | None, tuple[str, ...], str]
 """What a stream's events share: model, version, slices, embedder (None where there is no embedding), classes, bias."""
@@ -36,6 +36,12 @@ _ADD_ROW = """INSERT INTO predictions (stream, time_us, id, predicted_class, lat
 _COUNT_ROWS = """UPDATE streams SET events = events + :events,
     newest_us = CASE WHEN events = 0 THEN :newest ELSE max(newest_us, :newest) END WHERE id = :id"""
 
+_STREAMS_OF = """SELECT id, embedder, classes, kept FROM streams WHERE model = ? AND version = ? AND slices = ?"""
+
+_KEPT_OF = "SELECT kept FROM predictions WHERE stream = ? AND time_us = ? AND id = ?"
+
+_SET_KEPT = "UPDATE predictions SET kept = :kept, stream = :to WHERE stream = :stream AND time_us = :time AND id = :id"
+
 _OLDEST_OF_STREAM = """SELECT time_us, id, stream FROM predictions INDEXED BY predictions_by_time
     WHERE stream = ? AND time_us < ? ORDER BY time_us, id"""
 
@@ -58,7 +64,10 @@ def row_of(event: PredictionEvent) -> Row:
 
 
 def store(connection: sqlite3.Connection, events: Sequence[PredictionEvent], rows: Sequence[Row]) -> Appended:
-    """Put in the events whose (model, id) is new; ``rows`` are their columns. Needs an open transaction."""
+    """Put in the events whose (model, id) is new, and add the reasons of the others to those that they were kept for.
+
+    ``rows`` are their columns. Needs an open transaction.
+    """
     new: list[int] = []
     duplicate_rows: list[int] = []
     for position, event in enumerate(events):
@@ -71,6 +80,9 @@ def store(connection: sqlite3.Connection, events: Sequence[PredictionEvent], row
         by_stream.setdefault(_stream_key(events[position]), []).append(rows[position])
     for stream, members in by_stream.items():
         _add_rows(connection, _stream_id(connection, stream), members)
+    for position in duplicate_rows:
+        if events[position].kept:
+            _join_reasons(connection, events[position])
     return Appended(
         stored=len(new),
         duplicates=len(duplicate_rows),
@@ -104,8 +116,7 @@ def drop_events(connection: sqlite3.Connection, *, before: int, count: int) -> i
         "DELETE FROM ids WHERE model = ? AND id = ?", [(model_of[stream], event_id) for stream, _, event_id in events]
     )
     for stream, gone in Counter(stream for stream, _, _ in events).items():
-        connection.execute("UPDATE streams SET events = events - ? WHERE id = ?", (gone, stream))
-        connection.execute("DELETE FROM streams WHERE id = ? AND events = 0", (stream,))
+        _count_off(connection, stream, gone)
     return len(events)
 
 
@@ -130,13 +141,52 @@ def _stream_key(event: PredictionEvent) -> StreamKey:
     return event.model, event.version, event.slices, embedder, event.classes, bias_of(event.kept)
 
 
+def _slices_text(slices: Slices) -> str:
+    return json.dumps(dict(slices), sort_keys=True)
+
+
 def _stream_id(connection: sqlite3.Connection, stream: StreamKey) -> int:
     model, version, slices, embedder, classes, kept = stream
-    values = (model, version, json.dumps(dict(slices), sort_keys=True), embedder, json.dumps(classes), kept)
+    return _stream_of(connection, (model, version, _slices_text(slices), embedder, json.dumps(classes), kept))
+
+
+def _stream_of(connection: sqlite3.Connection, values: tuple[str, str, str, str | None, str, str]) -> int:
+    """The stream of these columns; made where there is none."""
     found = connection.execute(_FIND_STREAM, values).fetchone()
     if found is None:
         found = connection.execute(_ADD_STREAM, values).fetchone()
     return int(found[0])
+
+
+def _join_reasons(connection: sqlite3.Connection, again: PredictionEvent) -> None:
+    """Add what an event that came ``again`` is kept for to what it was kept for before, if that was anything.
+
+    Its first reason may be another now, or its bias gone: then its row goes into the stream of the others like it.
+    """
+    time_us = microseconds(again.time)
+    slices = _slices_text(again.slices)
+    for stream, embedder, classes, bias in connection.execute(
+        _STREAMS_OF, (again.model, again.version, slices)
+    ).fetchall():
+        found = connection.execute(_KEPT_OF, (stream, time_us, again.id)).fetchone()
+        if found is None:
+            continue
+        before = found[0] or bias  # rows of older files do not say it themselves
+        kept = joined_reasons(before, again.kept)
+        if kept != before:
+            values = (again.model, again.version, slices, embedder, classes, bias_of(kept))
+            to = stream if bias_of(kept) == bias else _stream_of(connection, values)
+            connection.execute(_SET_KEPT, {"kept": kept, "to": to, "stream": stream, "time": time_us, "id": again.id})
+            if to != stream:
+                connection.execute(_COUNT_ROWS, {"events": 1, "newest": time_us, "id": to})
+                _count_off(connection, stream, 1)
+        return
+
+
+def _count_off(connection: sqlite3.Connection, stream: int, gone: int) -> None:
+    """Take ``gone`` events off the count of a stream; it goes with its last one."""
+    connection.execute("UPDATE streams SET events = events - ? WHERE id = ?", (gone, stream))
+    connection.execute("DELETE FROM streams WHERE id = ? AND events = 0", (stream,))
 
 
 def _add_rows(connection: sqlite3.Connection, stream_id: int, rows: Sequence[Row]) -> None:
