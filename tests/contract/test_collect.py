@@ -35,6 +35,7 @@ from visiondrift.collect.sources import Source
 from visiondrift.demo.digits import frames as digit_frames
 from visiondrift.errors import BadInput
 from visiondrift.log.sqlite import SqliteLog
+from visiondrift.prediction import Kept
 
 START = 1_790_000_000.0
 
@@ -441,6 +442,62 @@ def test_a_line_that_a_kill_left_unfinished_spoils_no_other(tmp_path: Path) -> N
     assert len(found.biased) == 1
 
 
+def collected_for(folder: Path, *reasons: Kept, **more: Any) -> dict[str, int]:
+    """Collects one frame into a folder, as another run of the command would; what was counted."""
+    sink = FolderSink(folder, print, 2**30)
+    sink.put(KeptFrame("hall", Frame(START, scene(0)), reasons, model="digits", **more))
+    return dict(sink.counts)
+
+
+def test_a_frame_that_a_rule_chose_belongs_to_the_share_that_chance_draws_later(tmp_path: Path) -> None:
+    assert collected_for(tmp_path, "prompt") == {"stored": 1}
+    assert len(collected(tmp_path).biased) == 1
+    assert collected_for(tmp_path, "uniform") == {"completed": 1}
+    assert collected_for(tmp_path, "prompt", "uniform") == {"duplicates": 1}
+    found = collected(tmp_path)
+    assert (list(found.reasons.values()), found.biased) == ([{"prompt", "uniform"}], frozenset())
+    assert len(list(tmp_path.rglob("*.jpg"))) == 1
+
+
+def test_a_kill_between_the_lines_of_a_frame_leaves_what_it_had(tmp_path: Path) -> None:
+    collected_for(tmp_path, "prompt")
+    whole = (tmp_path / "manifest.jsonl").read_text(encoding="utf-8")
+    collected_for(tmp_path, "uniform")
+    cut(tmp_path / "manifest.jsonl", 0.8).replace(tmp_path / "manifest.jsonl")
+    assert (tmp_path / "manifest.jsonl").read_text(encoding="utf-8").startswith(whole)
+    assert list(collected(tmp_path).reasons.values()) == [{"prompt"}]
+    assert collected_for(tmp_path, "uniform") == {"completed": 1}
+    assert not collected(tmp_path).biased
+
+
+def test_confidences_can_be_asked_for_afterwards(tmp_path: Path) -> None:
+    collected_for(tmp_path, "every")
+    assert collected_for(tmp_path, "every", confidences={"cat": 0.75, "dog": 0.25}) == {"completed": 1}
+    assert collected_for(tmp_path, "every", confidences={"cat": 0.5, "dog": 0.5}) == {"duplicates": 1}
+    assert collected_for(tmp_path, "every") == {"duplicates": 1}
+    assert list(collected(tmp_path).confidences.values()) == [{"cat": 0.75, "dog": 0.25}]
+
+
+def test_an_image_that_a_kill_left_without_a_line_gets_it_when_it_is_collected_again(tmp_path: Path) -> None:
+    collected_for(tmp_path, "every")
+    (tmp_path / "manifest.jsonl").write_text("", encoding="utf-8")
+    assert collected_for(tmp_path, "every") == {"completed": 1}
+    assert list(collected(tmp_path).times.values()) == [START]
+
+
+def test_a_folder_with_another_manifest_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.jsonl").write_text('{"name": "a dataset"}\n', encoding="utf-8")
+    with pytest.raises(BadInput, match="line 1: accepted is a line of `collect --to-folder`"):
+        FolderSink(tmp_path, print, 2**30)
+
+
+def test_chance_after_a_rule_is_said_in_the_summary(clip: Path, collect: Collect, tmp_path: Path) -> None:
+    to = ("--to-folder", tmp_path, "--look", "2s")
+    assert "3 stored" in collect(clip, "--prompt", "a dark photo", "--threshold", "-1", *to).out
+    assert "folder: 3 completed" in collect(clip, "--uniform", "1", *to).out
+    assert not collected(tmp_path).biased
+
+
 def test_a_full_folder_takes_no_more_and_says_so_once(tmp_path: Path) -> None:
     said: list[str] = []
     frames = [KeptFrame("hall", Frame(START + number, scene(number)), ("every",)) for number in range(4)]
@@ -666,6 +723,8 @@ def test_frames_reach_a_running_exporter_and_only_those_of_chance_and_clock_its_
         by_the_clock = collect(images, "--every", "1ms", *to, "--to-exporter", exporter.url)
         unlike = collect(images, "--name", "odd", "--unlike", "1", *to, "--to-exporter", exporter.url)
         census = SqliteLog(exporter.state / "predictions.sqlite").census()
+        by_chance = collect(images, "--name", "odd", "--uniform", "1", *to, "--to-exporter", exporter.url)
+        joined = SqliteLog(exporter.state / "predictions.sqlite").census()
     assert (by_the_clock.status, unlike.status) == (0, 0), by_the_clock.err + unlike.err
     assert "24 stored" in unlike.out
     assert "no drift window and no camera health reads it" in unlike.err
@@ -675,3 +734,6 @@ def test_frames_reach_a_running_exporter_and_only_those_of_chance_and_clock_its_
         ("7", (("camera", "left"),), kept)
     ]
     assert census.events == kept + 24
+    assert "24 duplicates" in by_chance.out
+    assert [stream.rows for stream in joined.streams] == [kept + 24], "chance has drawn what a rule had chosen"
+    assert joined.events == census.events

@@ -12,7 +12,7 @@ from typing import get_args
 from visiondrift.errors import BadInput
 from visiondrift.intake import vectors
 from visiondrift.intake.refusal import Refused, shown
-from visiondrift.prediction import Kept, bias_of
+from visiondrift.prediction import Kept, all_reasons, bias_of
 
 MANIFEST = "manifest.jsonl"
 _REASONS = frozenset(get_args(Kept))
@@ -21,20 +21,26 @@ _REASONS = frozenset(get_args(Kept))
 @dataclass(frozen=True)
 class Collected:
     """Of the files (paths below the folder, with ``/``) that its manifest lists: ``times`` in seconds since the epoch,
-    and those that are ``biased``: kept for what they show and for no other reason. ``slices`` are by label, of files
-    that were kept for a model. ``confidences`` are by class, from 0 to 1, of files that a model server was asked about.
+    and the ``reasons`` why each was kept, of all its lines together. ``slices`` are by label, of files that were kept
+    for a model. ``confidences`` are by class, from 0 to 1, of files that a model server was asked about.
     """
 
     times: Mapping[str, float] = field(default_factory=dict)
     slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    biased: frozenset[str] = frozenset()
+    reasons: Mapping[str, frozenset[Kept]] = field(default_factory=dict)
     confidences: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def biased(self) -> frozenset[str]:
+        """The files that were kept for what they show and for no other reason."""
+        return frozenset(name for name, reasons in self.reasons.items() if bias_of(all_reasons(reasons)))
 
 
 def collected(folder: Path, *, classes: tuple[str, ...] = ()) -> Collected:
     """What ``manifest.jsonl`` in ``folder`` says; nothing where there is none. A line that a killed collection left
-    unfinished is passed over. Raises BadInput with the line's number for one that is whole and none of ours, or that
-    has confidences of other classes than ``classes``, where these are given.
+    unfinished is passed over. A file that was collected again for more has more lines than one, which add up. Raises
+    BadInput with the line's number for one that is whole and none of ours, or that has confidences of other classes
+    than ``classes``, where these are given.
     """
     file = folder / MANIFEST
     try:
@@ -46,7 +52,7 @@ def collected(folder: Path, *, classes: tuple[str, ...] = ()) -> Collected:
     times: dict[str, float] = {}
     slices: dict[str, Mapping[str, str]] = {}
     confidences: dict[str, Mapping[str, float]] = {}
-    biased = set()
+    why: dict[str, frozenset[Kept]] = {}
     for number, line in enumerate(lines, start=1):
         try:
             found = json.loads(line)
@@ -65,11 +71,10 @@ def collected(folder: Path, *, classes: tuple[str, ...] = ()) -> Collected:
             )
         times[name] = time.timestamp()
         slices[name] = own
+        why[name] = why.get(name, frozenset()).union(reasons)
         if found.get("confidences") is not None:
             confidences[name] = _confidences(found["confidences"], classes, f"{file}, line {number}")
-        if all(bias_of(reason) for reason in reasons):
-            biased.add(name)
-    return Collected(times, slices, frozenset(biased), confidences)
+    return Collected(times, slices, why, confidences)
 
 
 def _confidences(given: object, classes: tuple[str, ...], where: str) -> Mapping[str, float]:

@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
-from visiondrift.collect.folder import MANIFEST
+from visiondrift.collect.folder import MANIFEST, collected
 from visiondrift.collect.frames import Frame
 from visiondrift.collect.keep import Likeness
 from visiondrift.errors import BadInput
@@ -97,11 +97,13 @@ class Sink(Protocol):
 
 @dataclass
 class FolderSink:
-    """Image files by source and day, and one line of JSON for each in ``manifest.jsonl``.
+    """Image files by source and day, and a line of JSON for each in ``manifest.jsonl``.
 
     The sub-folders are the sources, so that ``reference build --images FOLDER --slice camera`` reads them, and with
-    them the times of the frames. A frame that is there already is left alone. At ``max_bytes`` it takes no more, as
-    what left for the newest would be missing in a reference. Raises BadInput where it cannot be a folder.
+    them the times of the frames. Of a frame that is there already, what its lines do not say yet is completed by one
+    more line: reasons, confidences, or all of it where a kill came before its first. At ``max_bytes`` it takes no more
+    frames, as what left for the newest would be missing in a reference. Raises BadInput where it cannot be a folder,
+    or has a manifest that is none.
     """
 
     directory: Path
@@ -111,6 +113,8 @@ class FolderSink:
     counts: Counter[str] = field(default_factory=Counter)
     problem: str = ""
     _bytes: int = 0
+    _reasons: dict[str, frozenset[Kept]] = field(default_factory=dict)
+    _with_confidences: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         try:
@@ -124,31 +128,53 @@ class FolderSink:
             self._bytes = sum(path.lstat().st_size for path in self.directory.rglob("*"))
         except OSError as error:
             raise BadInput(f"{self.directory}: frames cannot be kept there ({error.strerror})") from error
+        said = collected(self.directory)
+        self._reasons.update(said.reasons)
+        self._with_confidences.update(said.confidences)
 
     def put(self, kept: KeptFrame) -> None:
         """Write the image, then its line: a line always has its image."""
         try:
             file = self.directory / _place(kept)
-            if file.exists():
+            is_new = not file.exists()
+            if not (is_new or self._adds(kept)):
                 self.counts["duplicates"] += 1
                 return
-            if self._is_full(kept):
+            if is_new and self._is_full(kept):
                 self.counts["lost"] += 1
                 return
-            file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = file.with_name(f".{file.name}.new")
-            unfinished.write_bytes(kept.encoded)
-            os.utime(unfinished, (kept.frame.time, kept.frame.time))
-            unfinished.replace(file)
-            with (self.directory / MANIFEST).open("a", encoding="utf-8") as manifest:
-                self._bytes += len(kept.encoded) + manifest.write(json.dumps(_line(kept), ensure_ascii=False) + "\n")
-            self.counts["stored"] += 1
+            if is_new:
+                self._write_image(kept, file)
+            self._write_line(kept)
+            self.counts["stored" if is_new else "completed"] += 1
         except OSError as error:
             self.counts["lost"] += 1
             self.tell(f"{self.directory}: a frame of {kept.source} could not be kept ({error.strerror or error})")
 
     def close(self) -> None:
         """Nothing is left to do."""
+
+    def _adds(self, kept: KeptFrame) -> bool:
+        """Whether a frame has a reason or confidences that no line of its file has."""
+        name = _place(kept).as_posix()
+        is_first_answer = kept.confidences is not None and name not in self._with_confidences
+        return is_first_answer or not self._reasons.get(name, frozenset()).issuperset(kept.reasons)
+
+    def _write_image(self, kept: KeptFrame, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_name(f".{file.name}.new")
+        unfinished.write_bytes(kept.encoded)
+        os.utime(unfinished, (kept.frame.time, kept.frame.time))
+        unfinished.replace(file)
+        self._bytes += len(kept.encoded)
+
+    def _write_line(self, kept: KeptFrame) -> None:
+        with (self.directory / MANIFEST).open("a", encoding="utf-8") as manifest:
+            self._bytes += manifest.write(json.dumps(_line(kept), ensure_ascii=False) + "\n")
+        name = _place(kept).as_posix()
+        self._reasons[name] = self._reasons.get(name, frozenset()).union(kept.reasons)
+        if kept.confidences is not None:
+            self._with_confidences.add(name)
 
     def _is_full(self, kept: KeptFrame) -> bool:
         if not self.problem and self._bytes + len(kept.encoded) > self.max_bytes:
