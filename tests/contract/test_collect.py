@@ -35,7 +35,8 @@ from visiondrift.collect.sources import Source
 from visiondrift.demo.digits import frames as digit_frames
 from visiondrift.errors import BadInput
 from visiondrift.log.sqlite import SqliteLog
-from visiondrift.prediction import Kept
+from visiondrift.prediction import Kept, PredictionEvent, sample_of
+from visiondrift.reference import save_reference
 
 START = 1_790_000_000.0
 
@@ -696,6 +697,51 @@ def test_of_several_models_the_one_that_slices_belong_to_must_be_named(
     said = collect(clip, "--every", "2s", "--slice", "camera=x", "--to-folder", tmp_path / "out", *given)
     assert said.status == 3
     assert "--model: the configuration has several models; name one of other, digits-demo" in said.err
+
+
+@pytest.fixture
+def own_embeddings(config: Path, tmp_path: Path) -> tuple[str, ...]:
+    """Options that name a model whose client embeds for itself, and whose reference is of those embeddings."""
+    option, copy = configured(
+        config,
+        tmp_path,
+        "    []\n",
+        models="  - {name: own, reference: own, embedding: {name: siglip, dimension: 16}}\n",
+    )
+    file = copy / "monitoring.yml"
+    text = re.sub(r"(?m)^reference_data: .*$", f"reference_data: {tmp_path}", file.read_text(encoding="utf-8"))
+    file.write_text(text, encoding="utf-8")
+    embeddings = np.random.default_rng(0).normal(1, 0.1, (20, 16)).astype(np.float32)
+    seen = [
+        PredictionEvent(str(n), START + n, "own", "1", embedder="siglip", embedding=row)
+        for n, row in enumerate(embeddings)
+    ]
+    sample = sample_of(seen, classes=(), dimension=16).of_unit_length()
+    save_reference(tmp_path / "own", sample, embedder="siglip", source="a test", now=START)
+    return option, str(copy), "--model", "own"
+
+
+def test_only_likeness_to_the_reference_needs_it(
+    clip: Path, collect: Collect, tmp_path: Path, own_embeddings: tuple[str, ...]
+) -> None:
+    by_words = ("--prompt", "a dark photo", "--threshold", "-1", "--distinct", "1", "--look", "2s")
+    said = collect(clip, *by_words, "--to-folder", tmp_path / "out", *own_embeddings)
+    assert said.status == 0, said.err
+    assert "similarity" in manifest(tmp_path / "out")[0]
+    said = collect(clip, "--similar", "0.5", "--to-folder", tmp_path / "out", *own_embeddings)
+    assert said.status == 3
+    assert "own sends embeddings of its own (siglip)" in said.err
+    assert "Build it anew" not in said.err
+
+
+def test_a_dry_run_without_a_reference_says_why_it_shows_no_cosine_to_it(
+    clip: Path, collect: Collect, own_embeddings: tuple[str, ...]
+) -> None:
+    said = collect(clip, "--prompt", "a dark photo", "--look", "2s", "--dry-run", *own_embeddings)
+    assert said.status == 0, said.err
+    assert said.out.count('"a dark photo" ') == 4
+    assert "reference" not in said.out
+    assert "no cosine to the reference is shown: own sends embeddings of its own (siglip)" in said.err
 
 
 def test_frames_that_the_exporter_rejects_are_said_by_the_exit_status(clip: Path, collect: Collect) -> None:

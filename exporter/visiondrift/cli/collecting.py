@@ -27,8 +27,9 @@ from visiondrift.collect.sinks import FolderSink, Sink
 from visiondrift.collect.sources import Missing, Source, check_source
 from visiondrift.config import Config
 from visiondrift.config.collect import SourceConfig, usual_look
+from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import format_duration
-from visiondrift.errors import BadInput
+from visiondrift.errors import BadInput, ReferenceUnusable, VisionDriftError
 from visiondrift.intake.embedder import Embedder, embedder_of
 from visiondrift.reference import load_direction, rfc3339
 
@@ -97,10 +98,11 @@ def collect_frames(
         raise BadInput("kept frames would go nowhere; accepted are --to-folder, --to-exporter, and --dry-run")
     stop = threading.Event()
     embedder = embedder_of(config)
+    display = _Display(is_dry=dry_run)
     try:
-        looker = _looker(config, jobs, embedder, look_at_all=dry_run)
+        looker = _looker(config, jobs, embedder, display, look_at_all=dry_run)
         with _stopped_by_signals(stop):
-            with _Display(is_dry=dry_run) as display:
+            with display:
                 servers = [_server(config, job, stop, display) if job.server and not dry_run else None for job in jobs]
                 sinks = [] if dry_run else _sinks(config, places, stop, display)
                 collector = Collector(
@@ -165,7 +167,9 @@ def _tell_unseen(jobs: Sequence[Job], sinks: Sequence[Sink], display: "_Display"
             )
 
 
-def _looker(config: Config, jobs: Sequence[Job], embedder: Embedder, *, look_at_all: bool) -> Looker | None:
+def _looker(
+    config: Config, jobs: Sequence[Job], embedder: Embedder, display: "_Display", *, look_at_all: bool
+) -> Looker | None:
     """What embeds and compares, where any policy needs it; CLIP is loaded now, so that its problems come first."""
     if not (look_at_all or any(job.policy.needs_embedding for job in jobs)):
         return None
@@ -173,20 +177,40 @@ def _looker(config: Config, jobs: Sequence[Job], embedder: Embedder, *, look_at_
     return Looker(
         embedder,
         prompts=[job.policy.prompts for job in jobs],
-        references=[_reference(config, job, embedder) for job in jobs],
+        references=[
+            _reference(config, job, embedder, display) if look_at_all or job.policy.needs_reference else None
+            for job in jobs
+        ],
     )
 
 
-def _reference(config: Config, job: Job, embedder: Embedder) -> NDArray[np.float32] | None:
-    """The mean direction of the reference of a job's model. None where there is none and none is needed."""
+def _reference(config: Config, job: Job, embedder: Embedder, display: "_Display") -> NDArray[np.float32] | None:
+    """The mean direction of the reference of a job's model. Where the job's policy does not need it, None, with the
+    reason told, where it cannot be had; else raises ReferenceUnusable or BadInput.
+    """
     watched = next((model for model in config.models if model.name == job.model), None)
     if watched is None:
         return None
     directory = config.path(config.monitoring.reference_data) / watched.reference
-    if not (directory.is_dir() or job.policy.needs_reference):
+    try:
+        # Its embeddings must be of the CLIP that embeds here, even where the model's client makes others.
+        return load_direction(directory, embedder=embedder.identity, dimension=embedder.dimension)
+    except (ReferenceUnusable, BadInput) as error:
+        problem = _problem(error, watched, embedder)
+        if job.policy.needs_reference:
+            raise problem from None
+        display.tell(f"{job.source.name}: no cosine to the reference is shown: {problem}")
         return None
-    # Its embeddings must be of the CLIP that embeds here, even where the model's client makes others.
-    return load_direction(directory, embedder=embedder.identity, dimension=embedder.dimension)
+
+
+def _problem(error: VisionDriftError, watched: WatchedModel, embedder: Embedder) -> VisionDriftError:
+    """Why frames cannot be compared with a reference. To build it anew helps only where CLIP embeds for the model."""
+    if watched.embedding is None:
+        return error
+    return BadInput(
+        f"{watched.name} sends embeddings of its own ({watched.embedding.name}), and frames are embedded by "
+        f"{embedder.identity} here, so they cannot be compared with its reference; --similar and --unlike need that"
+    )
 
 
 def _sinks(config: Config, places: Places, stop: threading.Event, display: "_Display") -> list[Sink]:
