@@ -21,7 +21,9 @@ import pytest
 from visiondrift.calibration_file import save_calibration
 from visiondrift.calibrator import ImmediateCalibrations
 from visiondrift.cli import main
+from visiondrift.cli.periods import _interval_of_means
 from visiondrift.config import load_config
+from visiondrift.drift.similarity import similarity_to
 from visiondrift.log.sqlite import SqliteLog
 from visiondrift.parquet import read_sample
 from visiondrift.prediction import PredictionEvent, sample_of
@@ -125,7 +127,9 @@ def test_every_day_with_images_has_a_row_for_all_and_for_each_camera(rows: Rows)
 def test_a_day_of_images_that_were_all_kept_for_what_they_show_counts_them_and_has_no_mean(rows: Rows) -> None:
     found = [row for row in rows("--by", "day", "-o", "json") if row["period"] == "2026-11-06"]
     assert [(row["slice"], row["images"], row["chosen"]) for row in found] == [("all", 0, 5), ("camera=hall", 0, 5)]
-    assert [row[name] for row in found for name in ("similarity", "low", "of_means", "critical")] == [None] * 8
+    assert [row[name] for row in found for name in ("similarity", "of_means", "of_means_low", "of_means_critical")] == [
+        None
+    ] * 8
     read = list(csv.DictReader(io.StringIO(str(rows("--by", "day", "-o", "tsv"))), delimiter="\t"))
     assert [(row["images"], row["chosen"], row["similarity"]) for row in read if row["period"] == "2026-11-06"] == [
         ("0", "5", "")
@@ -207,14 +211,52 @@ def test_weeks_and_months_add_up(by: str, periods: list[str], rows: Rows) -> Non
 
 def test_the_camera_that_moved_is_below_the_threshold_on_its_day_and_no_other_is(rows: Rows) -> None:
     found = [row for row in rows("--by", "day", "-o", "json") if row["images"]]
-    low = [row for row in found if row["of_means"] < row["critical"]]
+    low = [row for row in found if row["of_means"] < row["of_means_critical"]]
     assert [(row["period"], row["slice"]) for row in low] == [("2026-11-04", "all"), ("2026-11-04", "camera=yard")]
 
 
 def test_the_interval_is_around_the_mean_and_counts_hours_where_there_is_no_calibration(rows: Rows) -> None:
     for row in (row for row in rows("--by", "day", "-o", "json") if row["images"]):
-        assert row["low"] < row["similarity"] < row["high"]
+        assert row["similarity_low"] < row["similarity"] < row["similarity_high"]
+        assert row["of_means_low"] < row["of_means"] < row["of_means_high"]
+        assert row["similarity"] < row["of_means"], "a mean has less noise than one image"
         assert row["blocks"] == (20 if row["slice"] == "all" else 10)
+
+
+def test_the_interval_of_the_means_holds_what_other_days_of_as_many_blocks_say() -> None:
+    """400 days of 12 blocks of unlike sizes, each with a mood of its own; 95 % is meant."""
+    rng = np.random.default_rng(1)
+    direction = np.eye(8, dtype=np.float32)[0]
+
+    def day() -> tuple[float, float | None, float | None]:
+        of_row = np.repeat(np.arange(12), rng.integers(5, 30, 12))
+        rows = direction + 0.5 * np.eye(8)[1] + rng.normal(0, 0.3, (12, 8))[of_row]
+        rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        of_means = similarity_to(direction, rows, of_row).of_means
+        return of_means, *_interval_of_means(direction, rows, of_row, of_means)
+
+    days = [day() for _ in range(400)]
+    usual = np.mean([of_means for of_means, _, _ in days])
+    inside = sum(low is not None and high is not None and low <= usual <= high for _, low, high in days)
+    assert 0.90 <= inside / 400 <= 0.99
+
+
+def test_one_block_has_no_interval_of_the_means() -> None:
+    rows = np.eye(4, dtype=np.float32)
+    assert _interval_of_means(rows[0], rows, np.zeros(4, dtype=np.intp), 0.5) == (None, None)
+
+
+def test_every_interval_and_threshold_is_named_after_its_number(rows: Rows) -> None:
+    expected = [
+        "similarity", "similarity_low", "similarity_high",
+        "of_means", "of_means_low", "of_means_high", "of_means_warning", "of_means_critical",
+    ]  # fmt: skip
+    said = csv.reader(io.StringIO(str(rows("--by", "month", "-o", "tsv"))), delimiter="\t")
+    assert [name for name in next(said) if name.startswith(("similarity", "of_means"))] == expected
+    first, second = (line for line in rows("--by", "month").splitlines()[1:3])
+    cells = list(zip(*(map(str.strip, line.split("┃")) for line in (first, second)), strict=True))
+    assert [cell for cell in cells if "critical" in cell] == [("of_means", "critical")]
+    assert ("similarity", "low") in cells
 
 
 def test_a_calibration_that_the_exporter_had_to_make_is_found(
@@ -235,7 +277,7 @@ def test_a_calibration_that_the_exporter_had_to_make_is_found(
 
 def test_the_table_states_what_it_shows(rows: Rows) -> None:
     said = rows("--by", "month")
-    for words in ("0.9000", "cosines to the reference's mean", "blocks are hours"):
+    for words in ("0.9000", "cosines to the reference's mean", "below of_means_warning", "blocks are hours"):
         assert words in said
 
 

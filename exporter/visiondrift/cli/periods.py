@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from visiondrift.calibrator import kept_calibration
 from visiondrift.config import Config, SliceThresholds
@@ -16,7 +17,7 @@ from visiondrift.drift.calibration.blocks import timed_blocks
 from visiondrift.drift.calibration.budget import Terms
 from visiondrift.drift.levels import standard_of, terms_for
 from visiondrift.drift.prospect import slices_of
-from visiondrift.drift.similarity import similarity_to
+from visiondrift.drift.similarity import CONFIDENCE, similarity_to
 from visiondrift.errors import BadInput
 from visiondrift.intake.embedder import embedder_of
 from visiondrift.log import Holding, WindowQuery
@@ -35,10 +36,11 @@ _SIGNAL = "clip_similarity"
 Row = dict[str, object]
 
 COLUMNS = (
-    "period", "version", "slice", "images", "similarity", "low", "high", "blocks", "of_means", "warning", "critical",
-    "chosen", "partial", "other_embedder",
+    "period", "version", "slice", "images", "blocks", "similarity", "similarity_low", "similarity_high", "of_means",
+    "of_means_low", "of_means_high", "of_means_warning", "of_means_critical", "chosen", "partial", "other_embedder",
 )  # fmt: skip
-"""What every row says; None where it cannot be said.
+"""What every row says; None where it cannot be said. The name of an interval and of a threshold begins with that of
+the number it belongs to: the thresholds are those of ``of_means``, and ``similarity`` has none.
 
 images: chosen by chance or the clock, or all that was sent; chosen: those kept for what they show, which do not count.
 partial: begin, end or both, where the time asked for, the log or the present does not cover the period there.
@@ -189,16 +191,43 @@ class _Measure:
             tail = calibration.tail(target, _SIGNAL, calibration.worth(target, blocks))
         found = similarity_to(self.direction, sample.embeddings, of_row)
         levels = standard_of(_SIGNAL, self.thresholds(slice_), tail, "").levels(self.terms, harmful=False)
+        low, high = _interval_of_means(self.direction, sample.embeddings, of_row, found.of_means)
         return {
             "images": images,
-            "similarity": found.mean,
-            "low": None if math.isnan(found.low) else found.low,
-            "high": None if math.isnan(found.high) else found.high,
             "blocks": found.blocks,
+            "similarity": found.mean,
+            "similarity_low": None if math.isnan(found.low) else found.low,
+            "similarity_high": None if math.isnan(found.high) else found.high,
             "of_means": found.of_means,
-            "warning": levels.warning,
-            "critical": levels.critical,
+            "of_means_low": low,
+            "of_means_high": high,
+            "of_means_warning": levels.warning,
+            "of_means_critical": levels.critical,
         }
+
+
+def _interval_of_means(
+    direction: NDArray[np.float32], embeddings: NDArray[np.float32], blocks: NDArray[np.intp], of_means: float
+) -> tuple[float | None, float | None]:
+    """Low and high around ``of_means``, the cosine to ``direction`` (d,) of the mean of ``embeddings`` (n, d); None
+    with fewer than two ``blocks`` (n,).
+
+    The jackknife over blocks with Student's t: how far that cosine moves when each block in turn is left out.
+    """
+    _, of_row = np.unique(blocks, return_inverse=True)
+    of_row = of_row.reshape(-1)
+    sizes = np.bincount(of_row)
+    count = len(sizes)
+    if count < 2:  # noqa: PLR2004 - one block has no spread
+        return None, None
+    sums = np.zeros((count, embeddings.shape[1]))
+    np.add.at(sums, of_row, embeddings)
+    # Sums do as well as means: a cosine knows no length.
+    without = sums.sum(axis=0) - sums
+    cosines = without @ direction.astype(np.float64) / np.linalg.norm(without, axis=1)
+    error = np.sqrt((count - 1) * cosines.var())
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * error)
+    return max(-1.0, of_means - reach), min(1.0, of_means + reach)
 
 
 def _series(held: Iterable[Holding]) -> list[tuple[str, str]]:

@@ -20,8 +20,10 @@ from visiondrift.errors import BadInput
 app = typer.Typer()
 
 _STATED = (
-    "similarity: mean of the images' cosines to the reference's mean embedding, low to high its 95 % interval by "
-    "blocks; of_means: cosine of their mean to it, which is the signal clip_similarity, bad below its levels; "
+    "similarity: mean of the images' cosines to the reference's mean embedding, which has no threshold; of_means: "
+    "cosine of the images' mean embedding to it, which is the signal clip_similarity, bad below of_means_warning and "
+    "of_means_critical, and larger than similarity, as a mean has less noise than one image; *_low to *_high: the 95 % "
+    "interval of each by blocks; "
     "chosen: images that were kept for what they show, which do not count; partial: where the period is not covered, "
     "as the log, the time asked for or the present begins or ends inside it; other_embedder: what embedded these "
     "images, which cannot be compared with the reference"
@@ -68,12 +70,21 @@ def _print(rows: Sequence[Mapping[str, object]], blocks: str, output: str) -> No
         writer.writeheader()
         writer.writerows(rows)
     else:
-        table = table_of(*COLUMNS, numbers=tuple(name for name in COLUMNS if name not in _WORDS))
+        heads = {name: _head(name) for name in COLUMNS}
+        table = table_of(*heads.values(), numbers=tuple(head for name, head in heads.items() if name not in _WORDS))
         for row in rows:
             table.add_row(*(escape(_shown(row[name])) for name in COLUMNS))
         out = console()
         out.print(table if rows else "no images in that time")
         out.print(f"{_STATED}; {blocks}", markup=False, soft_wrap=True)
+
+
+def _head(name: str) -> str:
+    """A column's name as a table heads it: in two lines, whose number it is and what of it."""
+    for whose in ("similarity_", "of_means_"):
+        if name.startswith(whose):
+            return f"{whose[:-1]}\n{name.removeprefix(whose)}"
+    return name
 
 
 def _shown(value: object) -> str:
