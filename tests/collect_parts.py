@@ -55,7 +55,8 @@ class Camera:
         self.pause = pause
         self.connections = 0
         self.sent = 0
-        self.refuses = False
+        self.refuses = 0
+        """The status that is answered in place of pictures, where it is one."""
         self.damaged: frozenset[int] = frozenset()
         self.gone = threading.Event()
 
@@ -120,7 +121,7 @@ def served(camera: Camera) -> Iterator[str]:
         def do_GET(self) -> None:
             camera.connections += 1
             if camera.refuses:
-                self.send_error(503)
+                self.send_error(camera.refuses)
                 return
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace;boundary=frame")

@@ -286,7 +286,7 @@ def test_a_camera_that_is_not_there_yet_is_asked_ever_more_seldom(monkeypatch: p
     """Each pause is twice the one before, give or take half."""
     monkeypatch.setattr(collect_video, "_FIRST_WAIT", 0.2)
     camera, stop, tally = Camera(frames=5, pause=0.01), threading.Event(), Tally()
-    camera.refuses = True
+    camera.refuses = 503
     pauses: list[float] = []
 
     def tell(sentence: str) -> None:
@@ -299,6 +299,31 @@ def test_a_camera_that_is_not_there_yet_is_asked_ever_more_seldom(monkeypatch: p
     assert camera.connections == 5
     assert tally.connections == 0
     assert all(0.5 * 0.2 * 2**n - 0.05 <= pause <= 1.5 * 0.2 * 2**n + 0.05 for n, pause in enumerate(pauses)), pauses
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_recording_that_a_web_server_does_not_give_is_asked_for_once(status: int) -> None:
+    camera, tally = Camera(frames=5, pause=0.01), Tally()
+    camera.refuses = status
+    with served(camera) as url, pytest.raises(BadInput, match=rf"it cannot be read \(Server returned {status}"):
+        seen(Source("hall", f"{url}/rec.mp4?channel=1".replace("//", "//viewer:s3cret@", 1)), tally=tally)
+    assert (camera.connections, tally.connections) == (1, 0)
+
+
+@pytest.mark.parametrize(("status", "path"), [(404, "live.m3u8"), (404, "video"), (503, "rec.mp4"), (429, "rec.mp4")])
+def test_what_may_come_to_be_is_asked_for_again(status: int, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect_video, "_FIRST_WAIT", 0.05)
+    camera, stop, said = Camera(frames=5, pause=0.01), threading.Event(), []
+    camera.refuses = status
+
+    def tell(sentence: str) -> None:
+        said.append(sentence)
+        if len(said) == 3:
+            stop.set()
+
+    with served(camera) as url:
+        assert not list(frames_of(Source("hall", f"{url}/{path}"), Tally(), stop, tell=tell))
+    assert camera.connections == 3
 
 
 def test_the_frames_of_an_rtsp_camera_are_in_order_and_go_on_when_it_has_hung_up(clip: Path) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from visiondrift.config.collect import SCHEMES, is_stream, shown_address
 from visiondrift.errors import BadInput
@@ -15,6 +15,9 @@ IMAGES = (*SENT, ".bmp", ".gif", ".tif", ".tiff")
 
 ALONE = tuple(suffix for suffix in IMAGES if suffix != ".gif")
 """Images that are named alone: a GIF may hold many pictures, and is read as a video then."""
+
+_WEB_FILES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
+"""What the address of a recording on a web server ends in. A server's playlist or stream may come to be later."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,12 @@ class Source:
     def is_url(self) -> bool:
         """Whether the address is one of the network."""
         return is_stream(self.address)
+
+    @property
+    def is_web_file(self) -> bool:
+        """Whether the address is by its name that of a recording on a web server, which is there or is not."""
+        place = urlsplit(self.address) if self.is_url else None
+        return place is not None and place.scheme in {"http", "https"} and Path(place.path).suffix.lower() in _WEB_FILES
 
     @property
     def shown(self) -> str:

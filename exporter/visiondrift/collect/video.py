@@ -59,7 +59,10 @@ class Video:
             self._ends_early(_reason(error))
 
     def stream_frames(self) -> Iterator[Frame]:
-        """The frames of a URL, until ``stop`` is set; of a recording there, until its end."""
+        """The frames of a URL, until ``stop`` is set; of a recording there, until its end.
+
+        Raises BadInput where a web server says at once that such a file is not there, or not for us.
+        """
         wait = _FIRST_WAIT
         while not self._stop.is_set():
             before, why = self._tally.looked, "it ended"
@@ -71,10 +74,18 @@ class Video:
                     yield from self._live(container)
             except self._av.FFmpegError as error:
                 why = _reason(error)
+                if self._is_refused(error):
+                    raise BadInput(f"{self._source.shown}: it cannot be read ({why})") from error
             if self._tally.looked > before:
                 wait = _FIRST_WAIT
             self._pause(wait, why)
             wait = min(2 * wait, _LONGEST_WAIT)
+
+    def _is_refused(self, error: Exception) -> bool:
+        """Whether to ask again is in vain. Another status may be one that passes: FFmpeg tells only these apart."""
+        of_av = self._av.error
+        lasting = (of_av.HTTPUnauthorizedError, of_av.HTTPForbiddenError, of_av.HTTPNotFoundError)
+        return isinstance(error, lasting) and self._source.is_web_file and not self._tally.connections
 
     def _pause(self, wait: float, why: str) -> None:
         if self._stop.is_set():
