@@ -160,6 +160,22 @@ def test_help_and_check_config_load_no_heavy_library() -> None:
         assert done.returncode == 0, done.stderr
 
 
+def test_ctrl_c_while_the_program_loads_ends_it_with_one_line(tmp_path: Path) -> None:
+    """In the place of a library that is imported early stands one during whose import the key is pressed."""
+    (tmp_path / "typer.py").write_text(
+        "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(60)\n", encoding="utf-8"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "visiondrift", "version"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "visiondrift: interrupted\n")
+
+
 def test_version_is_the_package_s(say: Say) -> None:
     assert say("version") == Said(0, f"visiondrift {__version__}\n", "")
 
