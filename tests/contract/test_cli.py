@@ -534,6 +534,33 @@ def test_a_reference_from_images_has_the_folders_as_slices(say: Say, tmp_path: P
     assert manifest.times == "file"
 
 
+def test_an_image_that_is_damaged_is_left_out_of_a_reference_and_named(say: Say, tmp_path: Path) -> None:
+    config = configured(tmp_path / "config", model(embedding=None) | {"classes": []})
+    images = gallery(tmp_path / "g")
+    (images / "left" / "0.png").write_bytes((images / "left" / "0.png").read_bytes()[:60])
+    said = say("reference", "build", "lobby", "--config", config, "--images", images, "--slice", "camera")
+    assert said.status == 0, said.err
+    assert "6 rows of 64 columns" in said.out
+    assert f"as they cannot be read: 1 images; the first: {images / 'left' / '0.png'}: " in said.err
+    assert "16 faults learnt from 6 images" in said.err
+    found = read_sample(tmp_path / "references" / "lobby" / "reference.parquet")
+    pairs = dict(zip(found.ids, found.slices["camera"], strict=True))
+    assert pairs == {name: name.partition("/")[0] if "/" in name else "" for name in pairs}
+    assert say("reference", "witnesses", "lobby", "--config", config, "--images", images).status == 0
+
+
+def test_where_many_images_are_damaged_there_is_no_reference(say: Say, tmp_path: Path) -> None:
+    config = configured(tmp_path / "config", model(embedding=None) | {"classes": []})
+    images = gallery(tmp_path / "g")
+    for number in range(2):
+        (images / "left" / f"{number}.png").write_bytes(b"no picture")
+    said = say("reference", "build", "lobby", "--config", config, "--images", images)
+    assert said.status == 3
+    assert f"{images / 'left' / '1.png'}: " in said.err
+    assert "with it 2 of 7 images cannot be read" in said.err
+    assert not (tmp_path / "references" / "lobby").exists()
+
+
 def listed(folder: Path, **kept: list[str]) -> Path:
     """``folder`` with the manifest of a collection: an image an hour, why each was kept by its camera."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))

@@ -1,7 +1,7 @@
 """``reference build | calibrate | witnesses | list | show``: what normal looked like, and what faults look like."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,10 +26,13 @@ from visiondrift.reference_pictures import MOST_PICTURES, save_pictures
 from visiondrift.signals import ALL_SLICES
 
 SliceValues = Mapping[str, NDArray[np.object_]]
+Damaged = dict[Path, str]
+"""Images that cannot be read, and why."""
 
 app = typer.Typer(help="Build, list and show references.", no_args_is_help=True)
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_MOST_DAMAGED = 0.1
 _LISTED = ("name", "rows", "columns", "embedder", "classes", "slices", "created")
 
 
@@ -85,7 +88,10 @@ def build(
         # A file's own time is that of its last copy, not of the frame.
         times = "file" if taken is None else "capture"
         values = _slice_values(images, files, said, slice_label) if slice_label else None
-        sample, pictures = _from_images(loaded, name, files, taken, within=images, slices=values)
+        damaged: Damaged = {}
+        sample, pictures = _from_images(loaded, name, files, taken, damaged, within=images, slices=values)
+        files = [file for file in files if file not in damaged]
+        _tell_damaged(damaged)
         sample = _with_confidences(sample, said, classes)
         source = f"images in {images.resolve().name}"
     elif parquet is not None:
@@ -138,13 +144,15 @@ def witnesses(
 def _prepare_witnesses(config: Config, directory: Path, files: list[Path]) -> None:
     from visiondrift.cli.witnessing import prepare_witnesses
 
+    damaged: Damaged = {}
     prepare_witnesses(
         config,
         directory,
         files,
-        load=lambda chosen, bounds: list(_decoded(chosen, bounds)),
+        load=lambda chosen, bounds: _decoded(chosen, bounds, damaged),
         tell=lambda text: typer.echo(text, err=True),
     )
+    _tell_damaged(damaged)
 
 
 @app.command("calibrate")
@@ -320,6 +328,7 @@ def _from_images(
     name: str,
     files: list[Path],
     taken: NDArray[np.float64] | None,
+    damaged: Damaged,
     *,
     within: Path,
     slices: SliceValues | None,
@@ -327,6 +336,7 @@ def _from_images(
     """The sample of ``files`` below ``within``, and row -> picture of some of its rows where pictures are wanted.
 
     ``taken`` (n,) is when the images were taken; None where that is not known. ``slices`` maps a label to values (n,).
+    Images that cannot be read are left out and noted in ``damaged``. Raises BadInput where they are many.
     """
     from visiondrift.intake.embedder import embedder_of
     from visiondrift.intake.image_stats import measured
@@ -335,18 +345,20 @@ def _from_images(
     pictures: dict[int, bytes] = {}
     try:
         stats: list[ImageStats] = []
-        images = measured(_decoded(files, config.monitoring.intake), stats)
+        images = measured(_decoded(files, config.monitoring.intake, damaged), stats)
         if _keeps_thumbnails(config, name):
             images = _pictured(images, config.monitoring.thumbnails.side, len(files), pictures)
         embeddings = embedder.embed(images)
     finally:
         embedder.close()
-    times = np.array([file.stat().st_mtime for file in files]) if taken is None else taken
+    is_whole = np.array([file not in damaged for file in files], dtype=bool)
+    files = [file for file in files if file not in damaged]
+    times = np.array([file.stat().st_mtime for file in files]) if taken is None else taken[is_whole]
     order = np.argsort(times, kind="stable")
     sample = Sample(
         times=times,
         ids=np.array([file.relative_to(within).as_posix() for file in files], dtype=object),
-        slices=dict(slices or {}),
+        slices={label: values[is_whole] for label, values in (slices or {}).items()},
         classes=(),
         embeddings=embeddings,
         confidences=np.zeros((len(files), 0), dtype=np.float32),
@@ -445,13 +457,29 @@ def _image_files(folder: Path) -> list[Path]:
     return files
 
 
-def _decoded(files: Iterable[Path], bounds: IntakeConfig) -> Iterator[Image.Image]:
-    """One image at a time: a folder of them does not fit into memory. Raises BadInput with the file's name."""
+def _decoded(files: Sequence[Path], bounds: IntakeConfig, damaged: Damaged) -> Iterator[Image.Image]:
+    """One image at a time: a folder of them does not fit into memory. Those that cannot be read go into ``damaged``.
+
+    Raises BadInput where those are more than one and more than a tenth, or all.
+    """
     from visiondrift.intake.decode import decode_image
     from visiondrift.intake.refusal import Refused
 
+    count = 0
     for file in files:
         try:
             yield decode_image(file.read_bytes(), max_bytes=bounds.max_image_bytes, max_pixels=bounds.max_image_pixels)
-        except Refused as error:
-            raise BadInput(f"{file}: {error}") from error
+        except (Refused, OSError) as error:
+            damaged[file] = str(error)
+            count += 1
+            if count > max(1, _MOST_DAMAGED * len(files)) or count == len(files):
+                raise BadInput(
+                    f"{file}: {error}; with it {count:,} of {len(files):,} images cannot be read. Were they "
+                    "copied whole? Accepted is that one is damaged, or a tenth of them"
+                ) from error
+
+
+def _tell_damaged(damaged: Damaged) -> None:
+    if damaged:
+        file, why = next(iter(damaged.items()))
+        typer.echo(f"left out, as they cannot be read: {len(damaged):,} images; the first: {file}: {why}", err=True)

@@ -1,6 +1,6 @@
 """Prepares the witnesses of a reference: faults are learnt from images at hand, words from the configured probes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from visiondrift.intake.embedder import Embedder
 
 Tell = Callable[[str], None]
-Load = Callable[[Sequence[Path], IntakeConfig], "Sequence[Image.Image]"]
+Load = Callable[[Sequence[Path], IntakeConfig], "Iterator[Image.Image]"]
+"""The images in files, without those that cannot be read."""
 
 
 def prepare_witnesses(config: Config, directory: Path, files: Sequence[Path], *, load: Load, tell: Tell) -> None:
@@ -60,7 +61,7 @@ def _spread(files: Sequence[Path], config: Config, load: Load) -> "list[Image.Im
     """As many images, evenly spread over the files, as their size allows to be tried."""
     from visiondrift.intake.trials import chosen
 
-    (first,) = load(files[:1], config.monitoring.intake)
+    first = next(load(files, config.monitoring.intake))
     rows = chosen(len(files), first.width * first.height)
     return list(load([files[row] for row in rows], config.monitoring.intake))
 
