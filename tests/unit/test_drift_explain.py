@@ -472,6 +472,13 @@ def test_faults_that_cannot_be_told_apart_are_named_by_their_kind():
     assert verdict([Statement("property", blurs), Statement("signature", blurs)])[0] == "less sharp"
 
 
+def test_a_third_witness_for_another_fault_of_the_kind_leaves_the_name_of_the_kind():
+    agreeing = [Statement("property", ("motion blurred",)), Statement("signature", ("motion blurred", "coarser"))]
+    assert verdict([*agreeing, Statement("layout", ("blurred",))])[:2] == ("less sharp", ("property", "signature"))
+    assert verdict([*agreeing, Statement("layout", ("motion blurred", "blurred"))])[0] == "motion blurred"
+    assert verdict([*agreeing, Statement("layout", ("rotated",))])[0] == "motion blurred"
+
+
 def reading(z: list[float], panel: Panel) -> Reading:
     values = np.array(z)
     return Reading(panel, values, 10.0 ** -np.abs(values), np.zeros(len(z)))

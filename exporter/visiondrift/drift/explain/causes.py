@@ -231,7 +231,8 @@ def verdict(statements: Iterable[Statement]) -> tuple[str | None, tuple[Witness,
     word = _one_word(_in_common(agreeing[0]))
     if word is None:
         return None, (), f"the witnesses leave it open: {heard}"
-    return word, tuple(one.witness for one in agreeing[0]), ""
+    others = [one for one in given if one not in agreeing[0] and word not in one.causes]
+    return _as_others_say(word, others), tuple(one.witness for one in agreeing[0]), ""
 
 
 def is_elsewhere(readings: Mapping[str, Reading], causes: Sequence[str], word: str, agreed: Sequence[Witness]) -> bool:
@@ -284,6 +285,14 @@ def _in_trials(reading: Reading, causes: Sequence[str], named: frozenset[str]) -
     return min(
         (float(x) for x, cause in zip(reading.lengths, cycle(causes), strict=False) if cause in named), default=0.0
     )
+
+
+def _as_others_say(word: str, others: Sequence[Statement]) -> str:
+    """The ``word``, or what its kind is called where one of the ``others`` is for another fault of that kind."""
+    for kind, members in ALIKE.items():
+        if word in members and any(members.issuperset(one.causes) for one in others):
+            return kind
+    return word
 
 
 def _suffice(some: Sequence[Statement], given: Sequence[Statement]) -> bool:
