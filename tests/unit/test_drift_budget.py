@@ -129,6 +129,11 @@ def test_memory_finds_what_no_tick_shows(one_camera: tuple[Detector, World, np.n
     assert np.median(single) > 0.05
 
 
+def test_what_lasts_is_more_than_one_tick() -> None:
+    tick = Moments(5.0, np.ones(2), np.ones(2))
+    assert set(Memory().after({"a": tick}).lasting.kept) == set(RATES) - {1.0}
+
+
 def test_silent_slice_is_remembered_as_it_was() -> None:
     """A tick in which only one of two slices sends leaves the other's memory alone."""
     tick = Moments(5.0, np.ones(2), np.ones(2))

@@ -169,7 +169,8 @@ def _evidence(
 def _remembered(calibration: Calibration, target: str, memory: Memory, samples: int) -> ScoreOrReason:
     if calibration.detector is None or target not in calibration.detector.slices:
         return ScoreOrReason(None, samples, calibration.why_silent(target) or "the reference has too few embeddings")
-    own = memory if target == ALL_SLICES else memory.of(target)
+    # A tick is part of a window, which is judged by itself; alone it may be a few frames, of which one may be odd.
+    own = memory.lasting if target == ALL_SLICES else memory.lasting.of(target)
     found = accumulated(calibration.detector, target, own)
     if found is None:
         return ScoreOrReason(None, samples, calibration.why_silent(target) or "nothing has accumulated yet")

@@ -30,6 +30,11 @@ class Memory:
         the rate 1, stays."""
         return Memory({rate: kept if rate == 1.0 else _replaced(kept, begun) for rate, kept in self.kept.items()})
 
+    @property
+    def lasting(self) -> "Memory":
+        """The memories of more than one tick."""
+        return Memory({rate: kept for rate, kept in self.kept.items() if rate < 1.0})
+
     def of(self, slice_: str) -> "Memory":
         """What is remembered of one slice alone."""
         return Memory({rate: {slice_: kept[slice_]} for rate, kept in self.kept.items() if slice_ in kept})
