@@ -104,7 +104,7 @@ def _digits(references: int, windows: int) -> Material:
         return embedder.embed([Image.fromarray(picture) for picture in pictures])
 
     views = len(digits.CAMERAS)
-    reference, window = split.reference[:references], split.stream[100 : 100 + windows]
+    reference, window = split.watched[:references], split.fresh[100 : 100 + windows]
     ones = split.stream[digits.digits()[1][split.stream] == 1]
     photographs = sample_photographs()
     frames = shown(window)

@@ -140,7 +140,7 @@ def _digits(count: int) -> Material:
     def shown(indices: NDArray[np.int64]) -> list[Picture]:
         return [frame for camera in digits.CAMERAS for frame, _ in digits.frames(indices, camera, rng=rng)]
 
-    reference, window = split.reference[:count], split.stream[:count]
+    reference, window = split.watched[:count], split.fresh[:count]
     views = len(digits.CAMERAS)
     none = np.full(views * count, "")
     return Material(
@@ -151,7 +151,7 @@ def _digits(count: int) -> Material:
         _pools(shown(window), see, rng),
         np.tile(np.arange(len(window)), views),
         none[: views * len(window)],
-        see([_bytes(255.0 - p) for p in shown(split.stream[:40])]),
+        see([_bytes(255.0 - p) for p in shown(split.fresh[:40])]),
         (10, 20) if count < 100 else (20, 60),
     )
 
