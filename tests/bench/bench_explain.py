@@ -105,7 +105,7 @@ def _digits(references: int, windows: int) -> Material:
 
     views = len(digits.CAMERAS)
     reference, window = split.watched[:references], split.fresh[100 : 100 + windows]
-    ones = split.stream[digits.digits()[1][split.stream] == 1]
+    ones = split.fresh[digits.digits()[1][split.fresh] == 1]
     photographs = sample_photographs()
     frames = shown(window)
     patches = (patch(photographs[rng.integers(len(photographs))], rng) for _ in frames)
