@@ -414,8 +414,11 @@ def test_a_camera_without_a_picture_is_a_fault_of_the_camera_and_shows_its_pictu
 
 def test_one_cause_ends_as_one(stack: Stack, dusk_at: float, notes: list[str]) -> None:
     """The two that are well again recover in their own time, and of neither anything is told by itself meanwhile."""
-    over = f"RESOLVED: Drift of the images on {MODEL}, all slices together"
-    wait_for(lambda: stack.messages(about=over, since=dusk_at), "the end of the common cause", seconds=OVER_WITHIN_S)
+
+    def lingers() -> bool:
+        return bool(stack.alerts(component="data", spread="common", alertstate="firing"))
+
+    wait_for(lambda: not lingers(), "the end of the common cause", seconds=OVER_WITHIN_S)
     notes.append(f"Slack: one cause over {time.time() - dusk_at:.0f} s after it began")
     time.sleep(SLACK_ROUND_S)
     assert told_of_a_camera(stack, since=dusk_at) <= {DAMAGED}
