@@ -26,7 +26,7 @@ ALIKE = 0.05
 NEXT_ALIKE = 0.1
 """Correlation of neighbouring blocks' means above which the blocks are too short."""
 
-_MANY_BLOCKS = 40
+LEAST_BLOCKS = 40
 """Blocks of a slice that can be judged by itself."""
 
 _LENGTHS = 2.0
@@ -117,7 +117,7 @@ def _moments(
     length, begin = np.zeros(len(blocks)), np.zeros(len(blocks))
     length[blocks.of_row] = seconds
     begin[blocks.of_row] = np.floor(times / seconds) * seconds
-    many = np.bincount(blocks.stratum, minlength=len(blocks.names)) >= _MANY_BLOCKS
+    many = np.bincount(blocks.stratum, minlength=len(blocks.names)) >= LEAST_BLOCKS
     among = many[blocks.stratum] if many.any() else np.ones(len(blocks), dtype=bool)
     # The middle of a block, as its beginning may lie a rounding before that of the stretch.
     longest = max(float(length[among].max(initial=0.0)), together)

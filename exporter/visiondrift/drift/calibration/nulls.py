@@ -23,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from visiondrift.drift.calibration.blocks import Blocks
+from visiondrift.drift.calibration.blocks import LEAST_BLOCKS, Blocks
 from visiondrift.drift.calibration.tails import Null, Tail, cauchy_combination, fit_null, upper_tail
 from visiondrift.signals import ALL_SLICES
 
 MIN_WINDOW_BLOCKS = 3
 """Blocks that a window must span before it is judged: fewer witnesses have no spread."""
 
-MIN_HELD_BLOCKS = 20
+MIN_HELD_BLOCKS = LEAST_BLOCKS // 2
 """Held blocks that a slice's null must rest on."""
 
 HELD_PER_WINDOW = 2
