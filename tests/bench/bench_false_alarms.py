@@ -4,6 +4,7 @@
     python tests/bench/bench_false_alarms.py                  two clouds, up to four correlations
     python tests/bench/bench_false_alarms.py --only pages     the long stream alone
     python tests/bench/bench_false_alarms.py --only small     references of a few scenes alone
+    python tests/bench/bench_false_alarms.py --only quarter   the rarest page where rows are most alike; not by default
 
 Worlds are those of ``worlds.py``: scenes of 5 to 20 frames that share ``rho`` of every variance. Only VisionDrift is
 told which frames are one scene; no other method here can be told. The allowance for unlucky references, the correction
@@ -19,6 +20,7 @@ os.environ["DO_NOT_TRACK"] = "1"
 import argparse
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -47,6 +49,8 @@ SMALL, SMALL_REFERENCES, SMALL_WINDOWS = (60, 120, 240), 20, 100
 EVERY = 300.0
 PAGES_REFERENCES, PAGES_MONTHS = 10, 1.0
 """Of a budget of a page a quarter a stream can only tell where it is many quarters long."""
+QUARTER_PLAN, QUARTER_REFERENCES = {("cone", 512): (0.6,)}, 60
+BUDGETS = {"1 a week": Budget(1, 7 * DAY), "1 a quarter": Budget(1, 91 * DAY)}
 SPAN, STEP = 48, 4
 """Scenes of a window, and by how many it moves on every ``EVERY`` seconds."""
 
@@ -106,12 +110,25 @@ def pages(args: argparse.Namespace) -> None:
     months = 0.05 if args.quick else PAGES_MONTHS
     print("Pages a month without drift: windows of an hour (48 scenes, some 600 rows) judged every five minutes, one")
     print(f"slice, {months:g} months for each of {args.references} references. Neighbouring alarms are one page.\n")
-    budgets = {"1 a week": Budget(1, 7 * DAY), "1 a quarter": Budget(1, 91 * DAY)}
+    count_pages(args, PAGES_PLAN if not args.quick else QUICK, months)
+    peers_pages(args)
+
+
+def quarter(args: argparse.Namespace) -> None:
+    """The same where pages are likeliest, for years of references: what a page a quarter needs in order to be told."""
+    months = 0.02 if args.quick else PAGES_MONTHS
+    print(f"Pages a month as above, for {args.references} references; the first of them are those of the table above.\n")
+    count_pages(args, QUARTER_PLAN, months)
+
+
+def count_pages(args: argparse.Namespace, plan: dict[tuple[str, int], tuple[float, ...]], months: float) -> None:
+    """A table of the pages that came in ``months`` of each reference, for every world of ``plan``."""
     head("world", "budget", "allowed a month", f"{OURS}: pages a month", "the worst reference", "within, by 2 errors")
-    for name, prepared in references(args, PAGES_PLAN if not args.quick else QUICK):
-        ticks = int(months * MONTH / EVERY)
-        found = [sliding(one.detector, one.world, ticks, step=STEP, span=SPAN, seed=one.seed) for one in prepared]
-        for words, budget in budgets.items():
+    ticks = int(months * MONTH / EVERY)
+    for name, prepared in references(args, plan):
+        with ProcessPoolExecutor(args.jobs) as workers:
+            found = list(workers.map(partial(month, ticks=ticks), prepared))
+        for words, budget in BUDGETS.items():
             level = budget.per_look(EVERY, 1)
             each = np.array([episodes(p <= level) for p in found]) / months
             # What references differ by, and not less than what counting pages leaves open; none came is one at most.
@@ -121,7 +138,11 @@ def pages(args: argparse.Namespace) -> None:
             excess = each.mean() - allowed
             sure = "yes" if excess < -2 * error else f"no, by {excess:.2f}" if excess > 2 * error else "cannot tell"
             line(name, words, f"{allowed:.2f}", f"{each.mean():.2f} ± {error:.2f}", f"{each.max():.0f}", sure)
-    peers_pages(args)
+
+
+def month(one: Prepared, ticks: int) -> NDArray[np.float64]:
+    """(ticks,) p of a long stream of the world of ``one``."""
+    return sliding(one.detector, one.world, ticks, step=STEP, span=SPAN, seed=one.seed)
 
 
 def small(args: argparse.Namespace) -> None:
@@ -212,20 +233,22 @@ def main() -> None:
     """Print the tables that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=["false", "pages", "small"], action="append")
+    parser.add_argument("--only", choices=["false", "pages", "small", "quarter"], action="append")
     parser.add_argument("--references", type=int)
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--windows", type=int)
     parser.add_argument("--peer-windows", type=int)
     parser.add_argument("--rho", action="append", type=float)
+    parser.add_argument("--jobs", type=int, default=1, help="references side by side, of the long streams")
     args = parser.parse_args()
     args.windows = args.windows or (30 if args.quick else 40)
     args.peer_windows = args.peer_windows or (3 if args.quick else 5)
-    for which, table in (("false", false_alarms), ("pages", pages), ("small", small)):
-        if not args.only or which in args.only:
-            of_table = copy(args)
-            of_table.references = args.references or (3 if args.quick else PAGES_REFERENCES if which == "pages" else 5)
-            table(of_table)
+    default = {"false": 5, "pages": PAGES_REFERENCES, "small": 5, "quarter": QUARTER_REFERENCES}
+    tables = {"false": false_alarms, "pages": pages, "small": small, "quarter": quarter}
+    for which in args.only or ("false", "pages", "small"):
+        of_table = copy(args)
+        of_table.references = args.references or (3 if args.quick else default[which])
+        tables[which](of_table)
 
 
 if __name__ == "__main__":

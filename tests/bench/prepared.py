@@ -36,14 +36,24 @@ class Prepared:
     """One reference of ``world``: ``count`` rows, detector, peers; and the generator of what is drawn afterwards."""
 
     def __init__(self, world: World, name: str, seed: int, count: int = REFERENCE_ROWS) -> None:
-        self.world = world
+        self.world = self._of_reference = world
+        self.name = f"{name} {count} {seed}"
         self.seed = seed
-        self.rows, of_row = world.draw(count, np.random.default_rng((seed, 11)))
+        self.count = count
         self.rng = np.random.default_rng((seed, 12))
-        self.detector = kept(
-            f"{name} {count} {seed}",
-            lambda: build_detector(self.rows, labelled_blocks(of_row), seed=self.seed),
-        )
+
+    @cached_property
+    def drawn(self) -> tuple[Row, Labels]:
+        return self._of_reference.draw(self.count, np.random.default_rng((self.seed, 11)))
+
+    @property
+    def rows(self) -> Row:
+        return self.drawn[0]
+
+    @cached_property
+    def detector(self) -> Detector:
+        rows, of_row = self.drawn
+        return kept(self.name, lambda: build_detector(rows, labelled_blocks(of_row), seed=self.seed))
 
     @cached_property
     def peers(self) -> Peers:

@@ -3,6 +3,7 @@
     python tests/bench/tables.py                     all of it, for about an hour of one core
     python tests/bench/tables.py --quick             minutes; into build/bench/benchmarks.md, the page stays as it is
     python tests/bench/tables.py --only false real   some of them; the others stay as they are
+    python tests/bench/tables.py --only quarter      another hour and a half for the rarest of pages
 
 The page's words are written by hand; `<!-- table: NAME -->` says where the output of a benchmark goes. A benchmark is
 a process of its own, limited to one thread, and its part of the page is written as soon as it ends.
@@ -35,6 +36,8 @@ class Part:
     arguments: tuple[str, ...] = ()
     quick: bool = True
     markdown: bool = True
+    long: bool = False
+    """Made only where it is named: more than an hour of CPU for one more number."""
 
 
 PARTS = {
@@ -45,6 +48,7 @@ PARTS = {
     "calibrated": Part("bench_calibrated.py"),
     "false": Part("bench_false_alarms.py", ("--only", "false")),
     "pages": Part("bench_false_alarms.py", ("--only", "pages")),
+    "quarter": Part("bench_false_alarms.py", ("--only", "quarter", "--jobs", "2"), long=True),
     "small": Part("bench_false_alarms.py", ("--only", "small")),
     "power": Part("bench_power.py", ("--only", "power")),
     "delay": Part("bench_power.py", ("--only", "delay")),
@@ -56,6 +60,8 @@ PARTS = {
     "spread": Part("bench_spread.py"),
     "hours": Part("bench_spread.py", ("--hours",)),
 }
+
+DEFAULT = [name for name, part in PARTS.items() if not part.long]
 
 
 def run(part: Part, *, quick: bool) -> tuple[str, int]:
@@ -102,7 +108,7 @@ def main() -> int:
     """Run what was asked for; 1 where a benchmark says that a claim fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=DEFAULT, metavar="NAME")
     given = parser.parse_args()
     target = QUICK_PAGE if given.quick else PAGE
     target.parent.mkdir(parents=True, exist_ok=True)
