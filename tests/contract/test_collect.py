@@ -704,6 +704,27 @@ def test_a_source_whose_path_is_missing_leaves_the_others_alone(
     assert collect("yard", "--to-folder", tmp_path / "out", *given).status == 3
 
 
+def test_an_image_of_a_folder_that_is_damaged_is_told_by_the_exit_status(collect: Collect, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        scene(number).save(tmp_path / "in" / f"{number}.png")
+    (tmp_path / "in" / "1.png").write_bytes(b"no image")
+    said = collect(tmp_path / "in", "--uniform", "1", "--to-folder", tmp_path / "out")
+    assert (said.status, len(manifest(tmp_path / "out"))) == (1, 2)
+    assert "1.png" in said.err
+
+
+def test_frames_that_a_model_server_left_without_confidences_are_told_by_the_exit_status(
+    clip: Path, config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    server = "model_server: {url: 'http://127.0.0.1:9', protocol: json, timeout: 300ms}"
+    source = f"name: hall, path: {clip}, model: digits-demo, slices: {{camera: left}}, every: 2s, {server}"
+    given = configured(config, tmp_path, f"    - {{{source}}}\n")
+    said = collect("--to-folder", tmp_path / "out", *given)
+    assert (said.status, len(manifest(tmp_path / "out"))) == (1, 3)
+    assert "3 without confidences" in " ".join(said.out.split())
+
+
 def test_a_slip_in_the_name_of_a_source_is_answered_with_the_names(
     clip: Path, config: Path, collect: Collect, tmp_path: Path
 ) -> None:

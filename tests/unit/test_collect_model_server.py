@@ -177,6 +177,35 @@ def test_a_recording_waits_no_longer_than_the_timeout_and_not_after_a_stop(timeo
     server.close()
 
 
+def test_a_recording_leaves_a_server_alone_that_is_gone_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_server, "_PATIENCE", 0.4)
+    said: list[str] = []
+    settings = ModelServerConfig.model_validate({"url": "http://127.0.0.1:9", "protocol": "json", "timeout": "300ms"})
+    server = ModelServer(settings, model="pets", classes=CLASSES, tell=said.append, waiting_until=threading.Event())
+    began = time.monotonic()
+    assert [server.ask(scene(0), b"x") for _ in range(200)] == [None] * 200
+    assert time.monotonic() - began < 10  # 60 s where each of them waits
+    assert server.unanswered == 200
+    assert ["each frame waits" in sentence for sentence in said] == [True, False]
+    server.close()
+
+
+def test_a_recording_asks_for_every_frame_a_server_that_refuses_one() -> None:
+    network, said = Network(), list[str]()
+    with answering(network) as url:
+        settings = ModelServerConfig(url=url, protocol="json")
+        server = ModelServer(settings, model="pets", classes=CLASSES, tell=said.append, waiting_until=threading.Event())
+        network.status = 400
+        began = time.monotonic()
+        assert server.ask(scene(0), b"x") is None
+        network.status = 200
+        assert server.ask(scene(1), b"x") is not None
+        assert time.monotonic() - began < 2  # to wait does not help
+        server.close()
+    assert (server.unanswered, len(said)) == (1, 1)
+    assert "each frame waits" not in said[0]
+
+
 @pytest.mark.parametrize(
     "takes",
     [

@@ -62,6 +62,32 @@ def unavailable(embedder: Embedder) -> str:
     return str(caught.value)
 
 
+def test_a_gpu_that_is_not_there_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that the model could not be fetched, whose advice would be how to download it."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    said = unavailable(Embedder(f"local-dir:{DIGITS_CLIP}", device="cuda"))
+    assert said.startswith("embedder.device cuda: torch")
+    assert "accepted are auto, cpu" in said
+
+
+def test_with_a_gpu_the_embedding_is_that_of_the_cpu() -> None:
+    """So that a reference embedded on one is good for cameras on the other. Needs a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    own, other = (Embedder(f"local-dir:{DIGITS_CLIP}", device=device) for device in ("cpu", "cuda"))
+    shown = [Image.fromarray(frame) for frame, _ in frames(np.arange(200), "left", "clear", rng=np.random.default_rng(1))]
+    ours, others = own.embed(shown), other.embed(shown)
+    # cuDNN rounds to TF32: 0.0003 at most on an H200, where an embedding has numbers of about 0.1.
+    np.testing.assert_allclose(ours, others, atol=1e-3)
+    assert np.abs(ours.mean(axis=0) - others.mean(axis=0)).max() < 1e-3 * ours.std(axis=0).min()
+    assert own.embed_text(["a photo"]) == pytest.approx(other.embed_text(["a photo"]), abs=1e-5)
+
+
+
 def test_images_become_float32_rows_of_unit_length(digits: Embedder) -> None:
     found = digits.embed(images(6))
     assert (found.shape, found.dtype) == ((6, digits.dimension), np.float32)

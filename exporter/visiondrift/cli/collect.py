@@ -73,7 +73,7 @@ def collect(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Keep nothing; print what each frame resembles.")] = False,
     max_frames: Annotated[int | None, typer.Option(min=1, help="End after looking at so many frames.")] = None,
 ) -> None:
-    """Collect until all sources end, or Ctrl-C. Exits 0; 1 where a source fails or a frame is lost; 3 on bad input."""
+    """Collect until all sources end, or Ctrl-C. Exits 0; 1 where something did not come through; 3 on bad input."""
     from visiondrift.cli.collecting import Places, collect_frames, jobs_of_settings
     from visiondrift.collect.keep import Policy
     from visiondrift.collect.run import Job

@@ -390,10 +390,14 @@ def _summarise(progress: Sequence[Progress], sinks: Sequence[Sink]) -> None:
 
 def _is_of_one_moment(one: Progress) -> bool:
     """Whether ``every`` had no chance: of images that were copied, all are of the time of the copying."""
-    every, source = one.job.policy.every, one.job.source
-    is_of_images = not source.is_url and Path(source.address).is_dir()
+    every = one.job.policy.every
     kept_one = every is not None and one.latest - one.earliest < every and one.reasons["every"] == 1
-    return kept_one and is_of_images and one.tally.looked > 1
+    return kept_one and _is_of_images(one) and one.tally.looked > 1
+
+
+def _is_of_images(one: Progress) -> bool:
+    source = one.job.source
+    return not source.is_url and Path(source.address).is_dir()
 
 
 def _cosine_rows(progress: Progress) -> Iterator[tuple[str, ...]]:
@@ -407,6 +411,12 @@ def _cosine_rows(progress: Progress) -> Iterator[tuple[str, ...]]:
 
 
 def _status(progress: Sequence[Progress], sinks: Sequence[Sink]) -> int:
-    failed = any(one.tally.problem or not (one.tally.looked or one.job.source.watch) for one in progress)
+    failed = any(
+        one.tally.problem
+        or not (one.tally.looked or one.job.source.watch)
+        or (one.tally.corrupt and _is_of_images(one))  # a damaged frame of a stream is nothing special
+        or one.unanswered
+        for one in progress
+    )
     lost = any(sink.problem or sink.counts["lost"] or sink.counts["rejected"] for sink in sinks)
     return _FAILED if failed or lost else 0

@@ -1,8 +1,9 @@
 """Decides how a model server is asked for the confidences of a frame: KServe's v2 protocol over HTTP, or plain JSON.
 
 A server that does not answer costs its frames their confidences, never the frames: they are counted, and it is left
-alone for a while. A recording can wait: it is read faster than a server comes back, and would lose them all. One that
-answers something else than the model's classes is a mistake in the configuration.
+alone for a while. A recording can wait: it is read faster than a server comes back, and would lose them all; it does so
+for some minutes, not for hours. One that answers something else than the model's classes is a mistake in the
+configuration.
 """
 
 import base64
@@ -23,6 +24,8 @@ from visiondrift.errors import BadInput
 
 _USUAL_SIDE = 224
 _LEFT_ALONE = 10.0
+_PATIENCE = 120.0
+"""Seconds of a server's absence through which a recording waits for it, frame by frame."""
 _FIRST_RETRY = 0.1
 _TOO_MANY = 429
 _SERVER_ERRORS = 500
@@ -61,7 +64,7 @@ class ModelServer:
     """One model on a server; ``classes`` are those of the watched model, in order. For one thread.
 
     With ``waiting_until``, for a recording, a server that is away is asked again for each frame, ever less often, for
-    ``timeout`` seconds or until that is set.
+    ``timeout`` seconds or until that is set; once it has been away for minutes it is left alone as by a live source.
     """
 
     def __init__(
@@ -85,7 +88,8 @@ class ModelServer:
         self._input: _Input | None = None
         self._stop = waiting_until
         self._quiet_until = -math.inf
-        self._told = False
+        self._away_since: float | None = None
+        self._told: set[str] = set()
 
     def open(self) -> None:
         """Ask what the model takes, so that a wrong configuration shows at once. Raises BadInput where it is wrong."""
@@ -114,7 +118,8 @@ class ModelServer:
                     continue
                 self.unanswered += 1
                 return None
-            self._told = False
+            self._away_since = None
+            self._told.clear()
             return answer
 
     def _asked_once(self, image: Image.Image, encoded: bytes) -> Answer:
@@ -124,24 +129,29 @@ class ModelServer:
 
     def _is_worth_waiting(self, error: Exception, pause: float, given_up_at: float) -> bool:
         """Wait for ``pause`` seconds, and say whether to ask again."""
-        if self._stop is None or not isinstance(error, (httpx.HTTPError, _Away)):
+        if self._stop is None or not _is_away(error) or self._is_long_gone:
             return False
         return time.monotonic() + pause <= given_up_at and not self._stop.wait(pause)
+
+    @property
+    def _is_long_gone(self) -> bool:
+        return self._away_since is not None and time.monotonic() - self._away_since >= _PATIENCE
 
     def close(self) -> None:
         """Let the connection go."""
         self._client.close()
 
     def _failed(self, error: Exception) -> None:
-        if self._stop is None:
+        if _is_away(error) and self._away_since is None:
+            self._away_since = time.monotonic()
+        then = "frames go without until it does"
+        if self._stop is None or self._is_long_gone:
             self._quiet_until = time.monotonic() + _LEFT_ALONE
-        if not self._told:
-            self._told = True
-            words = str(error) or type(error).__name__
-            then = "frames go without until it does"
-            if self._stop is not None:
-                then = f"each frame waits {self._settings.timeout:g} s for it, then goes without"
-            self._tell(f"{self._shown} gives no confidences ({words}); {then}")
+        elif _is_away(error):
+            then = f"each frame waits {self._settings.timeout:g} s for it, for {_PATIENCE:g} s in all, then goes without"
+        if then not in self._told:
+            self._told.add(then)
+            self._tell(f"{self._shown} gives no confidences ({str(error) or type(error).__name__}); {then}")
 
     # ---- KServe v2 (Open Inference Protocol, REST) ------------------------------------------------------------------
 
@@ -238,6 +248,11 @@ class ModelServer:
         if (found < -_ROUNDING).any() or (found > 1 + _ROUNDING).any():
             raise _Unfit("the confidences are not from 0 to 1; where they are logits, say outputs: logits")
         return dict(zip(names, map(float, found.clip(0, 1)), strict=True))
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it may be over by itself, which a wrong answer is not."""
+    return isinstance(error, (httpx.HTTPError, _Away))
 
 
 def _tensor(

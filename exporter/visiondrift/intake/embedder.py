@@ -161,6 +161,11 @@ class Embedder:
         device = self._device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda" and not torch.cuda.is_available():
+            raise EmbedderUnavailable(
+                f"embedder.device cuda: torch {torch.__version__} finds no GPU here; accepted are auto, cpu, and cuda "
+                "where there is one, its driver is installed, and torch is built for it (TORCH_BACKEND)"
+            )
         try:
             # require_pretrained: without it open_clip warns, and embeds with random weights.
             model, _, preprocess = open_clip.create_model_and_transforms(
