@@ -158,6 +158,9 @@ class Embedder:
         import torch  # noqa: PLC0415
 
         torch.set_num_threads(self._threads)
+        # A picture has one embedding, whatever it is batched with and wherever its reference was embedded: TF32 rounds
+        # to three digits, and otherwise from batch to batch.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         device = self._device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
