@@ -6,9 +6,11 @@ memories of a hundred ticks, are then additions; after a restart they are read b
 ``LATE`` after its tick is in its windows' rows, but not in the moments any more.
 
 Memories are for shifts that no window shows. A drift that windows did show would stay in them long after its end, and
-be told once more: where it is over, they begin anew with the window that shows none.
+be told once more: where it is over, they begin anew with the window that shows none. When a drift was first shown and
+when it was over is kept beside the ticks, so that a restart remembers what the process before it did.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ from visiondrift.log import Events, WindowQuery
 from visiondrift.log.moments import BlockQuery, MomentKey, Ticks
 from visiondrift.prediction import slice_name
 from visiondrift.signals import ALL_SLICES
-from visiondrift.windows import Moment, Pair, pair_name
+from visiondrift.windows import Moment, Pair
 
 REMEMBERED_TICKS = 100
 """Ticks that memories are made of: of the longest, less than one part in a hundred is older."""
@@ -68,6 +70,7 @@ class Recollection:
         self._fed = max(self._first, int(moment.now // self._tick) - REMEMBERED_TICKS)
         self._memory = Memory()
         self._shown: frozenset[str] = frozenset()
+        self._restored: set[str] = set()
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -78,6 +81,7 @@ class Recollection:
         """Take up every tick that has ended by ``now``, of the slices that the reference knows. Raises LogError."""
         current = int(now // self._tick)
         slices = self._slices(pairs)
+        self._restore(slices)
         left = MOST_ROWS
         behind = current
         for value, pair in slices.items():
@@ -92,7 +96,7 @@ class Recollection:
                 self._next[value] = current
             behind = min(behind, self._next[value])
         if slices:
-            self._feed(list(slices), behind)
+            self._feed(slices, behind)
 
     def window(self, pairs: Sequence[Pair], *, since: float, until: float) -> Mapping[str, Moments] | None:
         """The moments of the whole ticks of a window, by slice; None while these are not all taken up."""
@@ -119,16 +123,14 @@ class Recollection:
         memories now hold the window from ``since`` until ``until``. Raises LogError.
         """
         over = self._shown & calm
+        first, last = int(np.ceil(since / self._tick)), int(until // self._tick)
+        ended = dict.fromkeys(over, max(0, last - first))
+        for target in shown - self._shown:
+            self._keep_turn(target, last, None)
+        for target, ticks in ended.items():
+            self._keep_turn(target, last, ticks)
         self._shown = (self._shown - over) | shown
-        slices = self._slices(pairs)
-        begun = {value: pair for value, pair in slices.items() if not over.isdisjoint({ALL_SLICES, pair_name(pair)})}
-        if begun:
-            present = self.window(list(begun.values()), since=since, until=until) or {}
-            # A memory weighs as much as one tick, however many it holds.
-            ticks = max((until - since) / self._tick, 1.0)
-            self._memory = self._memory.anew(
-                {value: present[value].scaled(1 / ticks) if value in present else None for value in begun}
-            )
+        self._begin_anew(ended, self._slices(pairs), last)
         return over
 
     def _slices(self, pairs: Sequence[Pair]) -> dict[str, Pair]:
@@ -139,15 +141,24 @@ class Recollection:
         return {pair[1]: pair for pair in pairs if pair is not None and pair[0] == label and pair[1] in known}
 
     def _key(self, value: str) -> MomentKey:
-        label = self._calibration.label
+        return self._series(self._reference.identity, self._target(value), self._reference.basis.dimension + 1)
+
+    def _turns_key(self, target: str) -> MomentKey:
+        return self._series(f"{self._reference.identity} turns", target, 1)
+
+    def _series(self, basis: str, target: str, dimension: int) -> MomentKey:
         return MomentKey(
-            basis=self._reference.identity,
+            basis=basis,
             model=self._model,
             version=self._version,
-            slice=slice_name(label, value) if label else ALL_SLICES,
+            slice=target,
             seconds=self._tick,
-            dimension=self._reference.basis.dimension + 1,
+            dimension=dimension,
         )
+
+    def _target(self, value: str) -> str:
+        label = self._calibration.label
+        return slice_name(label, value) if label else ALL_SLICES
 
     def _tasks(self, value: str, pair: Pair, begun: int, current: int, now: float) -> Iterator[_Task]:
         """What is to be read: ticks with more events than they had when they were read last."""
@@ -215,18 +226,70 @@ class Recollection:
         kept = self._kept.kept_moments(self._key(value), since_block=first, until_block=last)
         return kept.blocks, kept.moments
 
-    def _feed(self, values: Sequence[str], until: int) -> None:
-        """Let the memories see every tick before ``until`` that they have not seen, in order."""
+    def _feed(self, slices: Mapping[str, Pair], until: int) -> None:
+        """Let the memories see every tick before ``until`` that they have not seen, in order, and every end of a drift.
+
+        One that is seen twice, when it came and with the ticks after it, changes nothing.
+        """
         if until <= self._fed:
             return
         ticks: dict[int, dict[str, Moments]] = {}
-        for value in values:
+        for value in slices:
             numbers, moments = self._read(value, self._fed, until)
             for place, number in enumerate(numbers):
                 ticks.setdefault(int(number), {})[value] = _sum(moments.take(np.array([place])))
-        for number in sorted(ticks):
-            self._memory = self._memory.after(ticks[number])
+        ended: dict[int, dict[str, int]] = {}
+        for target in self._targets(slices):
+            for number, length in self._turns(target, self._fed, until + 1):
+                if length is not None:
+                    ended.setdefault(number, {})[target] = length
+        for number in sorted(ticks.keys() | ended.keys()):
+            self._begin_anew(ended.get(number, {}), slices, number)
+            if number in ticks:
+                self._memory = self._memory.after(ticks[number])
         self._fed = until
+
+    # ---- the turns of a target: a drift is shown, a drift is over ---------------------------------------------------
+
+    def _targets(self, slices: Mapping[str, Pair]) -> list[str]:
+        return sorted({ALL_SLICES, *map(self._target, slices)})
+
+    def _restore(self, slices: Mapping[str, Pair]) -> None:
+        """Of targets that are met first: whether a drift was shown when the process before this one ended."""
+        for target in self._targets(slices):
+            if target not in self._restored:
+                self._restored.add(target)
+                turns = self._turns(target, 0, sys.maxsize)
+                self._shown |= {target} if turns and turns[-1][1] is None else set()
+
+    def _keep_turn(self, target: str, tick: int, length: int | None) -> None:
+        """Keep that a drift was shown first (None), or over after a window of ``length`` ticks, as the turn of a tick.
+
+        It is a block with one coordinate: its sum is the length, its sum of squares 1 where the drift is over.
+        """
+        number = np.array([[0.0 if length is None else float(length)]])
+        is_over = np.array([[0.0 if length is None else 1.0]])
+        self._kept.keep_moments(self._turns_key(target), np.array([tick]), BlockMoments(np.ones(1), number, is_over))
+
+    def _turns(self, target: str, first: int, last: int) -> list[tuple[int, int | None]]:
+        """Ticks before ``last`` in which the drift of a target turned, in order, as ``_keep_turn`` has them."""
+        kept = self._kept.kept_moments(self._turns_key(target), since_block=first, until_block=last)
+        rows = zip(kept.blocks, kept.moments.totals[:, 0], kept.moments.squares[:, 0], strict=True)
+        return [(int(tick), round(length) if is_over else None) for tick, length, is_over in rows]
+
+    def _begin_anew(self, ended: Mapping[str, int], slices: Mapping[str, Pair], tick: int) -> None:
+        """Let the memories of the slices of targets whose drift ``ended`` hold as many ticks as that says before
+        ``tick``, and no others.
+        """
+        begun: dict[str, Moments | None] = {}
+        for value in slices:
+            lengths = [ended[target] for target in (ALL_SLICES, self._target(value)) if target in ended]
+            if lengths:
+                kept = self._read(value, tick - max(lengths), tick)[1]
+                # A memory weighs as much as one tick, however many it holds.
+                begun[value] = _sum(kept).scaled(1 / max(lengths)) if len(kept) else None
+        if begun:
+            self._memory = self._memory.anew(begun)
 
 
 def _sum(kept: BlockMoments) -> Moments:

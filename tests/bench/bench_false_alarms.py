@@ -117,7 +117,9 @@ def pages(args: argparse.Namespace) -> None:
 def quarter(args: argparse.Namespace) -> None:
     """The same where pages are likeliest, for years of references: what a page a quarter needs in order to be told."""
     months = 0.02 if args.quick else PAGES_MONTHS
-    print(f"Pages a month as above, for {args.references} references; the first of them are those of the table above.\n")
+    print(
+        f"Pages a month as above, for {args.references} references; the first of them are those of the table above.\n"
+    )
     count_pages(args, QUARTER_PLAN, months)
 
 

@@ -79,11 +79,12 @@ def test_with_a_gpu_the_embedding_is_that_of_the_cpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("there is no GPU here")
     own, other = (Embedder(f"local-dir:{DIGITS_CLIP}", device=device) for device in ("cpu", "cuda"))
-    shown = [Image.fromarray(frame) for frame, _ in frames(np.arange(200), "left", "clear", rng=np.random.default_rng(1))]
+    shown = [
+        Image.fromarray(frame) for frame, _ in frames(np.arange(200), "left", "clear", rng=np.random.default_rng(1))
+    ]
     ours, others = own.embed(shown), other.embed(shown)
     np.testing.assert_allclose(ours, others, atol=1e-5)
     assert own.embed_text(["a photo"]) == pytest.approx(other.embed_text(["a photo"]), abs=1e-5)
-
 
 
 def test_images_become_float32_rows_of_unit_length(digits: Embedder) -> None:

@@ -224,7 +224,7 @@ def test_a_memory_begins_anew_with_the_window_that_shows_a_drift_no_more(calibra
     assert settle(set(), {"camera=left", "camera=right"}) == {"camera=left"}
     for rate, kept in recollection.memory.kept.items():
         assert kept["right"] is before.kept[rate]["right"]
-        expected = before.kept[rate]["left"] if rate == 1 else window["left"].scaled(EVERY / 600)
+        expected = before.kept[rate]["left"] if rate == 1 else window["left"].scaled(1 / 9)  # whole ticks
         assert kept["left"].total == pytest.approx(expected.total)
         assert kept["left"].effective_blocks == pytest.approx(expected.effective_blocks)
     assert settle(set(), {"camera=left"}) == frozenset(), "once"
@@ -243,3 +243,37 @@ def test_where_a_drift_of_all_is_over_every_slice_begins_anew(calibration: Calib
     assert recollection.settle({"all"}, set(), PAIRS, since=NOON, until=NOON) == frozenset()
     recollection.settle(set(), {"all"}, PAIRS, since=NOON, until=NOON)
     assert "left" not in recollection.memory.kept[0.05], "without a whole tick in the window nothing is remembered"
+
+
+def test_a_restart_knows_that_a_memory_began_anew_and_of_a_drift_that_was_shown(
+    calibration: Calibration, tmp_path: Path
+):
+    """Else what is over is told once more by everybody who restarts the service after it."""
+    found = sorted(traffic(), key=lambda event: event.time)
+    path, later = tmp_path / "log.sqlite", NOON + 3 * EVERY
+    log = SqliteLog(path)
+    log.append(found, [], now=NOON)
+    before = Recollection(log, log, calibration, moment(NOON))
+    before.catch_up(PAIRS, NOON)
+    before.settle({"camera=left", "camera=right"}, set(), PAIRS, since=NOON - 600, until=NOON)
+    assert before.settle(set(), {"camera=left"}, PAIRS, since=NOON - 600, until=NOON) == {"camera=left"}
+    expected = before.memory
+    log.close()
+    log = SqliteLog(path)
+    after = Recollection(log, log, calibration, moment(NOON))
+    after.catch_up(PAIRS, NOON)
+    for rate, kept in expected.kept.items():
+        for camera in CAMERAS:
+            assert after.memory.kept[rate][camera].total == pytest.approx(kept[camera].total, rel=1e-3, abs=1e-3)
+            assert after.memory.kept[rate][camera].effective_blocks == pytest.approx(kept[camera].effective_blocks)
+    # Both go on alike, and what was shown to the first ends for the second.
+    log.append(events(60, until=later, over=3 * EVERY, seed=7, camera="left"), [], now=later)
+    for one in (before, after):
+        one._log = one._kept = log
+        one.catch_up(PAIRS, later)
+    told, own = (one.memory.kept[0.05]["left"].total for one in (before, after))
+    assert own == pytest.approx(told, rel=1e-3, abs=1e-3)
+    assert after.settle(set(), {"camera=left", "camera=right"}, PAIRS, since=later - 600, until=later) == {
+        "camera=right"
+    }
+    log.close()

@@ -148,7 +148,9 @@ class ModelServer:
         if self._stop is None or self._is_long_gone:
             self._quiet_until = time.monotonic() + _LEFT_ALONE
         elif _is_away(error):
-            then = f"each frame waits {self._settings.timeout:g} s for it, for {_PATIENCE:g} s in all, then goes without"
+            then = (
+                f"each frame waits {self._settings.timeout:g} s for it, for {_PATIENCE:g} s in all, then goes without"
+            )
         if then not in self._told:
             self._told.add(then)
             self._tell(f"{self._shown} gives no confidences ({str(error) or type(error).__name__}); {then}")
