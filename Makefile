@@ -47,7 +47,7 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter, generated files
 	$(VENV)/bin/python grafana/source/build.py --check
 	$(VENV)/bin/python docs/build.py --check
 
-bench: $(VENV)/.dev ## measure all of it and write docs/benchmarks.md: an hour (QUICK=--quick: minutes, elsewhere)
+bench: $(VENV)/.dev ## measure all of it and write docs/benchmarks.md: two to three hours (QUICK=--quick: minutes, elsewhere)
 	$(VENV)/bin/python tests/bench/tables.py $(QUICK)
 
 bench-explain: $(VENV)/.dev ## whether causes and cameras are named rightly: 15 minutes, into docs/benchmarks.md (QUICK=--quick)

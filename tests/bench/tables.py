@@ -1,6 +1,6 @@
 """Runs every benchmark and writes what they print into docs/benchmarks.md. `make bench`; nothing there is typed.
 
-    python tests/bench/tables.py                     all of it, for about an hour of one core
+    python tests/bench/tables.py                     all of it, for two to three hours of one core
     python tests/bench/tables.py --quick             minutes; into build/bench/benchmarks.md, the page stays as it is
     python tests/bench/tables.py --only false real   some of them; the others stay as they are
     python tests/bench/tables.py --only quarter      another hour and a half for the rarest of pages
