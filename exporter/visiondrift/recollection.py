@@ -10,7 +10,6 @@ be told once more: where it is over, they begin anew with the window that shows 
 when it was over is kept beside the ticks, so that a restart remembers what the process before it did.
 """
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from visiondrift.log import Events, WindowQuery
 from visiondrift.log.moments import BlockQuery, MomentKey, Ticks
 from visiondrift.prediction import slice_name
 from visiondrift.signals import ALL_SLICES
+from visiondrift.turns import Turns
 from visiondrift.windows import Moment, Pair
 
 REMEMBERED_TICKS = 100
@@ -70,6 +70,7 @@ class Recollection:
         self._fed = max(self._first, int(moment.now // self._tick) - REMEMBERED_TICKS)
         self._memory = Memory()
         self._shown: frozenset[str] = frozenset()
+        self._turns = Turns(kept, lambda target: self._series(f"{self._reference.identity} turns", target, 1))
         self._restored: set[str] = set()
 
     @property
@@ -126,9 +127,9 @@ class Recollection:
         first, last = int(np.ceil(since / self._tick)), int(until // self._tick)
         ended = dict.fromkeys(over, max(0, last - first))
         for target in shown - self._shown:
-            self._keep_turn(target, last, None)
-        for target, ticks in ended.items():
-            self._keep_turn(target, last, ticks)
+            self._turns.shown(target, last)
+        for target, length in ended.items():
+            self._turns.over(target, last, length)
         self._shown = (self._shown - over) | shown
         self._begin_anew(ended, self._slices(pairs), last)
         return over
@@ -142,9 +143,6 @@ class Recollection:
 
     def _key(self, value: str) -> MomentKey:
         return self._series(self._reference.identity, self._target(value), self._reference.basis.dimension + 1)
-
-    def _turns_key(self, target: str) -> MomentKey:
-        return self._series(f"{self._reference.identity} turns", target, 1)
 
     def _series(self, basis: str, target: str, dimension: int) -> MomentKey:
         return MomentKey(
@@ -240,16 +238,13 @@ class Recollection:
                 ticks.setdefault(int(number), {})[value] = _sum(moments.take(np.array([place])))
         ended: dict[int, dict[str, int]] = {}
         for target in self._targets(slices):
-            for number, length in self._turns(target, self._fed, until + 1):
-                if length is not None:
-                    ended.setdefault(number, {})[target] = length
+            for number, length in self._turns.ends(target, self._fed, until).items():
+                ended.setdefault(number, {})[target] = length
         for number in sorted(ticks.keys() | ended.keys()):
             self._begin_anew(ended.get(number, {}), slices, number)
             if number in ticks:
                 self._memory = self._memory.after(ticks[number])
         self._fed = until
-
-    # ---- the turns of a target: a drift is shown, a drift is over ---------------------------------------------------
 
     def _targets(self, slices: Mapping[str, Pair]) -> list[str]:
         return sorted({ALL_SLICES, *map(self._target, slices)})
@@ -259,23 +254,7 @@ class Recollection:
         for target in self._targets(slices):
             if target not in self._restored:
                 self._restored.add(target)
-                turns = self._turns(target, 0, sys.maxsize)
-                self._shown |= {target} if turns and turns[-1][1] is None else set()
-
-    def _keep_turn(self, target: str, tick: int, length: int | None) -> None:
-        """Keep that a drift was shown first (None), or over after a window of ``length`` ticks, as the turn of a tick.
-
-        It is a block with one coordinate: its sum is the length, its sum of squares 1 where the drift is over.
-        """
-        number = np.array([[0.0 if length is None else float(length)]])
-        is_over = np.array([[0.0 if length is None else 1.0]])
-        self._kept.keep_moments(self._turns_key(target), np.array([tick]), BlockMoments(np.ones(1), number, is_over))
-
-    def _turns(self, target: str, first: int, last: int) -> list[tuple[int, int | None]]:
-        """Ticks before ``last`` in which the drift of a target turned, in order, as ``_keep_turn`` has them."""
-        kept = self._kept.kept_moments(self._turns_key(target), since_block=first, until_block=last)
-        rows = zip(kept.blocks, kept.moments.totals[:, 0], kept.moments.squares[:, 0], strict=True)
-        return [(int(tick), round(length) if is_over else None) for tick, length, is_over in rows]
+                self._shown |= {target} if self._turns.is_shown(target) else set()
 
     def _begin_anew(self, ended: Mapping[str, int], slices: Mapping[str, Pair], tick: int) -> None:
         """Let the memories of the slices of targets whose drift ``ended`` hold as many ticks as that says before

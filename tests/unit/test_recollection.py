@@ -1,5 +1,6 @@
 """What is remembered by moments is what all the events say: windows, memories, restarts, late events."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -270,6 +271,7 @@ def test_a_restart_knows_that_a_memory_began_anew_and_of_a_drift_that_was_shown(
     log.append(events(60, until=later, over=3 * EVERY, seed=7, camera="left"), [], now=later)
     for one in (before, after):
         one._log = one._kept = log
+        one._turns = replace(one._turns, kept=log)
         one.catch_up(PAIRS, later)
     told, own = (one.memory.kept[0.05]["left"].total for one in (before, after))
     assert own == pytest.approx(told, rel=1e-3, abs=1e-3)
