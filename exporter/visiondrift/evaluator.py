@@ -69,13 +69,16 @@ class Evaluated:
 
 @dataclass(frozen=True, eq=False)
 class _Inquiry:
-    """What the windows of one version have in common: where they end, their slices, what they are held against."""
+    """What the windows of one version have in common: where they end, their slices, what they are held against, and
+    whether the model's events ever have confidences.
+    """
 
     moment: Moment
     pairs: tuple[Pair, ...]
     reference: PreparedReference
     scale: Scale
     thresholds: Mapping[Pair, SliceThresholds]
+    answers: bool
 
 
 @dataclass
@@ -125,6 +128,7 @@ class Evaluator:
                 shelved.prepared,
                 Scale(answer.calibrated, terms, why=answer.why),
                 thresholds,
+                any(stream.answers for stream in streams),
             )
             windows = self._windows(inquiry, self._recollect(inquiry), offer)
             cameras = self._look_after(inquiry, streams, shelved)
@@ -203,6 +207,7 @@ class Evaluator:
                 settings=settings_of(model),
                 thresholds=inquiry.thresholds[pair],
                 scale=scale,
+                answers=inquiry.answers,
             )
             offer(moment.version, evaluation, read.sample)
             if self.cameras is not None:

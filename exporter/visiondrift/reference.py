@@ -151,13 +151,8 @@ def load_reference(
     """
     manifest = read_manifest(directory)
     _check_embedder(directory, manifest, embedder, dimension)
+    _check_intact(directory, manifest)
     file = directory / SAMPLE_FILE
-    try:
-        content_hash = _hash(file)
-    except OSError as error:
-        raise _damaged(directory, f"{SAMPLE_FILE} cannot be read ({error.strerror})") from error
-    if content_hash != manifest.content_hash:
-        raise _damaged(directory, f"{SAMPLE_FILE} is not the file that {MANIFEST_FILE} describes (its hash differs)")
     try:
         sample = read_sample(file, classes=classes or None)
     except BadInput as error:
@@ -192,15 +187,33 @@ def open_reference(
 
 
 def list_references(root: Path) -> tuple[ListedReference, ...]:
-    """Every reference folder under ``root``, by name, with its manifest or its problem; the rows are not read."""
+    """Every reference folder under ``root``, by name, with its manifest, or its problem, as where the rows are others
+    than the manifest describes.
+    """
     listed = []
     folders = (path for path in root.iterdir() if path.is_dir() and path.name[0] != ".") if root.is_dir() else ()
     for folder in sorted(folders):
         try:
-            listed.append(ListedReference(folder.name, read_manifest(folder)))
+            listed.append(ListedReference(folder.name, intact_manifest(folder)))
         except ReferenceUnusable as error:
             listed.append(ListedReference(folder.name, None, str(error)))
     return tuple(listed)
+
+
+def intact_manifest(directory: Path) -> Manifest:
+    """The manifest of a reference whose file of rows is the one that it describes. Raises ReferenceUnusable."""
+    manifest = read_manifest(directory)
+    _check_intact(directory, manifest)
+    return manifest
+
+
+def _check_intact(directory: Path, manifest: Manifest) -> None:
+    try:
+        content_hash = _hash(directory / SAMPLE_FILE)
+    except OSError as error:
+        raise _damaged(directory, f"{SAMPLE_FILE} cannot be read ({error.strerror})") from error
+    if content_hash != manifest.content_hash:
+        raise _damaged(directory, f"{SAMPLE_FILE} is not the file that {MANIFEST_FILE} describes (its hash differs)")
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -866,10 +866,15 @@ def test_list_shows_the_good_and_says_what_is_wrong_with_the_rest(say: Say, file
     broken = files / "references" / "broken"
     broken.mkdir()
     (broken / "manifest.json").write_text("{", encoding="utf-8")
+    cut = files / "references" / "cut"
+    shutil.copytree(files / "references" / "pets", cut)
+    (cut / "reference.parquet").write_bytes((cut / "reference.parquet").read_bytes()[:-1])
     said = say("reference", "list", "--config", config)
     assert said.status == 0
     assert "camera: left, right" in said.out
     assert "manifest.json: it is not JSON" in said.out
+    assert "its hash differs" in " ".join(said.out.split())
+    assert say("reference", "show", "cut", "--config", config).status == 3
 
 
 def test_show_prints_the_manifest(say: Say, files: Path, config: Path) -> None:

@@ -259,6 +259,7 @@ def test_a_watched_folder_gives_new_files_and_half_written_ones_when_they_are_wh
         stop.set()
         thread.join(PATIENCE_S)
     assert found == ["a.jpg", "b.jpg"]
+    assert tally.corrupt == 0, "what was half written when it was met is damaged no more"
 
 
 def test_a_camera_that_dies_and_comes_back_goes_on_with_times_of_the_clock() -> None:
@@ -617,6 +618,18 @@ def test_it_ends_in_order_on_ctrl_c_with_a_summary(config: Path, tmp_path: Path)
         ),
         (["FOLDER", "--every", "1s", "--start", "now", "--to-folder", "out"], "only a recording has a start"),
         (["rstp://viewer:s3cret@10.0.0.7/", "--every", "1s", "--to-folder", "out"], "rstp://***@10.0.0.7"),
+        (
+            ["CLIP", "--every", "1s", "--name", "../../x", "--to-folder", "out"],
+            "--name '../../x': accepted is a name of",
+        ),
+        (["CLIP", "--every", "1s", "--name", "", "--to-folder", "out"], "--name '': accepted is a name of"),
+        (["CLIP", "--every", "1s", "--version", "a,b", "--to-folder", "out"], "--version 'a,b': accepted are 1 to 64"),
+        (["CLIP", "--every", "1s", "--slice", "camera=x=y", "--to-folder", "out"], "after the first =, 1 to 64"),
+        (
+            ["CLIP", "--every", "1s", "--slice", "camera=a", "--slice", "camera=b", "--to-folder", "out"],
+            "accepted is one value of a label",
+        ),
+        (["CLIP", "--every", "1s", "--start", "9999-12-31T23:59:50Z", "--to-folder", "out"], "1970 or ahead"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_status_3(
@@ -723,6 +736,28 @@ def test_frames_that_a_model_server_left_without_confidences_are_told_by_the_exi
     said = collect("--to-folder", tmp_path / "out", *given)
     assert (said.status, len(manifest(tmp_path / "out"))) == (1, 3)
     assert "3 without confidences" in " ".join(said.out.split())
+
+
+def test_a_recording_s_dead_model_server_costs_a_camera_beside_it_no_frame(
+    config: Path, collect: Collect, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(20):
+        scene(number).save(tmp_path / "in" / f"{number}.png")
+    with served(Camera(frames=100_000, pause=0.1)) as url:
+        server = "model_server: {url: 'http://127.0.0.1:9', protocol: json}"
+        given = configured(
+            config,
+            tmp_path,
+            f"    - {{name: live, url: '{url}', model: digits-demo, uniform: 1, look: 200ms}}\n"
+            f"    - {{name: rec, path: {tmp_path / 'in'}, model: digits-demo, uniform: 1, {server}}}\n",
+        )
+        began = time.monotonic()
+        said = collect("--to-folder", tmp_path / "out", "--max-frames", "40", *given)
+    assert time.monotonic() - began < 60  # 100 s where each frame of the folder waits for its server
+    rows = {row[0]: row for row in map(str.split, said.out.replace("│", " ").splitlines()) if row}
+    assert rows["live"][1:5] == ["20", "0", "0", "20"], said.out
+    assert rows["rec"][1:5] == ["20", "0", "0", "20"], said.out
 
 
 def test_a_slip_in_the_name_of_a_source_is_answered_with_the_names(

@@ -1,5 +1,6 @@
 """When a frame was taken, which frames are looked at, and how an address may be shown."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -62,6 +63,7 @@ def test_a_gap_is_not_caught_up_with() -> None:
     "source",
     [
         Source("yard", f"rtsp://viewer:{SECRET}@10.0.0.7/yard"),
+        *(Source("yard", f"rtsp://viewer:a{sign}{SECRET}@10.0.0.7/yard") for sign in "/#?@:"),
         Source("yard", "rtsp://viewer@10.0.0.7/yard", password=SECRET),
     ],
 )
@@ -73,6 +75,13 @@ def test_a_password_is_never_shown(source: Source) -> None:
 def test_a_password_of_any_characters_reaches_its_server_whole() -> None:
     source = Source("yard", "rtsp://viewer@10.0.0.7:554/yard", password="a/b@c:d")
     assert source.secret_address == "rtsp://viewer:a%2Fb%40c%3Ad@10.0.0.7:554/yard"
+
+
+@pytest.mark.parametrize("ahead", [-1e10, 10 * 86400.0, 2.4e11])
+def test_a_start_that_no_recording_can_have_is_refused(ahead: float) -> None:
+    start = time.time() + ahead
+    with pytest.raises(BadInput, match="before 1970 or ahead"):
+        check_source(Source("yard", "clip.mp4", start=start))
 
 
 @pytest.mark.parametrize("address", [f"rstp://viewer:{SECRET}@10.0.0.7/yard", f"file://u:{SECRET}@/etc/passwd"])

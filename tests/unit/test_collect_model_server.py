@@ -2,6 +2,7 @@
 
 import base64
 import io
+import socket
 import threading
 import time
 from typing import Any
@@ -40,10 +41,22 @@ class Network:
         return self.status, {"outputs": outputs}
 
 
-def asked(network: Network, said: list[str] | None = None, **settings: Any) -> tuple[ModelServer, Any]:
+def client(
+    url: str,
+    said: list[str] | None = None,
+    *,
+    waits: bool = False,
+    stop: threading.Event | None = None,
+    **settings: Any,
+) -> ModelServer:
+    given = ModelServerConfig.model_validate({"url": url, **settings})
     tell = [].append if said is None else said.append
+    return ModelServer(given, model="pets", classes=CLASSES, tell=tell, stop=stop or threading.Event(), waits=waits)
+
+
+def asked(network: Network, said: list[str] | None = None, **settings: Any) -> tuple[ModelServer, Any]:
     with answering(network) as url:
-        server = ModelServer(ModelServerConfig(url=url, **settings), model="pets", classes=CLASSES, tell=tell)
+        server = client(url, said, **settings)
         try:
             server.open()
             return server, server.ask(scene(0), jpeg(scene(0)))
@@ -128,8 +141,7 @@ def test_an_answer_that_is_no_confidences_costs_the_frame_nothing_else(says: lis
 
 def test_a_server_that_is_away_is_told_once_and_left_alone_for_a_while() -> None:
     said: list[str] = []
-    settings = ModelServerConfig(url="http://127.0.0.1:9")
-    server = ModelServer(settings, model="pets", classes=CLASSES, tell=said.append)
+    server = client("http://127.0.0.1:9", said)
     server.open()
     assert [server.ask(scene(0), b"") for _ in range(3)] == [None] * 3
     assert (server.unanswered, len(said)) == (3, 1)
@@ -141,8 +153,7 @@ def test_a_server_that_comes_back_is_asked_again(monkeypatch: pytest.MonkeyPatch
     network = Network()
     network.status = 503
     with answering(network) as url:
-        settings = ModelServerConfig(url=url, protocol="json")
-        server = ModelServer(settings, model="pets", classes=CLASSES, tell=lambda _: None)
+        server = client(url, protocol="json")
         assert server.ask(scene(0), b"x") is None
         network.status = 200
         assert server.ask(scene(0), b"x") is not None
@@ -156,7 +167,9 @@ def test_a_recording_waits_for_a_server_that_comes_back() -> None:
     threading.Timer(0.5, setattr, (network, "status", 200)).start()
     with answering(network) as url:
         settings = ModelServerConfig(url=url, protocol="json")
-        server = ModelServer(settings, model="pets", classes=CLASSES, tell=said.append, waiting_until=threading.Event())
+        server = ModelServer(
+            settings, model="pets", classes=CLASSES, tell=said.append, stop=threading.Event(), waits=True
+        )
         assert all(server.ask(scene(0), b"x") for _ in range(3))
         server.close()
     assert (server.unanswered, len(said)) == (0, 1)
@@ -166,8 +179,7 @@ def test_a_recording_waits_for_a_server_that_comes_back() -> None:
 @pytest.mark.parametrize(("timeout", "is_stopped"), [("300ms", False), ("30s", True)])
 def test_a_recording_waits_no_longer_than_the_timeout_and_not_after_a_stop(timeout: str, is_stopped: bool) -> None:
     stop = threading.Event()
-    settings = ModelServerConfig.model_validate({"url": "http://127.0.0.1:9", "protocol": "json", "timeout": timeout})
-    server = ModelServer(settings, model="pets", classes=CLASSES, tell=lambda _: None, waiting_until=stop)
+    server = client("http://127.0.0.1:9", waits=True, stop=stop, protocol="json", timeout=timeout)
     began = time.monotonic()
     if is_stopped:
         threading.Timer(0.3, stop.set).start()
@@ -180,8 +192,7 @@ def test_a_recording_waits_no_longer_than_the_timeout_and_not_after_a_stop(timeo
 def test_a_recording_leaves_a_server_alone_that_is_gone_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_server, "_PATIENCE", 0.4)
     said: list[str] = []
-    settings = ModelServerConfig.model_validate({"url": "http://127.0.0.1:9", "protocol": "json", "timeout": "300ms"})
-    server = ModelServer(settings, model="pets", classes=CLASSES, tell=said.append, waiting_until=threading.Event())
+    server = client("http://127.0.0.1:9", said, waits=True, protocol="json", timeout="300ms")
     began = time.monotonic()
     assert [server.ask(scene(0), b"x") for _ in range(200)] == [None] * 200
     assert time.monotonic() - began < 10  # 60 s where each of them waits
@@ -190,11 +201,41 @@ def test_a_recording_leaves_a_server_alone_that_is_gone_for_long(monkeypatch: py
     server.close()
 
 
+def test_a_server_that_hangs_costs_a_frame_the_timeout_once_and_nothing_after_a_stop() -> None:
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        server = client(
+            f"http://127.0.0.1:{hanging.getsockname()[1]}", waits=True, stop=stop, protocol="json", timeout="500ms"
+        )
+        began = time.monotonic()
+        assert server.ask(scene(0), b"x") is None
+        assert 0.4 < time.monotonic() - began < 0.95
+        stop.set()
+        began = time.monotonic()
+        assert [server.ask(scene(0), b"x") for _ in range(50)] == [None] * 50
+        assert time.monotonic() - began < 0.4
+        assert server.unanswered == 51
+        server.close()
+
+
+def test_a_server_that_fails_every_other_frame_is_told_of_once_in_a_while() -> None:
+    network, said = Network(), list[str]()
+    with answering(network) as url:
+        server = client(url, said, waits=True, protocol="json")
+        for number in range(6):
+            network.status = 400 if number % 2 else 200
+            server.ask(scene(0), b"x")
+        server.close()
+    assert (server.unanswered, len(said)) == (3, 1)
+
+
 def test_a_recording_asks_for_every_frame_a_server_that_refuses_one() -> None:
     network, said = Network(), list[str]()
     with answering(network) as url:
         settings = ModelServerConfig(url=url, protocol="json")
-        server = ModelServer(settings, model="pets", classes=CLASSES, tell=said.append, waiting_until=threading.Event())
+        server = ModelServer(
+            settings, model="pets", classes=CLASSES, tell=said.append, stop=threading.Event(), waits=True
+        )
         network.status = 400
         began = time.monotonic()
         assert server.ask(scene(0), b"x") is None
@@ -255,4 +296,6 @@ def test_what_no_model_takes_is_refused(settings: dict[str, Any], words: str) ->
 
 def test_a_model_without_classes_cannot_be_asked_for_confidences() -> None:
     with pytest.raises(BadInput, match="list its classes"):
-        ModelServer(ModelServerConfig(url="http://x"), model="pets", classes=(), tell=lambda _: None)
+        ModelServer(
+            ModelServerConfig(url="http://x"), model="pets", classes=(), tell=lambda _: None, stop=threading.Event()
+        )

@@ -161,12 +161,22 @@ SOURCE = "collect:\n  sources:\n    - {{name: hall, path: hall.mp4, model: {mode
         ),
         ("every: 1s, start: 2026-11-02T08:00:00", "is no time with its zone"),
         ("every: 1s, start: 1790000000", "is no time with its zone"),
+        ('every: 1s, version: "a,b"', "accepted are 1 to 64 printable characters"),
+        ('every: 1s, slices: {camera: "x=y"}', "accepted are 1 to 64 printable characters"),
         ("every: 1s, start: 2026-11-02T08:00:00Z, watch: true", "start is of a recording, and watch for folders"),
     ],
 )
 def test_a_source_that_cannot_be_read_as_it_says_is_a_mistake(tmp_path: Path, entries: str, says: str) -> None:
     (problem,) = problems(write(tmp_path, MODELS + SOURCE.format(model="cats", entries=entries)))
     assert says in problem
+
+
+@pytest.mark.parametrize("password", ["plain", "pa/ss", "pa#ss", "pa?ss", "pa@ss"])
+def test_a_password_in_an_address_is_a_mistake_and_not_shown(tmp_path: Path, password: str) -> None:
+    source = f"{{name: hall, url: 'rtsp://viewer:{password}@10.0.0.7/x', model: cats, every: 1s}}"
+    (problem,) = problems(write(tmp_path, f"{MODELS}collect:\n  sources:\n    - {source}\n"))
+    assert "there is a password in the address" in problem
+    assert password not in problem
 
 
 def test_a_model_server_of_a_model_without_classes_is_a_mistake(tmp_path: Path) -> None:

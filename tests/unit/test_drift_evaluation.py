@@ -243,6 +243,17 @@ def test_embeddings_that_stop_on_one_camera_are_missing_data_and_no_drift() -> N
     assert found["missing_ratio"].verdict == "critical"
 
 
+def test_a_model_that_is_never_asked_for_confidences_misses_none() -> None:
+    """Its images are watched alone; one that has sent some before, and no longer does, misses them."""
+    window = world(np.random.default_rng(9), 600)
+    window.confidences[:] = np.nan
+    assert signals(evaluated(window))["missing_ratio"].score == 1.0
+    alone = signals(evaluated(window, answers=False))
+    assert (alone["missing_ratio"].score, alone["missing_ratio"].verdict) == (0.0, "ok")
+    assert alone["confidence_drift"].verdict == "insufficient"
+    assert alone["embedding_drift"].verdict == "ok"
+
+
 def test_rejected_events_count_for_all_slices_together_only() -> None:
     window = world(np.random.default_rng(10), 150)
     found = evaluated(window, rejected=50, total=450)

@@ -4,11 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from visiondrift.intake.fields import MAX_ID, MAX_SLICE_VALUE, MAX_TEXT
+from visiondrift.config.entries import MAX_LABEL
+from visiondrift.intake.fields import MAX_ID, MAX_TEXT
 from visiondrift.prediction import KEPT, Reason
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
-Label = Annotated[str, Field(min_length=1, max_length=MAX_SLICE_VALUE, pattern=r"^[^\"'`\\=,{}\x00-\x1f]+$")]
+Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL, pattern=r"^[^\"'`\\=,{}\x00-\x1f]+$")]
 
 
 _REASON = "|".join(KEPT)

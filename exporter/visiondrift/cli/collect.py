@@ -14,6 +14,7 @@ from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption, chosen_model
 from visiondrift.cli.files import moment
 from visiondrift.config import Config, load_config
 from visiondrift.config.collect import ModelServerConfig, is_stream, shown_address, usual_look
+from visiondrift.config.entries import LABEL_WORDS, NAME, NAME_WORDS, is_label
 from visiondrift.config.monitoring import WatchedModel
 from visiondrift.config.units import format_duration, parse_duration
 from visiondrift.config.words import did_you_mean, one_of
@@ -113,8 +114,10 @@ def collect(
     else:
         _check_known(source, configured)
         bounds = loaded.monitoring.intake
+        if not is_label(version):
+            raise BadInput(f"--version {version!r}: accepted are {LABEL_WORDS}")
         place = Source(
-            name=name or _name_of(source),
+            name=_name_of(source) if name is None else _checked_name(name),
             address=source,
             look=_look(look, policy.every),
             start=_start(start),
@@ -185,6 +188,13 @@ def _server(url: str | None, protocol: Literal["kserve", "json"]) -> ModelServer
     return ModelServerConfig(url=url, protocol=protocol)
 
 
+def _checked_name(name: str) -> str:
+    """The same: it becomes a folder, and part of ids. Raises BadInput where it is no name."""
+    if not NAME.fullmatch(name):
+        raise BadInput(f"--name {name!r}: accepted is {NAME_WORDS}")
+    return name
+
+
 def _start(text: str | None) -> float | None:
     if text is None:
         return None
@@ -215,11 +225,15 @@ def _model(config: Config, name: str | None, *, needed: bool) -> WatchedModel | 
 
 def _labels(given: Sequence[str], model: WatchedModel | None) -> Slices:
     known = model.slices if model else ()
-    pairs = {}
+    pairs: dict[str, str] = {}
     for text in given:
         label, equals, value = text.partition("=")
         if not (equals and value) or label not in known:
             accepted = ", ".join(f"{label}=..." for label in known) or "none: the model has no slices"
             raise BadInput(f"--slice {text}: accepted is {accepted}")
+        if not is_label(value):
+            raise BadInput(f"--slice {text}: accepted are, after the first =, {LABEL_WORDS}")
+        if label in pairs:
+            raise BadInput(f"--slice {text}: {label}={pairs[label]} was said before; accepted is one value of a label")
         pairs[label] = value
     return tuple(sorted(pairs.items()))

@@ -103,7 +103,12 @@ def collect_frames(
         looker = _looker(config, jobs, embedder, display, look_at_all=dry_run)
         with _stopped_by_signals(stop):
             with display:
-                servers = [_server(config, job, stop, display) if job.server and not dry_run else None for job in jobs]
+                # While one frame waits, so do those of all sources, and a live one has no places for more than a few.
+                waits = not any(job.source.is_url for job in jobs)
+                servers = [
+                    _server(config, job, stop, display, waits=waits) if job.server and not dry_run else None
+                    for job in jobs
+                ]
                 sinks = [] if dry_run else _sinks(config, places, stop, display)
                 collector = Collector(
                     jobs,
@@ -223,17 +228,17 @@ def _sinks(config: Config, places: Places, stop: threading.Event, display: "_Dis
     return sinks
 
 
-def _server(config: Config, job: Job, stop: threading.Event, display: "_Display") -> ModelServer:
+def _server(config: Config, job: Job, stop: threading.Event, display: "_Display", *, waits: bool) -> ModelServer:
     """The model server of a job, asked once. Raises BadInput where it cannot serve the job's model."""
     assert job.server is not None  # noqa: S101 - the caller has asked
     classes = next((watched.classes for watched in config.models if watched.name == job.model), ())
-    is_recording = not (job.source.is_url or job.source.watch)
     server = ModelServer(
         job.server,
         model=job.model,
         classes=classes,
         tell=display.tell,
-        waiting_until=stop if is_recording else None,
+        stop=stop,
+        waits=waits and not job.source.watch,
     )
     server.open()
     return server

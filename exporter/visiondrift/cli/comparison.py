@@ -205,6 +205,7 @@ def _evaluations(compared: Compared, min_samples: int) -> Iterator[WindowEvaluat
             settings=compared.plan.settings,
             thresholds=thresholds[name],
             scale=Scale(compared.answer.calibrated, terms, why=compared.answer.why) if compared.answer else None,
+            answers=bool(compared.sample.has_confidences.any()),
         )
         yield known_of_file(evaluation)
 

@@ -17,7 +17,7 @@ from visiondrift.drift.judge import Levels
 from visiondrift.drift.levels import looks_of, terms_for
 from visiondrift.drift.prospect import Prospect, SliceProspect, prospects, slices_of
 from visiondrift.prediction import slice_name
-from visiondrift.reference import Manifest, read_manifest
+from visiondrift.reference import Manifest, intact_manifest
 from visiondrift.shelf import request_of
 from visiondrift.signals import ALL_SLICES, BY_NAME, Severity
 
@@ -36,7 +36,7 @@ _HARDLY = 1e-4
 
 def print_reference(config: Config, directory: Path, model: WatchedModel | None) -> None:
     """Print the page. Where the calibration is not kept, it is made first. Raises ReferenceUnusable."""
-    manifest = read_manifest(directory)
+    manifest = intact_manifest(directory)
     out = console()
     _print_what(out, manifest)
     if model is None:

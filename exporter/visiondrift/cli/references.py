@@ -21,7 +21,7 @@ from visiondrift.config.entries import NAME
 from visiondrift.config.monitoring import IntakeConfig, WatchedModel
 from visiondrift.errors import BadInput, EmbedderUnavailable
 from visiondrift.prediction import ImageStats, Sample, slice_name
-from visiondrift.reference import check_place, list_references, read_manifest, save_reference
+from visiondrift.reference import check_place, intact_manifest, list_references, save_reference
 from visiondrift.reference_pictures import MOST_PICTURES, save_pictures
 from visiondrift.signals import ALL_SLICES
 
@@ -32,6 +32,8 @@ Damaged = dict[Path, str]
 app = typer.Typer(help="Build, list and show references.", no_args_is_help=True)
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_OTHER_SUFFIXES = (".bmp", ".gif", ".tif", ".tiff")
+"""Of images that `collect` reads, and nobody sends."""
 _MOST_DAMAGED = 0.1
 _LISTED = ("name", "rows", "columns", "embedder", "classes", "slices", "created")
 
@@ -164,7 +166,7 @@ def calibrate_(
     """Calibrate a reference anew, after windows, classes or slices have changed."""
     loaded = load_config(config)
     directory = _directory(loaded, name)
-    read_manifest(directory)  # of a reference that is not there nothing is said of its users
+    intact_manifest(directory)  # of a reference that is not there nothing is said of its users
     _calibrate(directory, _user_of(loaded, name, model))
 
 
@@ -202,7 +204,7 @@ def show(
     loaded = load_config(config)
     directory = _directory(loaded, name)
     if output == "json":
-        typer.echo(read_manifest(directory).model_dump_json(indent=2))
+        typer.echo(intact_manifest(directory).model_dump_json(indent=2))
         return
     from visiondrift.cli.prospect import print_reference
 
@@ -452,8 +454,15 @@ def _image_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise BadInput(f"{folder}: it is no folder; accepted is a folder of images")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    others = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _OTHER_SUFFIXES and path.is_file())
     if not files:
         raise BadInput(f"{folder}: no image found; accepted are files that end in {', '.join(_SUFFIXES)}")
+    if others:
+        typer.echo(
+            f"left out, as they do not end in {', '.join(_SUFFIXES)}: {len(others):,} images; the first: {others[0]}. "
+            f"`visiondrift collect {folder} --uniform 1 --to-folder ...` makes a folder of JPEG files of them all",
+            err=True,
+        )
     return files
 
 

@@ -25,6 +25,8 @@ _BATCH_EVENTS, _BATCH_BYTES = 16, 8 * 2**20
 _TIMEOUT = 120.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 _LAST_SECONDS = 10.0
+_UNTOLD = 2.0
+"""Seconds at the end that are waited without a word."""
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 _OK, _TOO_LARGE, _NOTHING_VALID = 200, 413, 422
 _WRONG_TIME = "bad_time"
@@ -85,7 +87,11 @@ class ExporterSink:
             self._closing.set()
             self._changed.notify_all()
         # A request that is on its way may take long: a CLIP that is only being loaded holds it up.
-        self._sender.join(_LAST_SECONDS + _TIMEOUT)
+        self._sender.join(_UNTOLD)
+        if self._sender.is_alive():
+            most = _LAST_SECONDS + _TIMEOUT
+            self._tell(f"{self._shown} has not answered yet; waiting for it, {most:g} s at most (Ctrl-C ends at once)")
+            self._sender.join(most)
         self._client.close()
         with self._changed:
             self.counts.update({"lost": len(self._waiting)} if self._waiting else {})

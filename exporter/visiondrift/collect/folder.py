@@ -45,7 +45,7 @@ def collected(folder: Path, *, classes: tuple[str, ...] = ()) -> Collected:
     file = folder / MANIFEST
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Collected()
     except OSError as error:
         raise BadInput(f"{file}: it cannot be read ({error.strerror})") from error

@@ -72,6 +72,7 @@ def folder_frames(
     """
     folder = Path(source.address)
     seen: set[int] = set()
+    damaged: set[Path] = set()
     tally.state = "watching" if source.watch else "reading"
     while not stop.is_set():
         found = _listed(folder)
@@ -80,8 +81,13 @@ def folder_frames(
                 return
             if stamp not in seen:
                 seen.add(stamp)
+                # Of a file that was met half written, what was said of it does not count any more.
+                tally.corrupt -= path in damaged
+                damaged.discard(path)
                 frame = image_frame(source, path, path.relative_to(folder).as_posix(), tally, tell)
-                if frame is not None:
+                if frame is None:
+                    damaged.add(path)
+                else:
                     yield frame
             tally.share = None if source.watch else number / len(found)
         if not source.watch:

@@ -26,6 +26,8 @@ _USUAL_SIDE = 224
 _LEFT_ALONE = 10.0
 _PATIENCE = 120.0
 """Seconds of a server's absence through which a recording waits for it, frame by frame."""
+_TOLD_AGAIN = 60.0
+"""Seconds before the same is told again: a server may fail every other frame."""
 _FIRST_RETRY = 0.1
 _TOO_MANY = 429
 _SERVER_ERRORS = 500
@@ -63,8 +65,9 @@ class _Input:
 class ModelServer:
     """One model on a server; ``classes`` are those of the watched model, in order. For one thread.
 
-    With ``waiting_until``, for a recording, a server that is away is asked again for each frame, ever less often, for
-    ``timeout`` seconds or until that is set; once it has been away for minutes it is left alone as by a live source.
+    With ``waits``, for a recording, a server that is away is asked again for each frame, ever less often, for
+    ``timeout`` seconds; once it has been away for minutes it is left alone as by a live source. After ``stop`` nothing
+    is asked any more.
     """
 
     def __init__(
@@ -74,7 +77,8 @@ class ModelServer:
         model: str,
         classes: tuple[str, ...],
         tell: Callable[[str], None],
-        waiting_until: threading.Event | None = None,
+        stop: threading.Event,
+        waits: bool = False,
     ) -> None:
         if not classes:
             raise BadInput(f"model {model} has no classes, so a model server cannot be asked; list its classes")
@@ -86,10 +90,11 @@ class ModelServer:
         self._shown = shown_address(settings.url)
         self._client = httpx.Client(timeout=settings.timeout)
         self._input: _Input | None = None
-        self._stop = waiting_until
+        self._stop = stop
+        self._waits = waits
         self._quiet_until = -math.inf
         self._away_since: float | None = None
-        self._told: set[str] = set()
+        self._told: dict[str, float] = {}
 
     def open(self) -> None:
         """Ask what the model takes, so that a wrong configuration shows at once. Raises BadInput where it is wrong."""
@@ -103,33 +108,31 @@ class ModelServer:
 
     def ask(self, image: Image.Image, encoded: bytes) -> Answer | None:
         """The confidences of one frame; None, counted, where the server does not give them."""
-        if time.monotonic() < self._quiet_until:
-            self.unanswered += 1
-            return None
-        given_up_at, pause = math.inf, _FIRST_RETRY
-        while True:
+        began, pause = time.monotonic(), _FIRST_RETRY
+        given_up_at = began + self._settings.timeout
+        while began >= self._quiet_until and not self._stop.is_set():
             try:
-                answer = self._asked_once(image, encoded)
+                answer = self._asked_once(image, encoded, within=given_up_at - time.monotonic())
             except (httpx.HTTPError, _Unfit) as error:
                 self._failed(error)
-                given_up_at = min(given_up_at, time.monotonic() + self._settings.timeout)
-                if self._is_worth_waiting(error, pause, given_up_at):
-                    pause *= 2
-                    continue
-                self.unanswered += 1
-                return None
-            self._away_since = None
-            self._told.clear()
-            return answer
+                if not self._is_worth_waiting(error, pause, given_up_at):
+                    break
+                pause *= 2
+            else:
+                self._away_since = None
+                return answer
+        self.unanswered += 1
+        return None
 
-    def _asked_once(self, image: Image.Image, encoded: bytes) -> Answer:
+    def _asked_once(self, image: Image.Image, encoded: bytes, *, within: float) -> Answer:
         began = time.perf_counter()
+        self._client.timeout = httpx.Timeout(max(within, _FIRST_RETRY))
         values = self._asked_kserve(image, encoded) if self._settings.protocol == "kserve" else self._asked(encoded)
         return Answer(self._confidences(values), (time.perf_counter() - began) * 1000)
 
     def _is_worth_waiting(self, error: Exception, pause: float, given_up_at: float) -> bool:
         """Wait for ``pause`` seconds, and say whether to ask again."""
-        if self._stop is None or not _is_away(error) or self._is_long_gone:
+        if not self._waits or not _is_away(error) or self._is_long_gone:
             return False
         return time.monotonic() + pause <= given_up_at and not self._stop.wait(pause)
 
@@ -145,14 +148,14 @@ class ModelServer:
         if _is_away(error) and self._away_since is None:
             self._away_since = time.monotonic()
         then = "frames go without until it does"
-        if self._stop is None or self._is_long_gone:
+        if not self._waits or self._is_long_gone:
             self._quiet_until = time.monotonic() + _LEFT_ALONE
         elif _is_away(error):
             then = (
                 f"each frame waits {self._settings.timeout:g} s for it, for {_PATIENCE:g} s in all, then goes without"
             )
-        if then not in self._told:
-            self._told.add(then)
+        if time.monotonic() >= self._told.get(then, -math.inf) + _TOLD_AGAIN:
+            self._told[then] = time.monotonic()
             self._tell(f"{self._shown} gives no confidences ({str(error) or type(error).__name__}); {then}")
 
     # ---- KServe v2 (Open Inference Protocol, REST) ------------------------------------------------------------------

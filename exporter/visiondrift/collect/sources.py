@@ -1,5 +1,6 @@
 """What a source is, and how its address may be written and shown: a password in it is for the decoder alone."""
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -15,6 +16,9 @@ IMAGES = (*SENT, ".bmp", ".gif", ".tif", ".tiff")
 
 ALONE = tuple(suffix for suffix in IMAGES if suffix != ".gif")
 """Images that are named alone: a GIF may hold many pictures, and is read as a video then."""
+
+_DAY = 86400.0
+"""Seconds that the clock of who made a recording may be ahead."""
 
 _WEB_FILES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 """What the address of a recording on a web server ends in. A server's playlist or stream may come to be later."""
@@ -70,6 +74,8 @@ class Missing(BadInput):
 
 def check_source(source: Source) -> None:
     """Raises BadInput where there can be no frames: Missing where a path is not there."""
+    if source.start is not None and not 0 <= source.start <= time.time() + _DAY:
+        raise BadInput(f"{source.shown}: its start lies before 1970 or ahead; accepted is when a recording began")
     if source.is_url:
         if source.watch:
             raise BadInput(f"{source.shown}: only a folder can be watched; a stream goes on by itself")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from visiondrift.config.entries import Name, Strict, Text, Url
+from visiondrift.config.entries import Label, Name, Strict, Text, Url
 from visiondrift.config.units import Duration, Size, format_duration
 from visiondrift.config.words import Words, shown
 
@@ -15,7 +15,8 @@ SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "srt")
 """Kinds of streams that can be read."""
 
 _STREAM = re.compile(rf"({'|'.join(SCHEMES)})://[^\s/?#]+\S*", re.IGNORECASE)
-_SECRET = re.compile(r"(?<=://)[^/?#\s]*@")
+_SECRET = re.compile(r"(?<=://)\S*@")
+"""Up to the last @ of all: a password that is written as it is may hold any sign, where an address ends too."""
 _LOOK = 1.0
 _STREAM_WORDS = "an address that begins with rtsp://, http:// or the like, without a password"
 _MOMENT_WORDS = "a time with its zone (RFC 3339), such as 2026-11-02T08:00:00Z"
@@ -43,7 +44,10 @@ def _stream(address: Any) -> Any:
         raise ValueError(msg)
     found = _SECRET.search(address)
     if found and ":" in found[0]:
-        msg = "there is a password in the address; accepted is an address with the user alone, and password_file"
+        msg = (
+            "there is a password in the address; accepted is an address with the user alone, and password_file; an @ "
+            "in a path is written %40"
+        )
         raise ValueError(msg)
     return address
 
@@ -123,8 +127,8 @@ class SourceConfig(Strict):
     path: Path | None = Field(default=None, description="In place of `url`: a video, an image, or a folder of images.")
     watch: bool = Field(default=False, description="Wait for new images in the folder, and do not end.")
     model: Name = Field(description="The watched model that the frames are events of.")
-    version: Text = Field(default="1", max_length=64, description="The version of that model.")
-    slices: dict[str, Text] = Field(
+    version: Label = Field(default="1", description="The version of that model.")
+    slices: dict[str, Label] = Field(
         default={}, description="Slice labels of the events, such as `{camera: platform-2}`."
     )
     start: Moment | None = Field(

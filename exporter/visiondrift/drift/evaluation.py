@@ -56,13 +56,14 @@ def evaluate_window(
     scale: Scale | None = None,
     rejected: int = 0,
     total: int | None = None,
+    answers: bool = True,
 ) -> WindowEvaluation:
     """Score and judge ``sample``, the events of ``slice_`` in the window called ``window``, against ``reference``.
 
     ``total`` events were in the window, of which the sample holds at most the configured maximum; ``rejected`` events
-    of the model were refused in that time. Without a ``scale`` scores are held against fixed levels alone. Pure: equal
-    arguments give equal answers. Raises ReferenceUnusable where window and reference have embeddings of different
-    length.
+    of the model were refused in that time; without ``answers`` no event of the model ever has confidences. Without a
+    ``scale`` scores are held against fixed levels alone. Pure: equal arguments give equal answers. Raises
+    ReferenceUnusable where window and reference have embeddings of different length.
     """
     sample = align_classes(sample, settings.classes)
     total = len(sample) if total is None else total
@@ -88,7 +89,7 @@ def evaluate_window(
         if reference.has_confidences or sample.has_confidences.any():
             found, confidence = confidence_scores(question)
             scores |= found
-    scores["missing_ratio"] = _missing_ratio(question, reference)
+    scores["missing_ratio"] = _missing_ratio(question, reference, answers=answers)
     if slice_ == ALL_SLICES:
         scores["invalid_ratio"] = _invalid_ratio(question, rejected, total)
     weighed = weigh(question, scores, slice_, thresholds, scale, blocks=blocks) if scale else Weighed()
@@ -192,8 +193,10 @@ def _shares_of(sample: Sample, label: str) -> dict[str, float]:
     return {f"{label}={value}": float(share) for value, share in zip(values, shares, strict=True) if value}
 
 
-def _missing_ratio(question: Question, reference: PreparedReference) -> ScoreOrReason:
-    """Missed is what the reference has: a model that never sent embeddings misses none."""
+def _missing_ratio(question: Question, reference: PreparedReference, *, answers: bool) -> ScoreOrReason:
+    """Missed is what the reference has: a model that never sent embeddings misses none. Without ``answers`` the images
+    are watched alone, as of a camera whose model is not asked, and confidences are not missed either.
+    """
     window = question.window
     why = question.may_speak(len(window), "")
     if why:
@@ -201,7 +204,7 @@ def _missing_ratio(question: Question, reference: PreparedReference) -> ScoreOrR
     missing = np.zeros(len(window), dtype=bool)
     if reference.has_embeddings:
         missing |= ~window.has_embedding
-    if reference.has_confidences:
+    if reference.has_confidences and answers:
         missing |= ~window.has_confidences
     return ScoreOrReason(float(missing.mean()), len(window))
 

@@ -10,19 +10,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
+from visiondrift.config.entries import LABEL_WORDS, is_label
 from visiondrift.intake.refusal import Refused, shown
 from visiondrift.prediction import KEPT, Slices, all_reasons, reasons_of
 
 MAX_ID = 200
 MAX_TEXT = 2048
-MAX_SLICE_VALUE = 64
 MAX_METADATA_BYTES = 4096
 
 _LATEST_SECONDS = 1e11  # the year 5138: a larger number is milliseconds or finer
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_NOT_IN_LABELS = frozenset("\"'`\\=,{}")
 _TIME_ACCEPTED = "accepted is RFC 3339 with a zone, such as 2026-11-20T08:15:30Z, or seconds since the epoch"
-_LABEL_ACCEPTED = f"accepted are 1 to {MAX_SLICE_VALUE} printable characters without quotes, \\ = , {{ }}"
 
 
 def required(raw: Mapping[str, Any], name: str, accepted: str) -> Any:
@@ -75,15 +73,9 @@ def text(value: object, name: str, *, limit: int = MAX_TEXT) -> str:
 
 def label_value(value: object, name: str) -> str:
     """Text that may become a Prometheus label, part of a URL and of a slice's name."""
-    if (
-        isinstance(value, str)
-        and 0 < len(value) <= MAX_SLICE_VALUE
-        and value.isprintable()
-        and value == value.strip()
-        and not _NOT_IN_LABELS.intersection(value)
-    ):
+    if isinstance(value, str) and is_label(value):
         return value
-    raise Refused(name, "bad_value", f"{name} {shown(value)}: {_LABEL_ACCEPTED}")
+    raise Refused(name, "bad_value", f"{name} {shown(value)}: accepted are {LABEL_WORDS}")
 
 
 def slices(value: object, known: tuple[str, ...]) -> Slices:

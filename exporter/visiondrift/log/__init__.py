@@ -63,7 +63,8 @@ class Window:
 
 @dataclass(frozen=True)
 class Stream:
-    """One series of events: a model, a version, a set of slice labels; its rows and its newest event time.
+    """One series of events: a model, a version, a set of slice labels; its rows and its newest event time, and whether
+    any of them has confidences.
 
     Events that were kept for what they show belong to none.
     """
@@ -73,6 +74,7 @@ class Stream:
     slices: Slices
     rows: int
     newest: float
+    answers: bool = False
 
 
 @dataclass(frozen=True)

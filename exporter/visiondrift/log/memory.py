@@ -96,16 +96,18 @@ class MemoryLog:
             self._refuse_closed()
             rows: Counter[tuple[str, str, Slices]] = Counter()
             newest: dict[tuple[str, str, Slices], float] = {}
-            for (model, version, slices, *_, bias), members in self._streams.items():
+            answers: set[tuple[str, str, Slices]] = set()
+            for (model, version, slices, _, classes, bias), members in self._streams.items():
                 if bias:
                     continue
                 name = (model, version, slices)
+                answers |= {name} if classes else set()
                 rows[name] += len(members)
                 newest[name] = max(newest.get(name, -np.inf), *(event.time for event in members))
             size = sum(_bytes(event) for members in self._streams.values() for event in members)
             size += self._moment_bytes()
             events = sum(map(len, self._streams.values()))
-        return Census(tuple(Stream(*name, rows[name], newest[name]) for name in rows), events, size)
+        return Census(tuple(Stream(*name, rows[name], newest[name], name in answers) for name in rows), events, size)
 
     def holdings(self, model: str, *, since: float, until: float) -> tuple[Holding, ...]:
         """What there is of a model in some time. See ``PredictionLog.holdings``."""

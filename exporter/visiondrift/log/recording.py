@@ -26,6 +26,7 @@ class Recording:
         self._model, self._version = model, version
         self._moments = MemoryLog()
         self._rows_of = _rows_of(sample)
+        self._answers = bool(sample.has_confidences.any())
         self.now = float("-inf")
 
     def window(self, query: WindowQuery) -> Window:
@@ -43,7 +44,7 @@ class Recording:
             before = int(np.searchsorted(rows, last))
             if before:
                 newest = float(self._sample.times[rows[before - 1]])
-                streams.append(Stream(self._model, self._version, slices, before, newest))
+                streams.append(Stream(self._model, self._version, slices, before, newest, self._answers))
         return Census(tuple(streams), events=last, size_bytes=0)
 
     def rows_by_block(self, query: BlockQuery) -> Mapping[int, int]:

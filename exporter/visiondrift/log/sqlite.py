@@ -94,14 +94,15 @@ class SqliteLog:
         """What the log holds, from counters kept with the rows. ``size_bytes`` includes the write-ahead file."""
         with self._reading() as connection:
             found = connection.execute(
-                "SELECT model, version, slices, sum(events), max(newest_us) FROM streams WHERE kept = ''"
+                "SELECT model, version, slices, sum(events), max(newest_us), max(classes <> '[]') FROM streams"
+                " WHERE kept = ''"
                 " GROUP BY model, version, slices ORDER BY min(id)"
             ).fetchall()
             events = connection.execute("SELECT coalesce(sum(events), 0) FROM streams").fetchone()[0]
             size = sum(file.stat().st_size for file in self._files if file.exists())
         streams = tuple(
-            Stream(model, version, tuple(json.loads(slices).items()), rows, newest_us / 1e6)
-            for model, version, slices, rows, newest_us in found
+            Stream(model, version, tuple(json.loads(slices).items()), rows, newest_us / 1e6, bool(answers))
+            for model, version, slices, rows, newest_us, answers in found
         )
         return Census(streams, events, size)
 
