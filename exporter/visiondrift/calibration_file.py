@@ -250,6 +250,8 @@ def _arrays(reference: EmbeddingReference) -> Iterator[tuple[str, NDArray[Any]]]
         yield "days", np.array(list(days), dtype=np.str_)
         if days:
             yield "day_coefficients", np.stack(list(days.values()))
+            yield "day_hours", np.stack([reference.day.known[name] for name in days])
+            yield "day_middles", np.stack([reference.day.middle[name] for name in days])
 
 
 def _embedding(arrays: Arrays, *, adjoining: bool) -> EmbeddingReference:
@@ -257,8 +259,9 @@ def _embedding(arrays: Arrays, *, adjoining: bool) -> EmbeddingReference:
     centres = zip(names, arrays["centre_means"], arrays["centre_variances"], strict=True)
     day = None
     if "days" in arrays:
-        coefficients = arrays.get("day_coefficients", np.zeros((0, 0), dtype=np.float32))
-        day = DayCurves({str(name): own for name, own in zip(arrays["days"], coefficients, strict=True)})
+        days = [str(name) for name in arrays["days"]]
+        parts = (arrays[name] if days else () for name in ("day_coefficients", "day_hours", "day_middles"))
+        day = DayCurves(*(dict(zip(days, part, strict=True)) for part in parts))
     return EmbeddingReference(
         basis=Basis(arrays["mean"], arrays["axes"], arrays["variances"], float(arrays["spread"])),
         centres={name: Centre(mean, variance) for name, mean, variance in centres},

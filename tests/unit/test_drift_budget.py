@@ -211,6 +211,38 @@ def test_two_days_are_too_few_to_know_the_day() -> None:
     np.testing.assert_array_equal(fit_day(x, times, slices, np.arange(500)).without(x, times, slices), x)
 
 
+def hours_of(day: int, first: float, last: float, count: int) -> np.ndarray:
+    return day * DAY + 3600 * np.linspace(first, last, count, endpoint=False)
+
+
+def test_two_stretches_days_apart_do_not_know_the_day() -> None:
+    """An hour that was seen twice says nothing of what the hour does, however far apart that was."""
+    times = np.concatenate([hours_of(0, 9, 13, 400), hours_of(3, 9, 13, 400)])
+    x, slices = by_hour(cone(16), times, np.random.default_rng(9)), np.full(800, "")
+    np.testing.assert_array_equal(fit_day(x, times, slices, np.arange(800)).without(x, times, slices), x)
+
+
+def test_beyond_the_hours_that_the_reference_knows_the_curve_fades_to_its_mean() -> None:
+    """Of a camera that runs from 8 to 18; in between the swing is taken off."""
+    world, rng = cone(16, 0.0, seed=7), np.random.default_rng(8)
+    times = np.concatenate([hours_of(day, 8, 18, 800) for day in range(6)])
+    x, slices = by_hour(world, times, rng), np.full(len(times), "")
+    curves = fit_day(x, times, slices, timed_blocks(times, 1800).of_row)
+    assert np.flatnonzero(curves.known[""]).tolist() == list(range(8, 18))
+
+    def curve(hour: float) -> np.ndarray:
+        return -curves.without(np.zeros((1, 16)), np.array([20 * DAY + 3600 * hour]), np.array([""]))[0]
+
+    along = world.root[:, 0] / np.linalg.norm(world.root[:, 0])
+    for hour in (8.5, 11, 14, 17.5):
+        middle = TINT * np.sin(2 * np.pi * np.array([8.5, 11, 14, 17.5]) / 24).mean()
+        own = np.mean([curve(one) @ along for one in (8.5, 11, 14, 17.5)])
+        assert curve(hour) @ along - own == pytest.approx(TINT * np.sin(2 * np.pi * hour / 24) - middle, abs=TINT / 6)
+    usual = -curves.without(np.zeros((len(times), 16)), times, slices).mean(axis=0)
+    for hour, end, left in ((18.5, 18 - 1e-6, np.exp(-0.5)), (7, 8, np.exp(-1)), (0, 18 - 1e-6, 0), (2, 8, 0)):
+        np.testing.assert_allclose(curve(hour) - usual, left * (curve(end) - usual), atol=TINT / 50)
+
+
 def test_healthy_nights_do_not_alarm_where_the_reference_knows_nights() -> None:
     """Of ten windows of two night hours, two at most score below 5 %."""
     world, rng = cone(16, 0.0, seed=7), np.random.default_rng(8)

@@ -40,7 +40,7 @@ from visiondrift.drift.window_scores import CONFIDENCE_SIGNALS, EMBEDDING_SIGNAL
 from visiondrift.prediction import Sample, slice_values
 from visiondrift.signals import ALL_SLICES, BY_NAME
 
-FORMAT = 4
+FORMAT = 5
 
 _PROJECTED = 16
 """Random projections of the embeddings whose autocorrelation sets the block length."""

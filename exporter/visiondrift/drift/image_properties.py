@@ -75,6 +75,6 @@ def property_day(sample: Sample, label: str | None, *, timed: bool = True) -> Da
     """
     rows = sample.has_properties
     if not timed or sample.properties is None or not rows.any():
-        return DayCurves({})
+        return DayCurves()
     times = sample.times[rows]
     return fit_day(sample.properties[rows], times, slice_values(sample, label)[rows], hour_of(times))

@@ -60,7 +60,9 @@ class EmbeddingReference:
     def identity(self) -> str:
         """What tells its axes from any other's: moments in other axes cannot be added to those in these."""
         parts = [self.basis.mean.astype("<f8"), self.basis.axes.astype("<f4")]
-        parts += [own.astype("<f4") for _, own in sorted(self.day.coefficients.items())] if self.day else []
+        day = self.day or DayCurves()
+        for name, own in sorted(day.coefficients.items()):
+            parts += [own.astype("<f4"), day.known[name].astype("<f4"), day.middle[name].astype("<f4")]
         digest = sha256()
         for part in parts:
             digest.update(np.ascontiguousarray(part).tobytes())

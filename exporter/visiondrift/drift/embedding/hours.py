@@ -2,10 +2,13 @@
 
 A camera's mean embedding follows a smooth curve through the day: a constant and a few harmonics, fitted for each slice.
 What is left after taking the curve off is compared. The blocks stay as they are: the curve is never quite right.
+
+It is known at the hours that were seen on several days. Beyond them it fades to what it is on average: waves that were
+fitted to ten hours would say anything of the other fourteen.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,17 +17,27 @@ from numpy.typing import NDArray
 HARMONICS = 3
 DAY_SECONDS = 86_400.0
 _HOUR_SECONDS = 3_600.0
-MIN_DAYS = 3.0
-"""Days that a slice of the reference must span before its day is known; with fewer, nothing is taken off."""
+_HOURS = 24
+MIN_DAYS = 3
+"""Days that a slice of the reference must span, and on which an hour must have been seen, within an hour of it, before
+the day is known there.
+"""
+
+_FADES = 1.0
+"""Hours in which the curve fades to a third beyond those that are known."""
 
 _RIDGE = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class DayCurves:
-    """For each slice by name the coefficients (2 h, d) of sines and cosines through the day."""
+    """For each slice by name the ``coefficients`` (2 h, d) of sines and cosines through the day, the hours (24,) that
+    are ``known``, and the ``middle`` (2 h,), what sines and cosines are there on average.
+    """
 
-    coefficients: Mapping[str, NDArray[np.float32]]
+    coefficients: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    known: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    middle: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def without(
         self, embeddings: NDArray[Any], times: NDArray[np.float64], slices: NDArray[Any]
@@ -34,7 +47,7 @@ class DayCurves:
         for name, coefficients in self.coefficients.items():
             own = slices == name
             if own.any():
-                left[own] -= _waves(times[own]) @ coefficients
+                left[own] -= _waves(times[own], self.known[name], self.middle[name]) @ coefficients
         return left
 
 
@@ -43,14 +56,18 @@ def fit_day(
 ) -> DayCurves:
     """Fit on rows (n, d) at ``times`` (n,) of ``slices`` (n,); ``of_row`` (n,) are blocks, each of which counts once.
 
-    A slice that spans fewer than ``MIN_DAYS`` days gets no curve.
+    A slice that spans fewer than ``MIN_DAYS`` days, or of which no hour was seen on so many, gets no curve.
     """
-    coefficients = {}
-    for name in np.unique(slices):
-        own = slices == name
-        if times[own].max() - times[own].min() >= MIN_DAYS * DAY_SECONDS:
-            coefficients[str(name)] = _fit_one(np.asarray(embeddings[own]), times[own], of_row[own])
-    return DayCurves(coefficients)
+    coefficients, known, middle = {}, {}, {}
+    for value in np.unique(slices):
+        own, name = slices == value, str(value)
+        hours = _known_hours(times[own])
+        if np.ptp(times[own]) >= MIN_DAYS * DAY_SECONDS and hours.any():
+            waves = _waves(times[own], hours, None)
+            known[name] = hours
+            middle[name] = waves.mean(axis=0)
+            coefficients[name] = _fit_one(np.asarray(embeddings[own]), waves, of_row[own])
+    return DayCurves(coefficients, known, middle)
 
 
 def hour_of(times: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -58,19 +75,47 @@ def hour_of(times: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.asarray(np.floor(times / _HOUR_SECONDS).astype(np.intp))
 
 
-def _fit_one(values: NDArray[Any], times: NDArray[np.float64], of_row: NDArray[np.intp]) -> NDArray[np.float32]:
+def _known_hours(times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(24,) whether each hour, or one beside it, was seen on enough days."""
+    hours = np.unique(hour_of(times))
+    seen = np.zeros((int(hours[-1] - hours[0]) // _HOURS + 2, _HOURS), dtype=bool)
+    seen[hours // _HOURS - hours[0] // _HOURS, hours % _HOURS] = True
+    near = seen | np.roll(seen, 1, axis=1) | np.roll(seen, -1, axis=1)
+    # Beside those that were seen, and themselves: an hour between two of them is known, one beyond the last is not.
+    enough: NDArray[np.bool_] = (near.sum(axis=0) >= MIN_DAYS) & seen.any(axis=0)
+    return enough
+
+
+def _fit_one(values: NDArray[Any], waves: NDArray[np.float32], of_row: NDArray[np.intp]) -> NDArray[np.float32]:
     place = np.unique(of_row, return_inverse=True)[1]
     counts = np.bincount(place)
     order = np.argsort(place, kind="stable")
     starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
     means = np.add.reduceat(values[order].astype(np.float64), starts, axis=0) / counts[:, None]
-    waves = np.add.reduceat(_waves(times[order]).astype(np.float64), starts, axis=0) / counts[:, None]
-    centred, means = waves - waves.mean(axis=0), means - means.mean(axis=0)
+    of_blocks = np.add.reduceat(waves[order].astype(np.float64), starts, axis=0) / counts[:, None]
+    centred, means = of_blocks - of_blocks.mean(axis=0), means - means.mean(axis=0)
     gram = centred.T @ centred + _RIDGE * np.eye(centred.shape[1])
     return np.asarray(np.linalg.solve(gram, centred.T @ means), dtype=np.float32)
 
 
-def _waves(times: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(n, 2 h) sines and cosines of the time of day."""
-    angle = 2 * np.pi * np.outer(times / DAY_SECONDS % 1.0, np.arange(1, HARMONICS + 1))
-    return np.hstack([np.sin(angle), np.cos(angle)]).astype(np.float32)
+def _waves(
+    times: NDArray[np.float64], known: NDArray[np.bool_], middle: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """(n, 2 h) sines and cosines of the time of day. Where its hour is not known, those of the nearest that is, fading
+    to the ``middle`` where there is one.
+    """
+    at = times / _HOUR_SECONDS % _HOURS
+    away = np.zeros(len(at))
+    if not known.all():
+        begins = np.flatnonzero(known).astype(np.float64)
+        # How far each hour's beginning, and its end, lie around the clock.
+        ahead = ((begins - at[:, None]) % _HOURS).min(axis=1)
+        behind = ((at[:, None] - begins - 1) % _HOURS).min(axis=1)
+        beyond = ~known[np.minimum(at.astype(np.intp), _HOURS - 1)]
+        away[beyond] = np.minimum(ahead, behind)[beyond]
+        at = np.where(beyond, np.where(ahead <= behind, at + ahead, at - behind) % _HOURS, at)
+    angle = 2 * np.pi * np.outer(at / _HOURS, np.arange(1, HARMONICS + 1))
+    waves = np.hstack([np.sin(angle), np.cos(angle)])
+    if middle is not None:
+        waves = middle + (waves - middle) * np.exp(-away / _FADES)[:, None]
+    return waves.astype(np.float32)
