@@ -70,7 +70,8 @@ class Recollection:
         self._fed = max(self._first, int(moment.now // self._tick) - REMEMBERED_TICKS)
         self._memory = Memory()
         self._shown: frozenset[str] = frozenset()
-        self._turns = Turns(kept, lambda target: self._series(f"{self._reference.identity} turns", target, 1))
+        self._turns = Turns(kept, self._model, self._version)
+        self._is_behind = True
         self._restored: set[str] = set()
 
     @property
@@ -98,6 +99,7 @@ class Recollection:
             behind = min(behind, self._next[value])
         if slices:
             self._feed(slices, behind)
+            self._is_behind = behind < current
 
     def window(self, pairs: Sequence[Pair], *, since: float, until: float) -> Mapping[str, Moments] | None:
         """The moments of the whole ticks of a window, by slice; None while these are not all taken up."""
@@ -114,8 +116,10 @@ class Recollection:
 
     @property
     def memory(self) -> Memory:
-        """What fading memories hold of the ticks until now."""
-        return self._memory
+        """What fading memories hold of the ticks until now; nothing while these are not all taken up, as what was over
+        since would be told once more.
+        """
+        return Memory() if self._is_behind else self._memory
 
     def settle(
         self, shown: AbstractSet[str], calm: AbstractSet[str], pairs: Sequence[Pair], *, since: float, until: float
@@ -123,15 +127,13 @@ class Recollection:
         """Take up which targets' windows show a drift, and which are calm; those whose drift has thereby ended. Their
         memories now hold the window from ``since`` until ``until``. Raises LogError.
         """
-        over = self._shown & calm
-        first, last = int(np.ceil(since / self._tick)), int(until // self._tick)
-        ended = dict.fromkeys(over, max(0, last - first))
+        over = frozenset[str]() if self._is_behind else self._shown & calm
         for target in shown - self._shown:
-            self._turns.shown(target, last)
-        for target, length in ended.items():
-            self._turns.over(target, last, length)
+            self._turns.shown(target, until)
+        for target in over:
+            self._turns.over(target, until, until - since)
         self._shown = (self._shown - over) | shown
-        self._begin_anew(ended, self._slices(pairs), last)
+        self._begin_anew(dict.fromkeys(over, (since, until)), self._slices(pairs))
         return over
 
     def _slices(self, pairs: Sequence[Pair]) -> dict[str, Pair]:
@@ -142,16 +144,13 @@ class Recollection:
         return {pair[1]: pair for pair in pairs if pair is not None and pair[0] == label and pair[1] in known}
 
     def _key(self, value: str) -> MomentKey:
-        return self._series(self._reference.identity, self._target(value), self._reference.basis.dimension + 1)
-
-    def _series(self, basis: str, target: str, dimension: int) -> MomentKey:
         return MomentKey(
-            basis=basis,
+            basis=self._reference.identity,
             model=self._model,
             version=self._version,
-            slice=target,
+            slice=self._target(value),
             seconds=self._tick,
-            dimension=dimension,
+            dimension=self._reference.basis.dimension + 1,
         )
 
     def _target(self, value: str) -> str:
@@ -236,12 +235,12 @@ class Recollection:
             numbers, moments = self._read(value, self._fed, until)
             for place, number in enumerate(numbers):
                 ticks.setdefault(int(number), {})[value] = _sum(moments.take(np.array([place])))
-        ended: dict[int, dict[str, int]] = {}
+        ended: dict[int, dict[str, tuple[float, float]]] = {}
         for target in self._targets(slices):
-            for number, length in self._turns.ends(target, self._fed, until).items():
-                ended.setdefault(number, {})[target] = length
+            for at, length in self._turns.ends(target, self._fed * self._tick, (until + 1) * self._tick).items():
+                ended.setdefault(int(at // self._tick), {})[target] = at - length, at
         for number in sorted(ticks.keys() | ended.keys()):
-            self._begin_anew(ended.get(number, {}), slices, number)
+            self._begin_anew(ended.get(number, {}), slices)
             if number in ticks:
                 self._memory = self._memory.after(ticks[number])
         self._fed = until
@@ -256,17 +255,18 @@ class Recollection:
                 self._restored.add(target)
                 self._shown |= {target} if self._turns.is_shown(target) else set()
 
-    def _begin_anew(self, ended: Mapping[str, int], slices: Mapping[str, Pair], tick: int) -> None:
-        """Let the memories of the slices of targets whose drift ``ended`` hold as many ticks as that says before
-        ``tick``, and no others.
+    def _begin_anew(self, ended: Mapping[str, tuple[float, float]], slices: Mapping[str, Pair]) -> None:
+        """Let the memories of the slices of targets whose drift ``ended`` hold the window that said so, from when until
+        when, and nothing else.
         """
         begun: dict[str, Moments | None] = {}
         for value in slices:
-            lengths = [ended[target] for target in (ALL_SLICES, self._target(value)) if target in ended]
-            if lengths:
-                kept = self._read(value, tick - max(lengths), tick)[1]
+            spans = [ended[target] for target in (ALL_SLICES, self._target(value)) if target in ended]
+            if spans:
+                first, last = int(np.ceil(spans[0][0] / self._tick)), int(spans[0][1] // self._tick)
+                kept = self._read(value, first, last)[1]
                 # A memory weighs as much as one tick, however many it holds.
-                begun[value] = _sum(kept).scaled(1 / max(lengths)) if len(kept) else None
+                begun[value] = _sum(kept).scaled(1 / (last - first)) if len(kept) else None
         if begun:
             self._memory = self._memory.anew(begun)
 

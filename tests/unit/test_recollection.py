@@ -28,7 +28,11 @@ PAIRS = (None, ("camera", "left"), ("camera", "right"))
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
     """Of two cameras; blocks of seven seconds, so that ticks hold eight or nine of them."""
-    rng = np.random.default_rng(0)
+    return made(0)
+
+
+def made(seed: int = 1) -> Calibration:
+    rng = np.random.default_rng(seed)
     times = np.sort(NOON - 9000 + rng.uniform(0, 3000, 1200))
     slices = np.array(CAMERAS)[rng.integers(0, 2, 1200)]
     embeddings = rng.normal(1.0, 1.0, (1200, DIMENSION)).astype(np.float32)
@@ -246,10 +250,11 @@ def test_where_a_drift_of_all_is_over_every_slice_begins_anew(calibration: Calib
     assert "left" not in recollection.memory.kept[0.05], "without a whole tick in the window nothing is remembered"
 
 
+@pytest.mark.parametrize("change", ["none", "reference", "schedule"])
 def test_a_restart_knows_that_a_memory_began_anew_and_of_a_drift_that_was_shown(
-    calibration: Calibration, tmp_path: Path
+    calibration: Calibration, tmp_path: Path, change: str
 ):
-    """Else what is over is told once more by everybody who restarts the service after it."""
+    """Else what is over is told once more to everybody who restarts the service after it, or builds a new reference."""
     found = sorted(traffic(), key=lambda event: event.time)
     path, later = tmp_path / "log.sqlite", NOON + 3 * EVERY
     log = SqliteLog(path)
@@ -261,21 +266,46 @@ def test_a_restart_knows_that_a_memory_began_anew_and_of_a_drift_that_was_shown(
     expected = before.memory
     log.close()
     log = SqliteLog(path)
-    after = Recollection(log, log, calibration, moment(NOON))
+    now = moment(NOON)
+    if change == "schedule":
+        now = replace(now, model=now.model.model_copy(update={"evaluate_every": 2 * EVERY}))
+    after = Recollection(log, log, made() if change == "reference" else calibration, now)
     after.catch_up(PAIRS, NOON)
-    for rate, kept in expected.kept.items():
-        for camera in CAMERAS:
-            assert after.memory.kept[rate][camera].total == pytest.approx(kept[camera].total, rel=1e-3, abs=1e-3)
-            assert after.memory.kept[rate][camera].effective_blocks == pytest.approx(kept[camera].effective_blocks)
-    # Both go on alike, and what was shown to the first ends for the second.
-    log.append(events(60, until=later, over=3 * EVERY, seed=7, camera="left"), [], now=later)
-    for one in (before, after):
-        one._log = one._kept = log
-        one._turns = replace(one._turns, kept=log)
-        one.catch_up(PAIRS, later)
-    told, own = (one.memory.kept[0.05]["left"].total for one in (before, after))
-    assert own == pytest.approx(told, rel=1e-3, abs=1e-3)
-    assert after.settle(set(), {"camera=left", "camera=right"}, PAIRS, since=later - 600, until=later) == {
-        "camera=right"
-    }
+    held, window = after.memory.kept[0.05], after.window(PAIRS, since=NOON - 600, until=NOON)
+    for camera, is_anew in (("left", True), ("right", False)):
+        means = [one[camera].total / one[camera].count for one in (held, window)]
+        assert np.allclose(*means, rtol=1e-3, atol=1e-4) == is_anew
+    if change == "none":
+        for rate, kept in expected.kept.items():
+            for camera in CAMERAS:
+                assert after.memory.kept[rate][camera].total == pytest.approx(kept[camera].total, rel=1e-3, abs=1e-3)
+        # Both go on alike.
+        log.append(events(60, until=later, over=3 * EVERY, seed=7, camera="left"), [], now=later)
+        for one in (before, after):
+            one._log = one._kept = log
+            one._turns = replace(one._turns, kept=log)
+            one.catch_up(PAIRS, later)
+        told, own = (one.memory.kept[0.05]["left"].total for one in (before, after))
+        assert own == pytest.approx(told, rel=1e-3, abs=1e-3)
+    # What was shown to the first ends for the second.
+    over = after.settle(set(), {"camera=left", "camera=right"}, PAIRS, since=NOON - 600, until=NOON)
+    assert over == {"camera=right"}
     log.close()
+
+
+def test_memories_say_nothing_while_ticks_are_still_to_be_read(
+    calibration: Calibration, monkeypatch: pytest.MonkeyPatch
+):
+    """An end that was kept comes after ticks that are not read yet."""
+    monkeypatch.setattr("visiondrift.recollection.MOST_ROWS", 300)
+    monkeypatch.setattr("visiondrift.recollection._ROWS_AT_ONCE", 100)
+    log = MemoryLog()
+    log.append(traffic(), [], now=NOON)
+    recollection = Recollection(log, log, calibration, moment(NOON))
+    turns = 0
+    while not recollection.memory.kept:
+        recollection.catch_up(PAIRS, NOON)
+        recollection.settle({"all"} if turns == 0 else set(), {"all"}, PAIRS, since=NOON - 600, until=NOON)
+        turns += 1
+    assert turns > 3
+    assert recollection.settle(set(), {"all"}, PAIRS, since=NOON - 600, until=NOON) == frozenset(), "once"

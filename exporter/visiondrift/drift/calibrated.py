@@ -7,12 +7,13 @@ says how much reference is lacking.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.drift.baseline import MIN_SLICE_ROWS
-from visiondrift.drift.calibration.nulls import MIN_HELD_BLOCKS, MIN_WINDOW_BLOCKS, SliceCalibration
+from visiondrift.drift.calibration.nulls import MIN_HELD_BLOCKS, MIN_WINDOW_BLOCKS, SliceCalibration, evenness
 from visiondrift.drift.calibration.tails import Tail
 from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, Silent
 from visiondrift.drift.embedding.fit import WindowRows
@@ -48,7 +49,16 @@ class WindowBlocks:
     @property
     def count(self) -> int:
         """How many there are."""
-        return len(np.unique(self.of_row))
+        return len(self._sizes)
+
+    @property
+    def evenness(self) -> float:
+        """What they are worth by their rows, as a share of their number: 1 where all have as many."""
+        return evenness(self._sizes)
+
+    @cached_property
+    def _sizes(self) -> NDArray[np.intp]:
+        return np.unique(self.of_row, return_counts=True)[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,13 +146,18 @@ class Calibration:
     def worth(self, target: str, blocks: WindowBlocks) -> float:
         """How many blocks of the reference a window is worth; 0 where nothing is calibrated."""
         calibration = self.scores.get(target)
-        return calibration.worth(blocks.count, len(blocks.of_row)) if calibration and calibration.nulls else 0.0
+        if calibration is None or not calibration.nulls:
+            return 0.0
+        return calibration.worth(blocks.count, len(blocks.of_row), blocks.evenness)
 
     def crowding(self, target: str, blocks: WindowBlocks) -> float:
         """Share, at most 1, of a window's rows that so many blocks of the reference have: under it frames crowd."""
         calibration = self.scores.get(target)
         rows = len(blocks.of_row)
-        return min(1.0, blocks.count * calibration.rows / rows) if calibration and calibration.nulls and rows else 1.0
+        if calibration is None or not calibration.nulls or not rows:
+            return 1.0
+        filled = blocks.count * min(1.0, blocks.evenness / calibration.evenness)
+        return min(1.0, filled * calibration.rows / rows)
 
     def tail(self, target: str, signal: str, worth: float) -> Tail | None:
         """The null of one of the other signals in a window worth so many blocks; None where there is none."""
