@@ -1,5 +1,6 @@
-"""When a drift was first shown and when it was over, kept beside the moments: so that a restart knows what was told, as
-does whoever looks with another reference or on another schedule.
+"""When a drift was first shown and when it was over, kept beside the moments: what was told outlives the process.
+
+It holds for whoever looks with another reference or on another schedule, too.
 
 A turn is a block of a second in a series of its own, with one coordinate: its sum is how many seconds the window held
 that showed no drift any more, its sum of squares 1 where the drift was over by then.

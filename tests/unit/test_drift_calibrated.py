@@ -352,6 +352,15 @@ def test_a_faster_camera_is_no_drift(seconds: int) -> None:
         assert alarms(evaluated(fast, "camera=left")) == {}
 
 
+def test_a_burst_of_one_moment_is_no_drift() -> None:
+    """A camera that sends sixty frames more of four seconds, beside two minutes of others, as on a motion."""
+    for number in range(12):
+        window = site(800 + number, {"left": 120}, begins=1e6 + 1000.0 * number, labelled=False)
+        first = 8 * (1 + number)
+        rows = np.sort(np.concatenate([np.arange(120), np.repeat(np.arange(first, first + 4), 15)]))
+        assert alarms(evaluated(window.take(rows), "camera=left")) == {}
+
+
 def test_an_evaluation_is_the_same_twice() -> None:
     window = site(11, QUICK, begins=2e6, wrong=0.2, shift=0.3, labelled=False)
     assert evaluated(window) == evaluated(window)
