@@ -1110,7 +1110,14 @@ def test_what_export_writes_evaluates_to_the_service_s_numbers(tmp_path: Path) -
         now = time.time()
         sent = [*demo_events("left", 200, now=now), *demo_events("right", 200, now=now, damaged=True)]
         exporter.post(sent)
-        until(lambda: exporter.windows().get("all", {}).get("samples") == len(sent), what="an evaluation of all events")
+
+        def is_served() -> bool:
+            """All events are evaluated, against the calibration, which is read beside the first evaluations."""
+            window = exporter.windows().get("all", {})
+            signals = {signal["signal"] for signal in window.get("signals", ())}
+            return window.get("samples") == len(sent) and "accuracy_drop" in signals
+
+        until(is_served, what="an evaluation of all events")
         served = exporter.windows()
         out = tmp_path / "window.parquet"
         said = process("export", out, "--config", config, "--state", exporter.state, "--since", "10m")
