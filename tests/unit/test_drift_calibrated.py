@@ -586,3 +586,9 @@ def test_answers_that_are_less_sure_by_night_are_no_drift_where_the_reference_kn
 
     assert set(told(0.0)) == {"ok"}
     assert told(0.2).count("critical") >= 6
+    # By day a drop to what nights are is told as well: an hour is held against its own.
+    noon = answers(1, 2, begins=20 * DAY, less_sure=0.08)
+    noon = noon.take(np.flatnonzero((noon.times % DAY >= 10 * 3600) & (noon.times % DAY < 12 * 3600)))
+    dark = known.take(np.flatnonzero(known.times % DAY < 2 * 3600))
+    assert noon.top_confidence.mean() > dark.top_confidence.mean() - 0.03
+    assert judgements(evaluated(noon, "camera=left", **given))["confidence_drop"].verdict == "warning"

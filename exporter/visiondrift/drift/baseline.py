@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visiondrift.drift.answers import AnswersDay, answers_day
 from visiondrift.drift.columns.categories import class_counts
 from visiondrift.drift.columns.distances import PreparedColumns, prepare_columns
 from visiondrift.drift.image_properties import PropertyBaseline, prepare_properties, property_day
@@ -57,7 +58,9 @@ class EmbeddingBaseline:
 
 @dataclass(frozen=True, eq=False)
 class ConfidenceBaseline:
-    """The reference's confidences: columns ready to compare, top confidences (n,), predictions of each class (C,)."""
+    """The reference's confidences: columns ready to compare, top confidences (n,), predictions of each class (C,). Of
+    top confidences the hour of day is taken off.
+    """
 
     columns: PreparedColumns
     top: NDArray[np.float32]
@@ -68,7 +71,8 @@ class ConfidenceBaseline:
 class Baseline:
     """What one window is compared with; a part is None where the reference has fewer than ``MIN_ROWS`` rows for it.
 
-    ``counts`` (C,) counts the predicted classes. ``available`` says how many rows there were for each part.
+    ``counts`` (C,) counts the predicted classes, and ``day`` is what the hour does to answers. ``available`` says how
+    many rows there were for each part.
     """
 
     rows: int
@@ -77,6 +81,7 @@ class Baseline:
     confidence: ConfidenceBaseline | None
     properties: PropertyBaseline | None
     counts: NDArray[np.int64] | None
+    day: AnswersDay
     available: dict[str, int]
 
 
@@ -98,6 +103,7 @@ class PreparedReference:
         self._pace = pace_of(sample, label)
         self._slice_label = label
         self._day = property_day(sample, label, timed=timed)
+        self._answers_day = answers_day(sample, label, timed=timed)
 
     @classmethod
     def from_sample(cls, sample: Sample, settings: Settings, *, timed: bool = True) -> "PreparedReference":
@@ -208,9 +214,10 @@ class PreparedReference:
             len(rows),
             name,
             embedding=_embedding(embeddings) if len(embeddings) >= MIN_ROWS else None,
-            confidence=_confidence(sample, confident) if len(confident) >= MIN_ROWS else None,
+            confidence=_confidence(sample.take(confident), self._answers_day) if len(confident) >= MIN_ROWS else None,
             properties=prepare_properties(sample, measured, day, label) if len(measured) >= MIN_ROWS else None,
             counts=counts if counts.sum() >= MIN_ROWS else None,
+            day=self._answers_day,
             available={
                 "embedding": len(embeddings),
                 "confidences": len(confident),
@@ -299,7 +306,8 @@ def _embedding(embeddings: NDArray[Any]) -> EmbeddingBaseline:
     return EmbeddingBaseline(prepare_columns(embeddings), mean, max(0.0, variance) / max(squared, 1e-12))
 
 
-def _confidence(sample: Sample, rows: NDArray[np.intp]) -> ConfidenceBaseline:
-    confidences = sample.confidences[rows]
-    counts = class_counts(sample.predicted[rows], len(sample.classes))
-    return ConfidenceBaseline(prepare_columns(filled(confidences)), np.nanmax(confidences, axis=1), counts)
+def _confidence(sample: Sample, day: AnswersDay) -> ConfidenceBaseline:
+    """Of events that all have confidences."""
+    counts = class_counts(sample.predicted, len(sample.classes))
+    top = sample.top_confidence - day.top_swing(sample)
+    return ConfidenceBaseline(prepare_columns(filled(sample.confidences)), top, counts)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visiondrift.drift.answers import AnswersDay, answers_day
 from visiondrift.drift.baseline import MIN_SLICE_ROWS, PreparedReference, Settings
 from visiondrift.drift.calibrated import CalibratedReference, Calibration
 from visiondrift.drift.calibration.blocks import (
@@ -298,10 +299,16 @@ def _scores(
     sample = replace(sample, layouts=None)
     light = replace(sample, embeddings=np.zeros((len(sample), 0), dtype=np.float32))
     if plan.settings.classes and (sample.has_confidences.any() or (sample.predicted >= 0).any()):
-        names = CONFIDENCE_SIGNALS if sample.has_confidences.any() else ("prediction_drift",)
         answers = replace(light, properties=None)
-        draws = Plan(sizes=sizes, draws=_CONFIDENCE_DRAWS, seed=plan.seed, alike=_answers_alike(answers, blocks))
-        families.append((_family(answers, plan, names, mix_label=label), draws))
+        day = answers_day(answers, label, timed=plan.rule.timed)
+        names = CONFIDENCE_SIGNALS if sample.has_confidences.any() else ("prediction_drift",)
+        # The hour is taken off means alone: what it does to the distribution of a class stays, and changes slowly.
+        steady = tuple(name for name in names if name != "confidence_drift" or not day.is_known)
+        for own, without in ((steady, day), (tuple(set(names).difference(steady)), day.none)):
+            draws = Plan(
+                sizes=sizes, draws=_CONFIDENCE_DRAWS, seed=plan.seed, alike=_answers_alike(answers, blocks, without)
+            )
+            families += [(_family(answers, plan, own, mix_label=label), draws)] if own else []
     if sample.has_properties.any():
         # The light of a picture is alike for longer than what it shows.
         draws = Plan(sizes=sizes, draws=_IMAGE_DRAWS, seed=plan.seed, alike=_blocks_alike(sample, blocks, plan, label))
@@ -332,14 +339,19 @@ def _blocks_alike(sample: Sample, blocks: Blocks, plan: CalibrationPlan, label: 
     return max(correlation_rows(column[:, None]) for part in _block_means(values, own) for column in part.T)
 
 
-def _answers_alike(sample: Sample, blocks: Blocks) -> float | None:
-    """How many blocks in a row are alike in the model's answers: how sure it is, and which classes it names."""
+def _answers_alike(sample: Sample, blocks: Blocks, day: AnswersDay) -> float | None:
+    """How many blocks in a row are alike in the model's answers: how sure it is, and which classes it names; without
+    what the hour of ``day`` does to them.
+    """
     names = np.unique(sample.predicted)
-    columns = [(sample.predicted == name).astype(np.float64) for name in names[:_MOST_COLUMNS]]
+    columns = np.stack([(sample.predicted == name).astype(np.float64) for name in names[:_MOST_COLUMNS]], axis=1)
+    is_class = names[:_MOST_COLUMNS] >= 0
+    columns[:, is_class] -= day.named_swing(sample)[:, names[:_MOST_COLUMNS][is_class]]
     rows = np.flatnonzero(sample.has_confidences)
-    found = [_slowest(np.stack(columns, axis=1), blocks)]
+    found = [_slowest(columns, blocks)]
     if len(rows):
-        found.append(_slowest(sample.take(rows).top_confidence[:, None].astype(np.float64), blocks.of_rows(rows)))
+        top = sample.top_confidence - day.top_swing(sample)
+        found.append(_slowest(top[:, None].astype(np.float64), blocks.of_rows(rows)))
     return max((alike for alike in found if alike is not None), default=None)
 
 

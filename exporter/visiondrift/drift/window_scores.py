@@ -6,6 +6,7 @@ Each score comes with the number of events behind it, or is None with the reason
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ class Question:
 
 @dataclass(frozen=True)
 class ConfidenceView:
-    """What confidences say beyond their scores."""
+    """What confidences say beyond their scores: as they were sent, ``reference_mean`` as expected at these hours."""
 
     class_drift: Mapping[str, float]
     mean: float
@@ -165,7 +166,7 @@ def prediction_score(question: Question) -> tuple[ScoreOrReason, Mapping[str, fl
     reference = question.baseline.counts
     if why or reference is None:
         return ScoreOrReason(None, samples, why), {}, {}
-    pooled_reference, pooled = pool_classes(reference, counts)
+    pooled_reference, pooled = pool_classes(_expected(question, reference), counts)
     distance = jensen_shannon(class_shares(pooled_reference), class_shares(pooled))
     shares, reference_shares = class_shares(counts), class_shares(reference)
     shown = shown_classes(classes, reference_shares, question.settings.max_classes)
@@ -181,6 +182,16 @@ def prediction_score(question: Question) -> tuple[ScoreOrReason, Mapping[str, fl
     )
 
 
+def _expected(question: Question, reference: NDArray[np.int64]) -> NDArray[Any]:
+    """(C,) the reference's counts as they would be at the hours of the window."""
+    day = question.baseline.day
+    if not day.named.coefficients:
+        return reference
+    named = question.window.take(predicted_or_top(question.window) >= 0)
+    shares = np.maximum(class_shares(reference) + day.named_swing(named).mean(axis=0, dtype=np.float64), 0.0)
+    return np.asarray(shares * (reference.sum() / shares.sum()))
+
+
 def confidence_scores(question: Question) -> tuple[dict[str, ScoreOrReason], ConfidenceView | None]:
     """Drift, drop and low confidences, and what is shown beside them; None where there is nothing to show."""
     window, baseline = question.window, question.baseline.confidence
@@ -189,7 +200,8 @@ def confidence_scores(question: Question) -> tuple[dict[str, ScoreOrReason], Con
     why = question.may_speak(samples, "confidences")
     if why or baseline is None:
         return dict.fromkeys(names, ScoreOrReason(None, samples, why)), None
-    top, limit = window.top_confidence, question.settings.low_confidence_below
+    sent, limit = window.top_confidence, question.settings.low_confidence_below
+    top = sent - question.baseline.day.top_swing(window)
     low, reference_low = float(np.mean(top < limit)), float(np.mean(baseline.top < limit))
     mean, reference_mean = (float(values.mean(dtype=np.float64)) for values in (top, baseline.top))
     drift = _class_drift(question, baseline, samples)
@@ -219,7 +231,8 @@ def confidence_scores(question: Question) -> tuple[dict[str, ScoreOrReason], Con
         )
         for name, value in values.items()
     }
-    return scores, ConfidenceView(drift, mean, reference_mean, low)
+    shown = float(sent.mean(dtype=np.float64))
+    return scores, ConfidenceView(drift, shown, shown + reference_mean - mean, float(np.mean(sent < limit)))
 
 
 def _class_drift(question: Question, baseline: ConfidenceBaseline, samples: int) -> dict[str, float]:

@@ -592,7 +592,7 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
     ),
     SnapshotGauge(
         "reference_mean_confidence",
-        "Mean top confidence in the reference",
+        "Mean top confidence in the reference, as expected at these hours",
         _SCOPE,
         _of_window(lambda w: w.reference_mean_confidence),
     ),

@@ -50,6 +50,16 @@ class DayCurves:
                 left[own] -= _waves(times[own], self.known[name], self.middle[name]) @ coefficients
         return left
 
+    def swing(self, times: NDArray[np.float64], slices: NDArray[Any], width: int) -> NDArray[np.float32]:
+        """(n, ``width``) how far the curve of each row's slice is from what it is on average, at its time."""
+        found = np.zeros((len(times), width), dtype=np.float32)
+        for name, coefficients in self.coefficients.items():
+            own = slices == name
+            if own.any():
+                waves = _waves(times[own], self.known[name], self.middle[name])
+                found[own] = (waves - self.middle[name]) @ coefficients
+        return found
+
 
 def fit_day(
     embeddings: NDArray[Any], times: NDArray[np.float64], slices: NDArray[Any], of_row: NDArray[np.intp]
