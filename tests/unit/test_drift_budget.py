@@ -211,6 +211,11 @@ def test_two_days_are_too_few_to_know_the_day() -> None:
     np.testing.assert_array_equal(fit_day(x, times, slices, np.arange(500)).without(x, times, slices), x)
 
 
+def test_three_days_are_enough_though_their_frames_are_a_little_less_apart() -> None:
+    times = np.sort(np.random.default_rng(1).uniform(0, 3 * DAY, 500))
+    assert fit_day(np.zeros((500, 2)), times, np.full(500, ""), np.arange(500)).known[""].all()
+
+
 def hours_of(day: int, first: float, last: float, count: int) -> np.ndarray:
     return day * DAY + 3600 * np.linspace(first, last, count, endpoint=False)
 

@@ -23,6 +23,9 @@ MIN_DAYS = 3
 the day is known there.
 """
 
+_NEARLY = 0.95
+"""Of three days, what the first and the last of their frames are apart at least."""
+
 _FADES = 1.0
 """Hours in which the curve fades to a third beyond those that are known."""
 
@@ -72,7 +75,7 @@ def fit_day(
     for value in np.unique(slices):
         own, name = slices == value, str(value)
         hours = _known_hours(times[own])
-        if np.ptp(times[own]) >= MIN_DAYS * DAY_SECONDS and hours.any():
+        if np.ptp(times[own]) >= _NEARLY * MIN_DAYS * DAY_SECONDS and hours.any():
             waves = _waves(times[own], hours, None)
             known[name] = hours
             middle[name] = waves.mean(axis=0)
