@@ -1,7 +1,7 @@
 """Whole days of two healthy cameras that know day and night, through the calibration and the evaluator of the service.
 
     python tests/bench/bench_days.py --quick     one reference of each kind, a day of looks
-    python tests/bench/bench_days.py             two references of each, three days
+    python tests/bench/bench_days.py             four references of each, three days
 
 The other benchmarks draw windows; here everything is as in production: blocks are estimated, cameras send at random
 moments, scenes stay alike for minutes, an hour's window is judged every ten minutes, and every signal whose level
@@ -240,7 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
-    args.references = 1 if args.quick else 2
+    args.references = 1 if args.quick else 4
     healthy(args)
     noon(args)
 
