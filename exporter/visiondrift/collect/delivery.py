@@ -25,7 +25,7 @@ _BATCH_EVENTS, _BATCH_BYTES = 16, 8 * 2**20
 _TIMEOUT = 120.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 _LAST_SECONDS = 10.0
-_UNTOLD = 2.0
+_UNTOLD = 5.0
 """Seconds at the end that are waited without a word."""
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 _OK, _TOO_LARGE, _NOTHING_VALID = 200, 413, 422
