@@ -3,7 +3,7 @@
     python tests/bench/tables.py                     all of it, for two to three hours of one core
     python tests/bench/tables.py --quick             minutes; into build/bench/benchmarks.md, the page stays as it is
     python tests/bench/tables.py --only false real   some of them; the others stay as they are
-    python tests/bench/tables.py --only quarter      another hour and a half for the rarest of pages
+    python tests/bench/tables.py --only quarter      another half hour or more for the rarest of pages
 
 The page's words are written by hand; `<!-- table: NAME -->` says where the output of a benchmark goes. A benchmark is
 a process of its own, limited to one thread, and its part of the page is written as soon as it ends.
@@ -37,7 +37,7 @@ class Part:
     quick: bool = True
     markdown: bool = True
     long: bool = False
-    """Made only where it is named: more than an hour of CPU for one more number."""
+    """Made only where it is named: half an hour of CPU or more for one more number."""
 
 
 PARTS = {

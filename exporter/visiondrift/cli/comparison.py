@@ -195,6 +195,7 @@ def _evaluations(compared: Compared, min_samples: int) -> Iterator[WindowEvaluat
         windows=compared.windows,
         every=compared.every,
     )
+    answers = bool(compared.sample.has_confidences.any())
     for name in names:
         evaluation = evaluate_window(
             compared.reference,
@@ -205,7 +206,7 @@ def _evaluations(compared: Compared, min_samples: int) -> Iterator[WindowEvaluat
             settings=compared.plan.settings,
             thresholds=thresholds[name],
             scale=Scale(compared.answer.calibrated, terms, why=compared.answer.why) if compared.answer else None,
-            answers=bool(compared.sample.has_confidences.any()),
+            answers=answers,
         )
         yield known_of_file(evaluation)
 

@@ -16,6 +16,7 @@ from visiondrift.cli.config import DEFAULT_CONFIG, ConfigOption, chosen_model
 from visiondrift.cli.files import from_log, with_state
 from visiondrift.cli.tables import console, table_of
 from visiondrift.collect.folder import MANIFEST, Collected, collected
+from visiondrift.collect.sources import IMAGES, SENT
 from visiondrift.config import Config, load_config
 from visiondrift.config.entries import NAME
 from visiondrift.config.monitoring import IntakeConfig, WatchedModel
@@ -31,9 +32,6 @@ Damaged = dict[Path, str]
 
 app = typer.Typer(help="Build, list and show references.", no_args_is_help=True)
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-_OTHER_SUFFIXES = (".bmp", ".gif", ".tif", ".tiff")
-"""Of images that `collect` reads, and nobody sends."""
 _MOST_DAMAGED = 0.1
 _LISTED = ("name", "rows", "columns", "embedder", "classes", "slices", "created")
 
@@ -453,13 +451,14 @@ def _image_files(folder: Path) -> list[Path]:
     """Every image under ``folder``, by name. Raises BadInput where there is none."""
     if not folder.is_dir():
         raise BadInput(f"{folder}: it is no folder; accepted is a folder of images")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    others = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _OTHER_SUFFIXES and path.is_file())
+    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
+    files = [path for path in images if path.suffix.lower() in SENT]
+    others = [path for path in images if path.suffix.lower() not in SENT]
     if not files:
-        raise BadInput(f"{folder}: no image found; accepted are files that end in {', '.join(_SUFFIXES)}")
+        raise BadInput(f"{folder}: no image found; accepted are files that end in {', '.join(SENT)}")
     if others:
         typer.echo(
-            f"left out, as they do not end in {', '.join(_SUFFIXES)}: {len(others):,} images; the first: {others[0]}. "
+            f"left out, as they do not end in {', '.join(SENT)}: {len(others):,} images; the first: {others[0]}. "
             f"`visiondrift collect {folder} --uniform 1 --to-folder ...` makes a folder of JPEG files of them all",
             err=True,
         )

@@ -303,12 +303,15 @@ def _scores(
         day = answers_day(answers, label, timed=plan.rule.timed)
         names = CONFIDENCE_SIGNALS if sample.has_confidences.any() else ("prediction_drift",)
         # The hour is taken off means alone: what it does to the distribution of a class stays, and changes slowly.
-        steady = tuple(name for name in names if name != "confidence_drift" or not day.is_known)
-        for own, without in ((steady, day), (tuple(set(names).difference(steady)), day.none)):
+        parted: dict[tuple[str, ...], AnswersDay] = {names: day}
+        if day.is_known and "confidence_drift" in names:
+            steady = tuple(name for name in names if name != "confidence_drift")
+            parted = {steady: day, ("confidence_drift",): day.none}
+        for own, without in parted.items():
             draws = Plan(
                 sizes=sizes, draws=_CONFIDENCE_DRAWS, seed=plan.seed, alike=_answers_alike(answers, blocks, without)
             )
-            families += [(_family(answers, plan, own, mix_label=label), draws)] if own else []
+            families.append((_family(answers, plan, own, mix_label=label), draws))
     if sample.has_properties.any():
         # The light of a picture is alike for longer than what it shows.
         draws = Plan(sizes=sizes, draws=_IMAGE_DRAWS, seed=plan.seed, alike=_blocks_alike(sample, blocks, plan, label))

@@ -160,13 +160,14 @@ def image_scores(question: Question) -> tuple[ScoreOrReason, Mapping[str, Proper
 def prediction_score(question: Question) -> tuple[ScoreOrReason, Mapping[str, float], Mapping[str, float]]:
     """The score, and the class shares of window and reference as they are shown."""
     classes = question.settings.classes
-    counts = class_counts(predicted_or_top(question.window), len(classes))
+    predicted = predicted_or_top(question.window)
+    counts = class_counts(predicted, len(classes))
     samples = int(counts.sum())
     why = question.may_speak(samples, "predicted class")
     reference = question.baseline.counts
     if why or reference is None:
         return ScoreOrReason(None, samples, why), {}, {}
-    pooled_reference, pooled = pool_classes(_expected(question, reference), counts)
+    pooled_reference, pooled = pool_classes(_expected(question.baseline, question.window.take(predicted >= 0)), counts)
     distance = jensen_shannon(class_shares(pooled_reference), class_shares(pooled))
     shares, reference_shares = class_shares(counts), class_shares(reference)
     shown = shown_classes(classes, reference_shares, question.settings.max_classes)
@@ -182,14 +183,14 @@ def prediction_score(question: Question) -> tuple[ScoreOrReason, Mapping[str, fl
     )
 
 
-def _expected(question: Question, reference: NDArray[np.int64]) -> NDArray[Any]:
-    """(C,) the reference's counts as they would be at the hours of the window."""
-    day = question.baseline.day
-    if not day.named.coefficients:
-        return reference
-    named = question.window.take(predicted_or_top(question.window) >= 0)
-    shares = np.maximum(class_shares(reference) + day.named_swing(named).mean(axis=0, dtype=np.float64), 0.0)
-    return np.asarray(shares * (reference.sum() / shares.sum()))
+def _expected(baseline: Baseline, named: Sample) -> NDArray[Any]:
+    """(C,) the reference's counts, which there are, as they would be at the hours of the events ``named``."""
+    assert baseline.counts is not None  # noqa: S101  the caller has asked
+    if not baseline.day.named.coefficients:
+        return baseline.counts
+    swing = baseline.day.named_swing(named).mean(axis=0, dtype=np.float64)
+    shares = np.maximum(class_shares(baseline.counts) + swing, 0.0)
+    return np.asarray(shares * (baseline.counts.sum() / shares.sum()))
 
 
 def confidence_scores(question: Question) -> tuple[dict[str, ScoreOrReason], ConfidenceView | None]:

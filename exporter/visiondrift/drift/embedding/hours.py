@@ -9,7 +9,7 @@ It is known at the hours that were seen on several days. Beyond them it fades to
 fitted to ten hours would say anything of the other fourteen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,21 +55,25 @@ class DayCurves:
     ) -> NDArray[np.float32]:
         """(n, d) ``embeddings`` with the curve of each row's slice (n,) at its time (n,), in seconds, taken off."""
         left = np.array(embeddings, dtype=np.float32)
-        for name, coefficients in self.coefficients.items():
-            own = slices == name
-            if own.any():
-                left[own] -= _waves(times[own], self.known[name], self.middle[name]) @ coefficients
+        for own, waves, name in self._waves_of(times, slices):
+            left[own] -= waves @ self.coefficients[name]
         return left
 
     def swing(self, times: NDArray[np.float64], slices: NDArray[Any], width: int) -> NDArray[np.float32]:
         """(n, ``width``) how far the curve of each row's slice is from what it is on average, at its time."""
         found = np.zeros((len(times), width), dtype=np.float32)
-        for name, coefficients in self.coefficients.items():
+        for own, waves, name in self._waves_of(times, slices):
+            found[own] = (waves - self.middle[name]) @ self.coefficients[name]
+        return found
+
+    def _waves_of(
+        self, times: NDArray[np.float64], slices: NDArray[Any]
+    ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float32], str]]:
+        """For each slice with a curve that has rows: which these are, their sines and cosines, and its name."""
+        for name in self.coefficients:
             own = slices == name
             if own.any():
-                waves = _waves(times[own], self.known[name], self.middle[name])
-                found[own] = (waves - self.middle[name]) @ coefficients
-        return found
+                yield own, _waves(times[own], self.known[name], self.middle[name]), name
 
 
 def fit_day(
@@ -102,7 +106,7 @@ def _known_hours(times: NDArray[np.float64]) -> NDArray[np.bool_]:
     seen = np.zeros((int(hours[-1] - hours[0]) // _HOURS + 2, _HOURS), dtype=bool)
     seen[hours // _HOURS - hours[0] // _HOURS, hours % _HOURS] = True
     near = seen | np.roll(seen, 1, axis=1) | np.roll(seen, -1, axis=1)
-    # Beside those that were seen, and themselves: an hour between two of them is known, one beyond the last is not.
+    # Thin traffic knows an hour by its neighbours too; one in which there never was any it does not know.
     enough: NDArray[np.bool_] = (near.sum(axis=0) >= MIN_DAYS) & seen.any(axis=0)
     return enough
 
