@@ -454,14 +454,14 @@ def _image_files(folder: Path) -> list[Path]:
     images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
     files = [path for path in images if path.suffix.lower() in SENT]
     others = [path for path in images if path.suffix.lower() not in SENT]
-    if not files:
-        raise BadInput(f"{folder}: no image found; accepted are files that end in {', '.join(SENT)}")
     if others:
         typer.echo(
             f"left out, as they do not end in {', '.join(SENT)}: {len(others):,} images; the first: {others[0]}. "
             f"`visiondrift collect {folder} --uniform 1 --to-folder ...` makes a folder of JPEG files of them all",
             err=True,
         )
+    if not files:
+        raise BadInput(f"{folder}: no image found; accepted are files that end in {', '.join(SENT)}")
     return files
 
 
