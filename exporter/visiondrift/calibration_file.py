@@ -23,7 +23,7 @@ from visiondrift.drift.embedding.bank import Centre
 from visiondrift.drift.embedding.basis import Basis
 from visiondrift.drift.embedding.detector import Detector
 from visiondrift.drift.embedding.fit import EmbeddingReference
-from visiondrift.drift.embedding.hours import DayCurves
+from visiondrift.drift.embedding.hours import DayCurves, DaySpread
 from visiondrift.drift.embedding.novelty import Coreset
 from visiondrift.drift.embedding.sensitivity import Sensitivity
 from visiondrift.drift.explain.contrasts import Panel, Space
@@ -246,22 +246,37 @@ def _arrays(reference: EmbeddingReference) -> Iterator[tuple[str, NDArray[Any]]]
     yield "shares", coreset.shares
     yield "normal", coreset.normal
     if reference.day is not None:
-        days = reference.day.coefficients
-        yield "days", np.array(list(days), dtype=np.str_)
-        if days:
-            yield "day_coefficients", np.stack(list(days.values()))
-            yield "day_hours", np.stack([reference.day.known[name] for name in days])
-            yield "day_middles", np.stack([reference.day.middle[name] for name in days])
+        yield from _curve_arrays("day", reference.day)
+    if reference.spread.middles:
+        curves = reference.spread.curves
+        yield from _curve_arrays("spread_day", curves)
+        yield "spread_centres", np.stack([reference.spread.middles[name] for name in curves.coefficients])
+
+
+def _curve_arrays(name: str, curves: DayCurves) -> Iterator[tuple[str, NDArray[Any]]]:
+    slices = curves.coefficients
+    yield f"{name}s", np.array(list(slices), dtype=np.str_)
+    if slices:
+        yield f"{name}_coefficients", np.stack(list(slices.values()))
+        yield f"{name}_hours", np.stack([curves.known[one] for one in slices])
+        yield f"{name}_middles", np.stack([curves.middle[one] for one in slices])
+
+
+def _curves(arrays: Arrays, name: str) -> DayCurves | None:
+    """None where the reference has no curves of this name."""
+    if f"{name}s" not in arrays:
+        return None
+    slices = [str(one) for one in arrays[f"{name}s"]]
+    parts = (arrays[f"{name}_{part}"] if slices else () for part in ("coefficients", "hours", "middles"))
+    return DayCurves(*(dict(zip(slices, part, strict=True)) for part in parts))
 
 
 def _embedding(arrays: Arrays, *, adjoining: bool) -> EmbeddingReference:
     names = [str(name) for name in arrays["centres"]]
     centres = zip(names, arrays["centre_means"], arrays["centre_variances"], strict=True)
-    day = None
-    if "days" in arrays:
-        days = [str(name) for name in arrays["days"]]
-        parts = (arrays[name] if days else () for name in ("day_coefficients", "day_hours", "day_middles"))
-        day = DayCurves(*(dict(zip(days, part, strict=True)) for part in parts))
+    spread, curves = DaySpread(), _curves(arrays, "spread_day")
+    if curves is not None:
+        spread = DaySpread(dict(zip(curves.coefficients, arrays["spread_centres"], strict=True)), curves)
     return EmbeddingReference(
         basis=Basis(arrays["mean"], arrays["axes"], arrays["variances"], float(arrays["spread"])),
         centres={name: Centre(mean, variance) for name, mean, variance in centres},
@@ -272,6 +287,7 @@ def _embedding(arrays: Arrays, *, adjoining: bool) -> EmbeddingReference:
             # What was calibrated before outliers were told apart has none, and is as good for everything else.
             arrays.get("normal", np.zeros(0, dtype=np.float32)),
         ),
-        day=day,
+        day=_curves(arrays, "day"),
+        spread=spread,
         adjoining=adjoining,
     )

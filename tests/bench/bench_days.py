@@ -5,7 +5,8 @@
 
 The other benchmarks draw windows; here everything is as in production: blocks are estimated, cameras send at random
 moments, scenes stay alike for minutes, an hour's window is judged every ten minutes, and every signal whose level
-follows from the budget is asked. By night images look different, the model is less sure, and names other classes.
+follows from the budget is asked. By night images look different and more alike, the model is less sure, and names other
+classes.
 References have whole days, working hours alone, or two mornings.
 
 Then the model becomes less sure by day: how soon is that seen, though by night it always is?
@@ -39,6 +40,7 @@ from visiondrift.prediction import Sample
 from visiondrift.publish.snapshot import ReferenceState
 from visiondrift.shelf import Shelved
 
+EVIDENCE = "drift_evidence"
 DAY, HOUR = 86_400.0, 3_600.0
 BEGIN = 20_000 * DAY
 CLASSES = ("car", "bus", "bike")
@@ -50,9 +52,12 @@ ALIKE = 120.0
 """Seconds after which a third of a scene is left."""
 
 SIGNALS = (
-    "drift_evidence", "accumulated_evidence", "embedding_drift", "clip_similarity", "prediction_drift",
+    EVIDENCE, "accumulated_evidence", "embedding_drift", "clip_similarity", "prediction_drift",
     "confidence_drift", "confidence_drop", "low_confidence_rise",
 )  # fmt: skip
+PARTS = {"night, 22 to 5 h": (22, 5), "dawn, 5 to 8 h": (5, 8), "day, 8 to 17 h": (8, 17), "dusk, 17 to 22 h": (17, 22)}
+"""Of the day."""
+
 DIMMED = (0.3, 0.6, 0.9)
 """By how much the logarithm of a model's sureness falls at noon."""
 
@@ -103,7 +108,8 @@ class World:
         by_hour = self.night * np.outer(np.sin(2 * np.pi * hour / 24), np.arange(len(CLASSES)) - 1.0)
         logits = 0.8 * scene[:, : len(CLASSES)] + by_hour
         shown = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
-        rows = 3 + 0.5 * view + scene + of_class[shown] + 0.5 * rng.normal(size=scene.shape)
+        shows = scene + of_class[shown] + 0.5 * rng.normal(size=scene.shape)
+        rows = 3 + 0.5 * view + shows * np.exp(-0.5 * dark)[:, None]
         rows += 0.8 * np.sqrt(COLUMNS) * np.outer(dark, of_night / np.linalg.norm(of_night))
         sure = (3.0 * np.eye(len(CLASSES))[shown] + rng.normal(size=logits.shape)) * np.exp(-0.6 * dark - dimmed)[
             :, None
@@ -143,8 +149,8 @@ class Watch:
     def keep_only(self, models: Iterable[str]) -> None:
         pass
 
-    def looks(self, sample: Sample) -> Iterator[WindowEvaluation]:
-        """Every window of every slice, every ten minutes."""
+    def looks(self, sample: Sample) -> Iterator[tuple[float, WindowEvaluation]]:
+        """When it ended, and every window of every slice, every ten minutes."""
         log = Recording(sample, model="site", version="")
         evaluator = Evaluator(log=log, moments=log, shelf=self, embedder_of=lambda _: "", stopwatch=time.monotonic)
         for now in np.arange(sample.times[0] + HOUR, sample.times[-1], self.model.evaluate_every):
@@ -152,7 +158,7 @@ class Watch:
             for evaluation in evaluator.evaluate(
                 self.config, self.model, now=log.now, offer=lambda *_: None
             ).evaluations:
-                yield from evaluation.windows
+                yield from ((log.now, window) for window in evaluation.windows)
 
 
 def working_days(world: World) -> Sample:
@@ -181,26 +187,43 @@ def healthy(args: argparse.Namespace) -> None:
     print(f"references of each kind, {days} days of looks at all together and at each of two cameras. Last, the alarms")
     print("that began, at the budget of a false warning a week: so many days, and so many are allowed in them.\n")
     head("reference", *SIGNALS, "alarms", "allowed")
+    by_part: dict[str, dict[str, list[list[bool]]]] = {}
     for name, (night, build, hours) in kinds.items():
         found: dict[str, list[list[bool]]] = defaultdict(list)
+        by_part[name] = {part: [] for part in PARTS}
         begun = 0
         for seed in range(FIRST_SEED, FIRST_SEED + args.references):
             world = World(seed, night)
             watch = Watch(build(world), seed)
             live = world.events(BEGIN + 20 * DAY, BEGIN + (20 + days) * DAY, hours=hours, draw=1)
             own: dict[str, list[bool]] = defaultdict(list)
+            parts: dict[str, list[bool]] = {part: [] for part in PARTS}
             alarmed: dict[str, bool] = {}
-            for window in watch.looks(live):
+            for now, window in watch.looks(live):
                 for judgement in window.judgements:
                     if judgement.signal in SIGNALS and judgement.worth.p is not None:
                         own[judgement.signal].append(judgement.worth.p <= 0.05)
+                        if judgement.signal == EVIDENCE:
+                            parts[part_of(now - HOUR / 2)].append(judgement.worth.p <= 0.05)
                 is_alarm = window.verdict in {"warning", "critical"}
                 begun += is_alarm and not alarmed.get(window.slice, False)
                 alarmed[window.slice] = is_alarm
             for signal, hits in own.items():
                 found[signal].append(hits)
+            for part, hits in parts.items():
+                by_part[name][part] += [hits] if hits else []
         cells = [rate(found[signal]) if found[signal] else "" for signal in SIGNALS]
         line(name, *cells, str(begun), f"{args.references * days / 7:.1f}")
+    print(f"\n`{EVIDENCE}` by the hour in the middle of the window.\n")
+    head("reference", *PARTS)
+    for name, each in by_part.items():
+        line(name, *(rate(hits) if hits else "" for hits in each.values()))
+
+
+def part_of(moment: float) -> str:
+    """Of the day."""
+    hour = moment / HOUR % 24
+    return next(part for part, (begin, end) in PARTS.items() if (hour - begin) % 24 < (end - begin) % 24)
 
 
 def noon(args: argparse.Namespace) -> None:
@@ -227,7 +250,7 @@ def noon(args: argparse.Namespace) -> None:
                         for one in window.judgements
                         if one.signal in {"confidence_drop", "low_confidence_rise"}
                     )
-                    for window in watch.looks(live)
+                    for _, window in watch.looks(live)
                     if window.slice != "all"
                 ]
             )

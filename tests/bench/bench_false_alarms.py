@@ -40,7 +40,7 @@ from visiondrift.drift.embedding.detector import build_detector
 Drawn = tuple[Row, Labels]
 SIZES = (50, 100, 200, 500, 1000)
 PLAN = {("cone", 512): (0.0, 0.1, 0.3, 0.6), ("isotropic", 128): (0.0, 0.3)}
-PAGES_PLAN = {("cone", 512): (0.0, 0.3, 0.6), ("isotropic", 128): (0.3,)}
+PAGES_PLAN = {("cone", 512): (0.0, 0.1, 0.3, 0.6), ("isotropic", 128): (0.3,)}
 QUICK = {("cone", 128): (0.0, 0.3)}
 CROWD, CROWDED_RHO = 4, 0.3
 """How many times the frames of a scene, and the correlation of the worlds that are watched so too."""
@@ -51,8 +51,10 @@ PAGES_REFERENCES, PAGES_MONTHS = 10, 1.0
 """Of a budget of a page a quarter a stream can only tell where it is many quarters long."""
 QUARTER_PLAN, QUARTER_REFERENCES = {("cone", 512): (0.6,)}, 60
 BUDGETS = {"1 a week": Budget(1, 7 * DAY), "1 a quarter": Budget(1, 91 * DAY)}
-SPAN, STEP = 48, 4
-"""Scenes of a window, and by how many it moves on every ``EVERY`` seconds."""
+SPANS, SPAN, STEP = (4, 16, 48, 80), 48, 4
+"""Scenes of the windows that are watched side by side, of the one where there is one, and by how many it moves on every
+``EVERY`` seconds."""
+ROWS_A_SCENE = 12.5
 
 
 def false_alarms(args: argparse.Namespace) -> None:
@@ -106,11 +108,12 @@ def judged(one: Prepared, size: int, by_peers: int, windows: int) -> dict[str, l
 
 
 def pages(args: argparse.Namespace) -> None:
-    """Pages a month of an hour's window that is judged every five minutes, against the budget it was given."""
+    """Pages a month of windows that are judged every five minutes, against the budget that each was given."""
     months = 0.05 if args.quick else PAGES_MONTHS
-    print("Pages a month without drift: windows of an hour (48 scenes, some 600 rows) judged every five minutes, one")
-    print(f"slice, {months:g} months for each of {args.references} references. Neighbouring alarms are one page.\n")
-    count_pages(args, PAGES_PLAN if not args.quick else QUICK, months)
+    print("Pages a month without drift: windows of five minutes to 100 (4 to 80 scenes of some 12.5 rows) judged every")
+    print(f"five minutes, one slice, {months:g} months for each of {args.references} references. Each window has the")
+    print("budget to itself; neighbouring alarms are one page. In brackets the most pages of one reference.\n")
+    count_pages(args, PAGES_PLAN if not args.quick else QUICK, months, SPANS)
     peers_pages(args)
 
 
@@ -120,31 +123,47 @@ def quarter(args: argparse.Namespace) -> None:
     print(
         f"Pages a month as above, for {args.references} references; the first of them are those of the table above.\n"
     )
-    count_pages(args, QUARTER_PLAN, months)
+    count_pages(args, QUARTER_PLAN, months, (SPAN,))
 
 
-def count_pages(args: argparse.Namespace, plan: dict[tuple[str, int], tuple[float, ...]], months: float) -> None:
-    """A table of the pages that came in ``months`` of each reference, for every world of ``plan``."""
-    head("world", "budget", "allowed a month", f"{OURS}: pages a month", "the worst reference", "within, by 2 errors")
+def count_pages(
+    args: argparse.Namespace, plan: dict[tuple[str, int], tuple[float, ...]], months: float, spans: tuple[int, ...]
+) -> None:
+    """A table of the pages that came in ``months`` of each reference, for every world of ``plan`` and window."""
     ticks = int(months * MONTH / EVERY)
+    levels = {words: budget.per_look(EVERY, 1) for words, budget in BUDGETS.items()}
+    allowed = {words: pages_per_month(level, EVERY) for words, level in levels.items()}
+    head("world", "rows", *(cell for words, most in allowed.items() for cell in (f"{words}: of {most:.2f}", "within")))
+    came, watched = dict.fromkeys(BUDGETS, 0), 0.0
     for name, prepared in references(args, plan):
         with ProcessPoolExecutor(args.jobs) as workers:
-            found = list(workers.map(partial(month, ticks=ticks), prepared))
-        for words, budget in BUDGETS.items():
-            level = budget.per_look(EVERY, 1)
-            each = np.array([episodes(p <= level) for p in found]) / months
-            # What references differ by, and not less than what counting pages leaves open; none came is one at most.
-            counted = np.sqrt(max(each.sum() * months, 1)) / (months * len(each))
-            error = max(each.std(ddof=1) / np.sqrt(len(each)), counted)
-            allowed = pages_per_month(level, EVERY)
-            excess = each.mean() - allowed
-            sure = "yes" if excess < -2 * error else f"no, by {excess:.2f}" if excess > 2 * error else "cannot tell"
-            line(name, words, f"{allowed:.2f}", f"{each.mean():.2f} ± {error:.2f}", f"{each.max():.0f}", sure)
+            found = np.array(list(workers.map(partial(month, ticks=ticks, spans=spans), prepared)))
+        for which, span in enumerate(spans):
+            cells = []
+            for words, level in levels.items():
+                counts = np.array([episodes(one[which] <= level) for one in found])
+                came[words] += int(counts.sum())
+                cells += said_of(counts, months, allowed[words])
+            watched += months * len(found)
+            line(name, f"{ROWS_A_SCENE * span:.0f}", *cells)
+    whole = (f"{words}, {count} where {allowed[words] * watched:.0f} are allowed" for words, count in came.items())
+    print(f"\n`within` is by two errors. Of all these pages: {'; '.join(whole)}.")
 
 
-def month(one: Prepared, ticks: int) -> NDArray[np.float64]:
-    """(ticks,) p of a long stream of the world of ``one``."""
-    return sliding(one.detector, one.world, ticks, step=STEP, span=SPAN, seed=one.seed)
+def said_of(pages: NDArray[np.intp], months: float, allowed: float) -> list[str]:
+    """How many a month ``pages`` (in so many ``months`` of each reference) are, and if within what is ``allowed``."""
+    each = pages / months
+    # What references differ by, and not less than what counting pages leaves open; none came is one at most.
+    counted = np.sqrt(max(pages.sum(), 1)) / (months * len(each))
+    error = max(each.std(ddof=1) / np.sqrt(len(each)), counted)
+    excess = each.mean() - allowed
+    sure = "yes" if excess < -2 * error else f"no, by {excess:.2f}" if excess > 2 * error else "cannot tell"
+    return [f"{each.mean():.2f} ± {error:.2f} ({each.max():.0f})", sure]
+
+
+def month(one: Prepared, ticks: int, spans: tuple[int, ...]) -> NDArray[np.float64]:
+    """(len(spans), ticks) p of a long stream of the world of ``one``."""
+    return sliding(one.detector, one.world, ticks, step=STEP, spans=spans, seed=one.seed)
 
 
 def small(args: argparse.Namespace) -> None:

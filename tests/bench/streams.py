@@ -20,10 +20,12 @@ def ticks(
     return (world.draw(rows, rng) for _ in range(count))
 
 
-def sliding(detector: Detector, world: World, count: int, *, step: int, span: int, seed: int) -> NDArray[np.float64]:
-    """(count,) p of windows of ``span`` blocks that move on by ``step`` blocks a tick; by moments alone."""
+def sliding(
+    detector: Detector, world: World, count: int, *, step: int, spans: tuple[int, ...], seed: int
+) -> NDArray[np.float64]:
+    """(len(spans), count) p of windows of so many blocks that move on by ``step`` blocks a tick; by moments alone."""
     rng = np.random.default_rng((seed, 31))
-    total = span + step * count
+    total = max(spans) + step * count
     parts = []
     while sum(map(len, parts)) < total:
         x, of_row = world.draw(5000, rng)
@@ -34,12 +36,13 @@ def sliding(detector: Detector, world: World, count: int, *, step: int, span: in
         np.cumsum(np.concatenate([getattr(part, name) for part in parts]), axis=0)
         for name in ("counts", "totals", "squares")
     ]
-    found = np.ones(count)
-    for tick in range(count):
-        first, last = tick * step, tick * step + span
-        counts, totals, squares = (s[last] - s[first] for s in sums)
-        look = detector.look("all", {"": Moments(float(counts), totals, squares, span, span)}, None)
-        found[tick] = 1.0 if look is None or isinstance(look, Shortage) else look.p
+    found = np.ones((len(spans), count))
+    for row, span in enumerate(spans):
+        for tick in range(count):
+            first, last = tick * step, tick * step + span
+            counts, totals, squares = (s[last] - s[first] for s in sums)
+            look = detector.look("all", {"": Moments(float(counts), totals, squares, span, span)}, None)
+            found[row, tick] = 1.0 if look is None or isinstance(look, Shortage) else look.p
     return found
 
 

@@ -12,11 +12,11 @@ from visiondrift.drift.calibration.blocks import labelled_blocks, timed_blocks
 from visiondrift.drift.calibration.budget import DAY, Budget, discoveries, holm, pages_per_month
 from visiondrift.drift.calibration.nulls import Plan, Shortage, calibrate
 from visiondrift.drift.calibration.row_scores import RowFamily, Rows, Score
-from visiondrift.drift.embedding.detector import Detector, build_detector
+from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, build_detector
 from visiondrift.drift.embedding.fit import WindowRows
-from visiondrift.drift.embedding.hours import fit_day
+from visiondrift.drift.embedding.hours import fit_day, fit_spread
 from visiondrift.drift.embedding.memory import RATES, Memory, accumulated
-from visiondrift.drift.embedding.moments import Moments, block_moments
+from visiondrift.drift.embedding.moments import Moments, block_moments, moments_of
 from visiondrift.drift.embedding.sensitivity import Sensitivity, sensitivity
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
@@ -246,6 +246,53 @@ def test_beyond_the_hours_that_the_reference_knows_the_curve_fades_to_its_mean()
     usual = -curves.without(np.zeros((len(times), 16)), times, slices).mean(axis=0)
     for hour, end, left in ((18.5, 18 - 1e-6, np.exp(-0.5)), (7, 8, np.exp(-1)), (0, 18 - 1e-6, 0), (2, 8, 0)):
         np.testing.assert_allclose(curve(hour) - usual, left * (curve(end) - usual), atol=TINT / 50)
+
+
+def by_night_alike(x: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Rows that lie half as far from the origin around midnight as around noon."""
+    return np.asarray(x * (0.75 - 0.25 * np.cos(2 * np.pi * times / DAY))[:, None], dtype=np.float32)
+
+
+def test_pictures_that_are_more_alike_by_night_are_as_far_apart_as_by_day() -> None:
+    """Of a variance that is four times as large at noon less than a fifth is left, in every direction."""
+    rng = np.random.default_rng(8)
+    times = np.sort(rng.uniform(0, 6 * DAY, 12_000))
+    scales = np.linspace(1, 3, 8)
+    x, slices = by_night_alike(rng.normal(size=(12_000, 8)) * scales, times) + 5, np.full(12_000, "")
+    of_row = timed_blocks(times, 1800).of_row
+    evened = fit_spread(x, scales**2, times, slices, of_row).evened(x, times, slices)
+    hour = times / 3600 % 24
+    noon, night = (hour > 10) & (hour < 14), (hour > 22) | (hour < 2)
+    assert (x[noon].var(axis=0) / x[night].var(axis=0)).min() > 3
+    np.testing.assert_allclose(evened[noon].var(axis=0) / evened[night].var(axis=0), 1, atol=0.2)
+    np.testing.assert_allclose(evened.mean(axis=0), 5, atol=0.1)
+
+
+def test_four_days_are_too_few_to_know_how_alike_pictures_are_by_night() -> None:
+    rng = np.random.default_rng(8)
+    times, slices = np.sort(rng.uniform(0, 4 * DAY, 2000)), np.full(2000, "")
+    x = by_night_alike(rng.normal(size=(2000, 8)), times)
+    spread = fit_spread(x, np.ones(8), times, slices, timed_blocks(times, 1800).of_row)
+    assert spread.evened(x, times, slices) is x
+
+
+def test_a_change_by_night_shows_where_nights_are_known_to_be_alike() -> None:
+    """A move that is small beside what pictures differ by in a day, and large beside what they do by night."""
+    rng = np.random.default_rng(9)
+    times = np.sort(rng.uniform(0, 8 * DAY, 6000))
+    x = by_night_alike(rng.normal(size=(6000, 8)), times)
+    detector = build_detector(x, timed_blocks(times, 1800), times=times, splits=2, draws=100, novelty=False)
+    surprises = []
+    for moved in (0.0, 0.35):
+        night = np.sort(rng.uniform(20 * DAY - 7200, 20 * DAY + 7200, 160))
+        rows = by_night_alike(rng.normal(size=(160, 8)), night) + np.float32(moved / np.sqrt(8))
+        coordinates = detector.reference.coordinates(rows, night, np.full(160, ""))
+        sizes = np.unique(timed_blocks(night, 1800).of_row, return_counts=True)[1]
+        look = detector.look("all", {"": moments_of(coordinates, sizes)}, None)
+        assert isinstance(look, EmbeddingEvidence)
+        surprises.append(look.surprise)
+    assert surprises[0] < 2
+    assert surprises[1] > 5
 
 
 def test_healthy_nights_do_not_alarm_where_the_reference_knows_nights() -> None:

@@ -77,6 +77,14 @@ def test_what_never_changes_does_not_say_how_long_it_lasts(value: float) -> None
     assert block_seconds(np.arange(80.0), np.full((80, 3), value)) == pytest.approx(79 / 8)
 
 
+def test_a_model_that_is_always_as_sure_leaves_the_blocks_to_its_pictures() -> None:
+    """Of a single class a model is certain in every frame; that took a reference for eight looks."""
+    sample = site(3, {"left": 800}, labelled=False)
+    certain = replace(sample, confidences=np.full_like(sample.confidences, 1 / 3))
+    pictures = replace(sample, confidences=np.full_like(sample.confidences, np.nan))
+    assert lengths(certain) == lengths(pictures)
+
+
 def test_slow_changes_of_a_very_long_reference_are_seen_over_all_of_it() -> None:
     """Changes that take an hour, in 40,000 frames of three a second: the first half alone would hide them."""
     times = np.arange(40_000) / 3

@@ -23,6 +23,7 @@ from visiondrift.drift.calibration.blocks import (
     autocorrelation,
     block_seconds,
     common_seconds,
+    is_still,
     labelled_blocks,
     timed_blocks,
 )
@@ -41,7 +42,7 @@ from visiondrift.drift.window_scores import CONFIDENCE_SIGNALS, EMBEDDING_SIGNAL
 from visiondrift.prediction import Sample, slice_values
 from visiondrift.signals import ALL_SLICES, BY_NAME
 
-FORMAT = 5
+FORMAT = 6
 
 _PROJECTED = 16
 """Random projections of the embeddings whose autocorrelation sets the block length."""
@@ -237,8 +238,13 @@ def _moment_seconds(sample: Sample, values: NDArray[np.str_]) -> float:
 
 
 def _dayless(sample: Sample, own: NDArray[np.bool_]) -> dict[str, _Series]:
-    """What blocks are told from: each of ``_series`` that has two rows, without what the hour of day does to it."""
-    return {name: (at, _without_day(at, series)) for name, (at, series) in _series(sample, own) if len(at) > 1}
+    """What blocks are told from: each of ``_series`` that has two rows, without what the hour of day does to it.
+
+    Of a model that is always as sure, as one of a single class is, the pictures alone can tell.
+    """
+    known = {name: (at, series) for name, (at, series) in _series(sample, own) if len(at) > 1}
+    moving = {name: one for name, one in known.items() if not is_still(one[1])}
+    return {name: (at, _without_day(at, series)) for name, (at, series) in (moving or known).items()}
 
 
 def _series(sample: Sample, own: NDArray[np.bool_]) -> Iterator[tuple[str, _Series]]:

@@ -141,17 +141,21 @@ def block_seconds(times: NDArray[np.float64], series: NDArray[Any]) -> float:
         msg = f"{len(times)} rows have no autocorrelation; at least 2 are needed"
         raise ValueError(msg)
     at, values = _in_order(times, series)
-    is_still = values.std(axis=0) <= _STILL * np.abs(values).max(axis=0)
-    values = _standardised(values)
     span = max(float(at[-1] - at[0]), 1e-9)
-    if at[-1] <= at[0] or is_still.all():
+    if at[-1] <= at[0] or is_still(values):
         return span / _FEWEST  # all at one time, or all alike: nothing tells how long anything lasts
+    values = _standardised(values)
     shortest = span / min(len(at), MAX_BLOCKS)
     apart = decorrelation_seconds(at, values)
     length = max(shortest, _LENGTHS * apart if apart > shortest else shortest)
     while length < span / _FEWEST and _neighbours_alike(at, values, length) > NEXT_ALIKE:
         length *= 2
     return float(min(length, span / _FEWEST))
+
+
+def is_still(series: NDArray[Any]) -> bool:
+    """Whether nothing in ``series`` (n, p) ever changes, so that it cannot tell how long anything lasts."""
+    return bool((series.std(axis=0) <= _STILL * np.abs(series).max(axis=0)).all())
 
 
 def common_seconds(slices: Sequence[tuple[NDArray[np.float64], NDArray[Any]]]) -> float:

@@ -5,7 +5,7 @@ All slices together are compared within each slice, never as one pool: a busier 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -17,7 +17,7 @@ from visiondrift.drift.calibration.blocks import Blocks
 from visiondrift.drift.calibration.nulls import UPPER, Draw, SliceCalibration, Split, luck, member_matrix, stretch
 from visiondrift.drift.embedding.bank import STATISTICS, Centre, Deviations, bank, centre_of, deviation, deviations
 from visiondrift.drift.embedding.basis import Basis, fit_basis
-from visiondrift.drift.embedding.hours import DayCurves, fit_day
+from visiondrift.drift.embedding.hours import DayCurves, DaySpread, fit_day, fit_spread
 from visiondrift.drift.embedding.moments import BlockMoments, Moments, block_moments
 from visiondrift.drift.embedding.novelty import (
     WINDOW_ROWS,
@@ -47,22 +47,25 @@ EMBEDDING = "embedding"
 class EmbeddingReference:
     """What windows are compared with: axes, the centre of each slice (by name), and rows to measure novelty against.
 
-    ``day`` is what the hour of day explains; ``adjoining`` as in ``Blocks``.
+    ``day`` is what the hour of day explains of the mean, ``spread`` of how far rows lie from it; ``adjoining`` as in
+    ``Blocks``.
     """
 
     basis: Basis
     centres: Mapping[str, Centre]
     coreset: Coreset
     day: DayCurves | None = None
+    spread: DaySpread = field(default_factory=DaySpread)
     adjoining: bool = False
 
     @cached_property
     def identity(self) -> str:
         """What tells its axes from any other's: moments in other axes cannot be added to those in these."""
         parts = [self.basis.mean.astype("<f8"), self.basis.axes.astype("<f4")]
-        day = self.day or DayCurves()
-        for name, own in sorted(day.coefficients.items()):
-            parts += [own.astype("<f4"), day.known[name].astype("<f4"), day.middle[name].astype("<f4")]
+        for curves in (self.day or DayCurves(), self.spread.curves):
+            for name, own in sorted(curves.coefficients.items()):
+                parts += [own.astype("<f4"), curves.known[name].astype("<f4"), curves.middle[name].astype("<f4")]
+        parts += [middle.astype("<f4") for _, middle in sorted(self.spread.middles.items())]
         digest = sha256()
         for part in parts:
             digest.update(np.ascontiguousarray(part).tobytes())
@@ -85,7 +88,7 @@ class EmbeddingReference:
         if times is None or slices is None:
             msg = "the reference is adjusted for the hour of day: times and slices of the rows are needed"
             raise ValueError(msg)
-        return self.basis.project(self.day.without(embeddings, times, slices))
+        return self.spread.evened(self.basis.project(self.day.without(embeddings, times, slices)), times, slices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +107,9 @@ class Effect:
     """How large a drift is, apart from how sure.
 
     ``mean_moved`` is in sizes of the cloud, with what chance alone would give taken off; ``spread_ratio`` the window's
-    total variance over the reference's; ``new_share`` is a lower bound at 95 %; ``low_variance_share`` the part of the
-    whitened move beyond the leading quarter of the axes (128 at most), where content hardly reaches: imaging or
-    preprocessing.
+    total variance over the reference's (at that hour, where that is known); ``new_share`` is a lower bound at 95 %;
+    ``low_variance_share`` the part of the whitened move beyond the leading quarter of the axes (128 at most), where
+    content hardly reaches: imaging or preprocessing.
     """
 
     mean_moved: float
@@ -371,16 +374,19 @@ def _fit(
     embeddings: NDArray[Any], split: Split, times: NDArray[np.float64] | None, seed: int
 ) -> tuple[EmbeddingReference, NDArray[np.float32], BlockMoments]:
     """The fit, and the held rows' coordinates and moments."""
-    fitted, held, day = embeddings[split.fitted], embeddings[split.held], None
+    fitted, held = embeddings[split.fitted], embeddings[split.held]
+    blocks, of_fitted = split.blocks, split.fitted_blocks
+    day, spread = None, DaySpread()
     if times is not None:
         (at, at_held), (slices, slices_held) = (times[split.fitted], times[split.held]), _slices(split)
-        day = fit_day(fitted, at, slices, split.fitted_blocks.of_row)
+        day = fit_day(fitted, at, slices, of_fitted.of_row)
         fitted, held = day.without(fitted, at, slices), day.without(held, at_held, slices_held)
-    basis = fit_basis(fitted, split.fitted_blocks.of_row, split.fitted_blocks.of_row_stratum)
-    coordinates = basis.project(held)
-    blocks = split.blocks
+    basis = fit_basis(fitted, of_fitted.of_row, of_fitted.of_row_stratum)
+    near, coordinates = basis.project(fitted), basis.project(held)
+    if times is not None:
+        spread = fit_spread(near, basis.variances, at, slices, of_fitted.of_row)
+        near, coordinates = spread.evened(near, at, slices), spread.evened(coordinates, at_held, slices_held)
     moments = block_moments(coordinates, blocks.of_row, len(blocks))
-    near, of_fitted = basis.project(fitted), split.fitted_blocks
     used = block_moments(near, of_fitted.of_row, len(of_fitted))
     centres = {
         name: centre_of(moments.take(blocks.stratum == stratum), used.take(of_fitted.stratum == stratum))
@@ -388,7 +394,7 @@ def _fit(
         if (blocks.stratum == stratum).any()
     }
     coreset = build_coreset(near, coordinates, blocks.of_row, np.random.default_rng(seed))
-    return EmbeddingReference(basis, centres, coreset, day, blocks.adjoining), coordinates, moments
+    return EmbeddingReference(basis, centres, coreset, day, spread, blocks.adjoining), coordinates, moments
 
 
 def _slices(split: Split) -> tuple[NDArray[np.str_], NDArray[np.str_]]:

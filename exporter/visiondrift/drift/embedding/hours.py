@@ -7,6 +7,9 @@ compared. The blocks stay as they are: the curve is never quite right.
 
 It is known at the hours that were seen on several days. Beyond them it fades to what it is on average: waves that were
 fitted to ten hours would say anything of the other fourteen.
+
+Nor are pictures as different from each other by night as by day. How far they lie from their mean follows such a curve
+too, one for all directions, where the reference knows days enough: by each direction alone it would be mostly noise.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,8 +28,14 @@ MIN_DAYS = 3
 the day is known there.
 """
 
+SPREAD_DAYS = 5
+"""Days likewise, before it is known what the hour does to the spread: of three, it errs at dusk more than it mends."""
+
+_LEAST_SPREAD = 0.1
+"""Of a slice's mean squared spread, the least that an hour is taken to have."""
+
 _NEARLY = 0.95
-"""Of three days, what the first and the last of their frames are apart at least."""
+"""Of so many days, what the first and the last of their frames are apart at least."""
 
 _FADES = 1.0
 """Hours in which the curve fades to a third beyond those that are known."""
@@ -76,18 +85,68 @@ class DayCurves:
                 yield own, _waves(times[own], self.known[name], self.middle[name]), name
 
 
+@dataclass(frozen=True, eq=False)
+class DaySpread:
+    """How far from its mean each slice lies at each hour: ``middles`` (k,) by slice, and ``curves`` (one column) of the
+    squared distance over its average. Without curves nothing is known of it.
+    """
+
+    middles: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    curves: DayCurves = field(default_factory=DayCurves)
+
+    def evened(
+        self, coordinates: NDArray[np.float32], times: NDArray[np.float64], slices: NDArray[Any]
+    ) -> NDArray[np.float32]:
+        """(n, k) ``coordinates`` as far from the middle of their slice (n,) as they were at an average hour."""
+        if not self.curves.coefficients:
+            return coordinates
+        evened = np.array(coordinates, dtype=np.float32)
+        usual = np.sqrt(np.maximum(1 + self.curves.swing(times, slices, 1), _LEAST_SPREAD))
+        for name in self.curves.coefficients:
+            own = slices == name
+            evened[own] = self.middles[name] + (evened[own] - self.middles[name]) / usual[own]
+        return evened
+
+
+def fit_spread(
+    coordinates: NDArray[np.float32],
+    variances: NDArray[np.float64],
+    times: NDArray[np.float64],
+    slices: NDArray[Any],
+    of_row: NDArray[np.intp],
+) -> DaySpread:
+    """Fit on rows (n, k) that have no curve any more, along axes of ``variances`` (k,); the others as for ``fit_day``.
+
+    Every axis counts as much as the others: along the leading ones what the curve of the mean is off by is most.
+    """
+    middles, squared = {}, np.zeros((len(coordinates), 1))
+    for value in np.unique(slices):
+        own = slices == value
+        middles[str(value)] = coordinates[own].mean(axis=0, dtype=np.float64).astype(np.float32)
+        away = (coordinates[own] - middles[str(value)]).astype(np.float64)
+        distance = away**2 @ (1 / variances)
+        squared[own, 0] = distance / max(float(distance.mean()), _LEAST)
+    curves = fit_day(squared, times, slices, of_row, days=SPREAD_DAYS)
+    return DaySpread({name: middles[name] for name in curves.coefficients}, curves)
+
+
 def fit_day(
-    embeddings: NDArray[Any], times: NDArray[np.float64], slices: NDArray[Any], of_row: NDArray[np.intp]
+    embeddings: NDArray[Any],
+    times: NDArray[np.float64],
+    slices: NDArray[Any],
+    of_row: NDArray[np.intp],
+    *,
+    days: int = MIN_DAYS,
 ) -> DayCurves:
     """Fit on rows (n, d) at ``times`` (n,) of ``slices`` (n,); ``of_row`` (n,) are blocks, each of which counts once.
 
-    A slice that spans fewer than ``MIN_DAYS`` days, or of which no hour was seen on so many, gets no curve.
+    A slice that spans fewer than so many ``days``, or of which no hour was seen on so many, gets no curve.
     """
     coefficients, known, middle = {}, {}, {}
     for value in np.unique(slices):
         own, name = slices == value, str(value)
-        hours = _known_hours(times[own])
-        if np.ptp(times[own]) >= _NEARLY * MIN_DAYS * DAY_SECONDS and hours.any():
+        hours = _known_hours(times[own], days)
+        if np.ptp(times[own]) >= _NEARLY * days * DAY_SECONDS and hours.any():
             waves = _waves(times[own], hours, None)
             known[name] = hours
             middle[name] = waves.mean(axis=0)
@@ -100,14 +159,14 @@ def hour_of(times: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.asarray(np.floor(times / _HOUR_SECONDS).astype(np.intp))
 
 
-def _known_hours(times: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(24,) whether each hour, or one beside it, was seen on enough days."""
+def _known_hours(times: NDArray[np.float64], days: int) -> NDArray[np.bool_]:
+    """(24,) whether each hour, or one beside it, was seen on so many days."""
     hours = np.unique(hour_of(times))
     seen = np.zeros((int(hours[-1] - hours[0]) // _HOURS + 2, _HOURS), dtype=bool)
     seen[hours // _HOURS - hours[0] // _HOURS, hours % _HOURS] = True
     near = seen | np.roll(seen, 1, axis=1) | np.roll(seen, -1, axis=1)
     # Thin traffic knows an hour by its neighbours too; one in which there never was any it does not know.
-    enough: NDArray[np.bool_] = (near.sum(axis=0) >= MIN_DAYS) & seen.any(axis=0)
+    enough: NDArray[np.bool_] = (near.sum(axis=0) >= days) & seen.any(axis=0)
     return enough
 
 
