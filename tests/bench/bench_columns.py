@@ -40,6 +40,7 @@ from visiondrift.drift.columns.table import ColumnScores, score_columns
 Matrix = NDArray[np.float32]
 
 PRESET_RATIO, COUNT_RATIO, SORT_RATIO = 100, 20, 4
+NUMPY_SORT, OWN_SORT = "sort of the window alone, numpy.sort(axis=0)", "sort of the window alone, ours"
 LINEAR = 1.15
 """The exponent up to which growth counts as linear; sorting has n log n, which over the range here is 1.09."""
 
@@ -94,8 +95,8 @@ def ours(matrix: Matrix, window: Matrix) -> dict[str, Cost]:
     fewer_statistic = ks_statistic(reference, fewer)
     n = reference.rows
     steps: dict[str, tuple[Callable[[], Any], int]] = {
-        "sort of the window alone, numpy.sort(axis=0)": (lambda: np.sort(window, axis=0), 7),
-        "sort of the window alone, ours": (lambda: order_window(reference, window), 7),
+        NUMPY_SORT: (lambda: np.sort(window, axis=0), 7),
+        OWN_SORT: (lambda: order_window(reference, window), 7),
         "  KS statistic": (lambda: ks_statistic(reference, compared), 7),
         "  KS p-value, equal sizes": (lambda: ks_pvalue(statistic, n, n), 7),
         "  Wasserstein": (lambda: wasserstein(reference, compared), 7),
@@ -106,7 +107,10 @@ def ours(matrix: Matrix, window: Matrix) -> dict[str, Cost]:
         ),
         "  bins of PSI and Jensen-Shannon": (lambda: bin_columns(reference, compared), 7),
         "  PSI and Jensen-Shannon from bins": (lambda: (psi(binned), jensen_shannon(binned)), 7),
-        "  Hellinger, bins of its own": (lambda: hellinger(reference, compared), 7),
+        "  Hellinger, bins as those where they are as many": (
+            lambda: hellinger(reference, compared, binned=binned),
+            7,
+        ),
         "  one row fewer: KS statistic": (lambda: ks_statistic(reference, fewer), 7),
         "  one row fewer: Wasserstein": (lambda: wasserstein(reference, fewer), 7),
         "  one row fewer: KS p-value, exact": (lambda: ks_pvalue(fewer_statistic, n, n - 1), 1),
@@ -181,14 +185,20 @@ def verdict(claim: str, *, holds: bool) -> bool:
 
 
 def ratios(own: dict[str, Cost], stock: dict[str, Cost], base: float) -> list[bool]:
-    """The claims of the acceptance, by the dearest reading: every score, and the reference prepared for it."""
+    """The claims of the acceptance, by the dearest reading: every score, and the reference prepared for it.
+
+    Of sorts there are two: numpy's, of the window as it comes, and ours, which lays the columns out first and is much
+    faster.
+    """
     both, dearest = own["KS with p-value + Wasserstein + share"], own["every score, reference prepared for it"]
-    spent = both.seconds / base
-    held = [
-        verdict(
-            f"KS and Wasserstein take {spent:.1f} sorts of the window (at most {SORT_RATIO})", holds=spent <= SORT_RATIO
-        )
-    ]
+    held = []
+    for name, cost, sort, alone in (
+        ("every score and its reference take", dearest, "numpy's sorts", own[NUMPY_SORT].seconds),
+        ("KS and Wasserstein take", both, "of our own sorts", base),
+    ):
+        spent = cost.seconds / alone
+        claim = f"{name} {spent:.1f} {sort} of the window (at most {SORT_RATIO})"
+        held.append(verdict(claim, holds=spent <= SORT_RATIO))
     for name, cost in stock.items():
         least = PRESET_RATIO if "Preset" in name else COUNT_RATIO
         ratio, of_both = cost.seconds / dearest.seconds, cost.seconds / both.seconds

@@ -3,7 +3,8 @@
 PSI, Jensen-Shannon and Hellinger say nothing without their bins, and the same names over other bins are other numbers.
 Evidently's bins follow from both samples: equal widths over the common range, as many as Sturges' rule says, for a
 column whose reference has more than 20 different values; else each value is a bin. What can be prepared is the order
-of the values: with it, counting a bin is looking up its edges. Hellinger's rule counts different values, not rows.
+of the values: with it, counting a bin is looking up its edges. Hellinger's rule counts different values, not rows, and
+as it goes by the logarithm of their number, knowing that roughly is nearly always enough.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from visiondrift.drift.columns.ordered import OrderedColumns, PreparedColumns, b
 
 FEW_VALUES = 20
 """Different values of the reference up to which each value is a bin of its own."""
+
+_LAST_BITS = 16
+"""Of a float, by which it is told from others."""
 
 EMPTY_SHARE = 0.0001
 """What PSI takes for the share of an empty bin, unless a share of the sample is as small: then a millionth of that."""
@@ -72,16 +76,25 @@ def jensen_shannon(binned: BinnedColumns) -> NDArray[np.float64]:
     return scores
 
 
-def hellinger(reference: PreparedColumns, window: NDArray[Any] | OrderedColumns) -> NDArray[np.float64]:
+def hellinger(
+    reference: PreparedColumns, window: NDArray[Any] | OrderedColumns, *, binned: BinnedColumns | None = None
+) -> NDArray[np.float64]:
     """(d,) Hellinger distance, 0-1; Evidently's method ``hellinger``. Raises ValueError as ``order_window`` does.
 
-    Its bins are its own: Sturges' rule is given the number of different values that both samples have together.
+    Its bins are its own: Sturges' rule is given the number of different values that both samples have together. Where
+    they come to be as many as those of ``binned``, which are of the same two samples, they are the same.
     """
     compared = order_window(reference, window)
-    low, high = _range(reference, compared)
-    bins = _sturges(low, high, _distinct_together(reference, compared))
+    bins = _hellinger_bins(reference, compared)
+    groups, left = [], np.ones(compared.dimension, dtype=bool)
+    for group in binned.groups if binned is not None else ():
+        own = group.columns
+        alike = (reference.distinct[own] > FEW_VALUES) & (bins.count[own] == group.reference.shape[1])
+        groups.append(ColumnShares(own[alike], group.reference[alike], group.window[alike]))
+        left[own[alike]] = False
+    groups += _equal_widths(reference, compared, np.flatnonzero(left), bins)
     scores = np.empty(compared.dimension)
-    for group in _equal_widths(reference, compared, np.arange(compared.dimension), bins):
+    for group in groups:
         overlap = np.sqrt(group.reference * group.window).sum(axis=1)
         scores[group.columns] = np.sqrt(1 - np.clip(overlap, 0, 1))
     return scores
@@ -155,11 +168,46 @@ def _filled(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(shares > 0, shares, np.where(least <= EMPTY_SHARE, least / 10**6, EMPTY_SHARE))
 
 
-def _distinct_together(reference: OrderedColumns, window: OrderedColumns) -> NDArray[np.int64]:
-    """(d,) how many different values the two samples of each column have together."""
-    distinct = np.empty(reference.dimension, dtype=np.int64)
-    for block in blocks(reference.dimension, reference.rows + window.rows):
-        merged = np.concatenate([reference.ordered[block], window.ordered[block]], axis=1)
+def _hellinger_bins(reference: OrderedColumns, window: OrderedColumns) -> _Bins:
+    low, high = _range(reference, window)
+    # Where the fewest different values that there can be ask for as many bins as the most do, it is as many.
+    bins = _sturges(low, high, reference.distinct + window.distinct)
+    fewest = _sturges(low, high, np.maximum(reference.distinct, window.distinct)).count
+    unsure = np.flatnonzero(fewest < bins.count)
+    fewest = _sturges(low[unsure], high[unsure], _at_least(reference, window, unsure)).count
+    unsure = unsure[fewest < bins.count[unsure]]
+    bins.count[unsure] = _sturges(low[unsure], high[unsure], _distinct_together(reference, window, unsure)).count
+    return bins
+
+
+def _at_least(reference: OrderedColumns, window: OrderedColumns, columns: NDArray[np.intp]) -> NDArray[np.int64]:
+    """(len(columns),) how many different values the two samples of each have together, at the least.
+
+    Values whose last bits no value of the other sample has are in one sample alone. Numbers of few digits end alike and
+    tell nothing; those of a network hardly ever do.
+    """
+    kind = np.result_type(reference.ordered, window.ordered)
+    bits = f"u{kind.itemsize}"
+    found, there = np.empty(len(columns), dtype=np.int64), np.empty(1 << _LAST_BITS, dtype=bool)
+    for place, column in enumerate(columns):
+        own, other = (
+            (side.ordered[column].astype(kind, copy=False).view(bits) & ((1 << _LAST_BITS) - 1)).astype(np.intp)
+            for side in (reference, window)
+        )
+        there[:] = False
+        there[own] = True
+        found[place] = len(other) - np.count_nonzero(there.take(other))
+    again = window.rows - window.distinct[columns]
+    return np.asarray(reference.distinct[columns] + np.maximum(found - again, 0))
+
+
+def _distinct_together(
+    reference: OrderedColumns, window: OrderedColumns, columns: NDArray[np.intp]
+) -> NDArray[np.int64]:
+    """(len(columns),) how many different values the two samples of each have together."""
+    distinct = np.empty(len(columns), dtype=np.int64)
+    for block in blocks(len(columns), reference.rows + window.rows):
+        merged = np.concatenate([side.ordered[columns[block]] for side in (reference, window)], axis=1)
         merged.sort(axis=1)
         distinct[block] = distinct_values(merged)
     return distinct

@@ -128,17 +128,16 @@ def _ranks(
 
     Row i of ``values`` belongs to ``column[i]``, which ascends.
     """
-    rows_of = np.searchsorted(column, np.arange(len(reference) + 1))
-    own = [(slice(*ends), row) for ends, row in zip(pairwise(rows_of), reference, strict=True) if ends[0] < ends[1]]
+    own, begins = np.unique(column, return_index=True)
+    rows_of = [slice(*ends) for ends in pairwise([*begins.tolist(), len(column)])]
     at = np.empty(values.shape, dtype=np.intp)
-    for rows, ordered in own:
-        at[rows] = ordered.searchsorted(values[rows], "right")
+    for which, rows in zip(own.tolist(), rows_of, strict=True):
+        at[rows] = reference[which].searchsorted(values[rows], "right")
     # Where none is at most the value, the index -1 finds the largest, which is no tie either.
     tied = (reference[column[:, None], at - 1] == values).any(axis=1)
     before = at.copy()
-    for rows, ordered in own:
-        if tied[rows].any():
-            before[rows] = ordered.searchsorted(values[rows])
+    for place in np.unique(np.searchsorted(own, column[tied])).tolist():
+        before[rows_of[place]] = reference[own[place]].searchsorted(values[rows_of[place]])
     return at, before
 
 

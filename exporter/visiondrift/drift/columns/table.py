@@ -41,7 +41,7 @@ def score_columns(reference: PreparedColumns, window: NDArray[Any] | OrderedColu
         wasserstein_normed=distances / reference.spread,
         psi=psi(binned),
         jensen_shannon=jensen_shannon(binned),
-        hellinger=hellinger(reference, compared),
+        hellinger=hellinger(reference, compared, binned=binned),
         mean_shift=mean_shift(reference, compared),
         quantile_shift=quantile_shift(reference, compared, SHOWN_QUANTILES),
     )
