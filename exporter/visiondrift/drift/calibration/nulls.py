@@ -393,13 +393,13 @@ def evenness(sizes: NDArray[Any]) -> float:
     return float(rows.sum() ** 2 / (rows**2).sum() / len(rows)) if rows.sum() > 0 else 1.0
 
 
-def stretch(share: float) -> float:
+def stretch(share: float, astray: float = 0.0) -> float:
     """By how much more a new window is off a centre than one that is this ``share`` of what made the centre.
 
     With variance s² a block and n blocks in the centre, a window of q of them is off by s²(1/q - 1/n), a new one by
-    s²(1/q + 1/n).
+    s²(1/q + 1/n); and where the centre of its hour is ``astray`` from that of all, by as much of s²/q more.
     """
-    return float(np.sqrt((1 + share) / (1 - share)))
+    return float(np.sqrt((1 + share + astray) / (1 - share)))
 
 
 def luck(share: float | NDArray[np.float64], freedom: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -233,23 +233,30 @@ def _content_axes(basis: Basis) -> int:
     return min(128, basis.dimension // 4)
 
 
-def drawn_scores(basis: Basis, held: Deviations, draw: Draw, neighbours: NDArray[np.intp]) -> NDArray[np.float64]:
+def drawn_scores(
+    reference: EmbeddingReference, held: Deviations, draw: Draw, neighbours: NDArray[np.intp]
+) -> NDArray[np.float64]:
     """(W, 8) of drawn windows, as far out as new windows of an unlucky reference; ``held`` are all blocks' deviations.
 
     The degrees of freedom of each sum of squares are read from the drawn windows (Satterthwaite 1946). How well the
     blocks tell its size is read from theirs: the sums' sizes are means over twice as many blocks as are held, as the
     splits take turns, and are taken at the upper end of their 80 % interval. What ``neighbours`` (P, 2) share is added:
-    a new window has them side by side, a drawn one has not.
+    a new window has them side by side, a drawn one has not. And a new one is of one time of day, where the reference is
+    less sure of what is usual.
     """
     own, places = np.unique(draw.windows, return_inverse=True)
-    blocks = held.take(own)
+    blocks, basis = held.take(own), reference.basis
     # Of its own blocks alone: of a hundred slices the others' are most.
     windows = blocks.summed(member_matrix(places.reshape(draw.windows.shape), len(own)))
-    scores = bank(basis, windows, stretch_mean=stretch(draw.share / 2), stretch_variance=stretch(draw.share))
+    by_hour = reference.day.astray(draw.target, draw.share) if reference.day is not None else 0.0
+    dispersed = reference.spread.curves.astray(draw.target, draw.share)
+    scores = bank(basis, windows, stretch_mean=stretch(draw.share / 2, by_hour), stretch_variance=stretch(draw.share))
+    # What a curve of the spread is off by, all axes are together: the dispersion shows it, and no single axis.
+    scores[:, STATISTICS.index("mah")] *= stretch(draw.share, dispersed) / stretch(draw.share)
     squared = np.where(_IS_SQUARE, scores, scores**2)
     freedom = np.clip(2 * squared.mean(axis=0) ** 2 / np.maximum(squared.var(axis=0), 1e-300), 1.0, 1e4)
     of_mean = np.array([name.startswith("t_") for name in STATISTICS])
-    further = np.where(of_mean, luck(draw.share / 2, freedom), luck(draw.share, freedom))
+    further = np.where(of_mean, luck(draw.share / 2 + by_hour, freedom), luck(draw.share, freedom))
     alone = _size(basis, blocks.first, blocks.second)
     mean = np.maximum(alone.mean(axis=0), 1e-300)
     unsure = alone.std(axis=0) / mean / np.sqrt(2 * len(own))
@@ -351,7 +358,7 @@ class _Measured:
 
     def __call__(self, draw: Draw) -> NDArray[np.float64]:
         """(W, 8 or 9) as ``Measure``."""
-        scores = drawn_scores(self._reference.basis, self._deviations, draw, self._neighbours)
+        scores = drawn_scores(self._reference, self._deviations, draw, self._neighbours)
         if not self._novelty:
             return scores
         ratios = np.array([self._ratio(window) for window in np.sort(draw.windows, axis=1)])

@@ -9,7 +9,10 @@ It is known at the hours that were seen on several days. Beyond them it fades to
 fitted to ten hours would say anything of the other fourteen.
 
 Nor are pictures as different from each other by night as by day. How far they lie from their mean follows such a curve
-too, one for all directions, where the reference knows days enough: by each direction alone it would be mostly noise.
+too, one for all directions: by each direction alone it would be mostly noise.
+
+Of any one hour a curve is less sure than of the whole day: a window of an hour is held against a few such hours, not
+against all that the reference has. By how much less is told from what was fitted (``DayCurves.astray``).
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,14 +31,11 @@ MIN_DAYS = 3
 the day is known there.
 """
 
-SPREAD_DAYS = 5
-"""Days likewise, before it is known what the hour does to the spread: of three, it errs at dusk more than it mends."""
-
 _LEAST_SPREAD = 0.1
 """Of a slice's mean squared spread, the least that an hour is taken to have."""
 
 _NEARLY = 0.95
-"""Of so many days, what the first and the last of their frames are apart at least."""
+"""Of three days, what the first and the last of their frames are apart at least."""
 
 _FADES = 1.0
 """Hours in which the curve fades to a third beyond those that are known."""
@@ -53,11 +53,26 @@ _LEAST = 1e-9
 class DayCurves:
     """For each slice by name the ``coefficients`` (2 h, d) of sines and cosines through the day, the hours (24,) that
     are ``known``, and the ``middle`` (2 h,), what sines and cosines are there on average.
+
+    ``freedom`` is how many numbers each curve amounts to beside its average, ``days`` how many it was fitted on. Only a
+    calibration asks for these, and they are not stored.
     """
 
     coefficients: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     known: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     middle: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    freedom: Mapping[str, float] = field(default_factory=dict)
+    days: Mapping[str, float] = field(default_factory=dict)
+
+    def astray(self, target: str, share: float) -> float:
+        """The variance of the curve at any hour over that of a window that has this ``share`` of the fitted blocks.
+
+        Of ``target``, or, where that is no slice, of the slice with the least sure curve. A curve amounts to so many
+        means of parts of the day. Where a window is longer than such a part, it is held against as many such windows
+        as there were days; half of them, as the other half of the reference was not fitted.
+        """
+        names = [target] if target in self.freedom else list(self.freedom)
+        return max((min(self.freedom[name] * share, 2 / self.days[name]) for name in names), default=0.0)
 
     def without(
         self, embeddings: NDArray[Any], times: NDArray[np.float64], slices: NDArray[Any]
@@ -126,32 +141,28 @@ def fit_spread(
         away = (coordinates[own] - middles[str(value)]).astype(np.float64)
         distance = away**2 @ (1 / variances)
         squared[own, 0] = distance / max(float(distance.mean()), _LEAST)
-    curves = fit_day(squared, times, slices, of_row, days=SPREAD_DAYS)
+    curves = fit_day(squared, times, slices, of_row)
     return DaySpread({name: middles[name] for name in curves.coefficients}, curves)
 
 
 def fit_day(
-    embeddings: NDArray[Any],
-    times: NDArray[np.float64],
-    slices: NDArray[Any],
-    of_row: NDArray[np.intp],
-    *,
-    days: int = MIN_DAYS,
+    embeddings: NDArray[Any], times: NDArray[np.float64], slices: NDArray[Any], of_row: NDArray[np.intp]
 ) -> DayCurves:
     """Fit on rows (n, d) at ``times`` (n,) of ``slices`` (n,); ``of_row`` (n,) are blocks, each of which counts once.
 
-    A slice that spans fewer than so many ``days``, or of which no hour was seen on so many, gets no curve.
+    A slice that spans fewer than ``MIN_DAYS`` days, or of which no hour was seen on so many, gets no curve.
     """
-    coefficients, known, middle = {}, {}, {}
+    coefficients, known, middle, freedom, days = {}, {}, {}, {}, {}
     for value in np.unique(slices):
         own, name = slices == value, str(value)
-        hours = _known_hours(times[own], days)
-        if np.ptp(times[own]) >= _NEARLY * days * DAY_SECONDS and hours.any():
+        hours = _known_hours(times[own])
+        if np.ptp(times[own]) >= _NEARLY * MIN_DAYS * DAY_SECONDS and hours.any():
             waves = _waves(times[own], hours, None)
             known[name] = hours
             middle[name] = waves.mean(axis=0)
-            coefficients[name] = _fit_one(np.asarray(embeddings[own]), waves, of_row[own])
-    return DayCurves(coefficients, known, middle)
+            days[name] = float(np.ptp(times[own])) / DAY_SECONDS
+            coefficients[name], freedom[name] = _fit_one(np.asarray(embeddings[own]), waves, of_row[own])
+    return DayCurves(coefficients, known, middle, freedom, days)
 
 
 def hour_of(times: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -159,18 +170,20 @@ def hour_of(times: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.asarray(np.floor(times / _HOUR_SECONDS).astype(np.intp))
 
 
-def _known_hours(times: NDArray[np.float64], days: int) -> NDArray[np.bool_]:
-    """(24,) whether each hour, or one beside it, was seen on so many days."""
+def _known_hours(times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(24,) whether each hour, or one beside it, was seen on enough days."""
     hours = np.unique(hour_of(times))
     seen = np.zeros((int(hours[-1] - hours[0]) // _HOURS + 2, _HOURS), dtype=bool)
     seen[hours // _HOURS - hours[0] // _HOURS, hours % _HOURS] = True
     near = seen | np.roll(seen, 1, axis=1) | np.roll(seen, -1, axis=1)
     # Thin traffic knows an hour by its neighbours too; one in which there never was any it does not know.
-    enough: NDArray[np.bool_] = (near.sum(axis=0) >= days) & seen.any(axis=0)
+    enough: NDArray[np.bool_] = (near.sum(axis=0) >= MIN_DAYS) & seen.any(axis=0)
     return enough
 
 
-def _fit_one(values: NDArray[Any], waves: NDArray[np.float32], of_row: NDArray[np.intp]) -> NDArray[np.float32]:
+def _fit_one(
+    values: NDArray[Any], waves: NDArray[np.float32], of_row: NDArray[np.intp]
+) -> tuple[NDArray[np.float32], float]:
     place = np.unique(of_row, return_inverse=True)[1]
     counts = np.bincount(place)
     order = np.argsort(place, kind="stable")
@@ -178,11 +191,13 @@ def _fit_one(values: NDArray[Any], waves: NDArray[np.float32], of_row: NDArray[n
     means = np.add.reduceat(values[order].astype(np.float64), starts, axis=0) / counts[:, None]
     of_blocks = np.add.reduceat(waves[order].astype(np.float64), starts, axis=0) / counts[:, None]
     centred, means = of_blocks - of_blocks.mean(axis=0), means - means.mean(axis=0)
-    return _smooth(centred, means).astype(np.float32)
+    coefficients, freedom = _smooth(centred, means)
+    return coefficients.astype(np.float32), freedom
 
 
-def _smooth(waves: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(2 h, d) coefficients of centred ``waves`` (B, 2 h) that explain centred ``means`` (B, d) of blocks best.
+def _smooth(waves: NDArray[np.float64], means: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """(2 h, d) coefficients of centred ``waves`` (B, 2 h) that explain centred ``means`` (B, d) of blocks best, and how
+    many free numbers they amount to.
 
     One weight of the roughness for all columns: each by itself would follow its own noise.
     """
@@ -190,7 +205,7 @@ def _smooth(waves: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[n
     rough = np.tile(np.arange(1, HARMONICS + 1, dtype=np.float64), 2) ** 4
     gram, by_column = waves.T @ waves, waves.T @ means
     total = float((means**2).sum())
-    best = np.inf
+    best, amount = np.inf, 0.0
     found: NDArray[np.float64] = np.zeros_like(by_column)
     for weight in _SHRUNK * count:
         shrunk = gram + np.diag(weight * rough + _LEAST * count)
@@ -201,8 +216,8 @@ def _smooth(waves: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[n
             continue
         score = left / (1 - _PRICE * freedom / count) ** 2
         if score < best:
-            best, found = score, np.asarray(coefficients)
-    return found
+            best, found, amount = score, np.asarray(coefficients), freedom - 1
+    return found, amount
 
 
 def _waves(
