@@ -134,20 +134,19 @@ def count_pages(
     levels = {words: budget.per_look(EVERY, 1) for words, budget in BUDGETS.items()}
     allowed = {words: pages_per_month(level, EVERY) for words, level in levels.items()}
     head("world", "rows", *(cell for words, most in allowed.items() for cell in (f"{words}: of {most:.2f}", "within")))
-    came, watched = dict.fromkeys(BUDGETS, 0), 0.0
+    beyond: list[str] = []
     for name, prepared in references(args, plan):
         with ProcessPoolExecutor(args.jobs) as workers:
             found = np.array(list(workers.map(partial(month, ticks=ticks, spans=spans), prepared)))
         for which, span in enumerate(spans):
-            cells = []
+            rows, cells = f"{ROWS_A_SCENE * span:.0f}", []
             for words, level in levels.items():
                 counts = np.array([episodes(one[which] <= level) for one in found])
-                came[words] += int(counts.sum())
                 cells += said_of(counts, months, allowed[words])
-            watched += months * len(found)
-            line(name, f"{ROWS_A_SCENE * span:.0f}", *cells)
-    whole = (f"{words}, {count} where {allowed[words] * watched:.0f} are allowed" for words, count in came.items())
-    print(f"\n`within` is by two errors. Of all these pages: {'; '.join(whole)}.")
+                beyond += [f"{name}, {rows} rows, {words}"] if counts.mean() > months * allowed[words] else []
+            line(name, rows, *cells)
+    print("\n`within` is by two errors. More pages than are allowed, by whatever little: ", end="")
+    print(f"{'; '.join(beyond) or 'nowhere'}.")
 
 
 def said_of(pages: NDArray[np.intp], months: float, allowed: float) -> list[str]:
