@@ -283,7 +283,7 @@ def test_an_hour_is_held_against_as_many_such_hours_as_there_were_days() -> None
     assert curves.astray("right", 1 / 40) == pytest.approx(0.025)
     assert curves.astray("all", 1 / 40) == pytest.approx(0.1)
     assert curves.astray("left", 1 / 4) == 0.5
-    assert DayCurves().astray("left", 0.25) == 0
+    assert curves.astray("roof", 1 / 40) == 0
 
 
 def test_a_change_by_night_shows_where_nights_are_known_to_be_alike() -> None:

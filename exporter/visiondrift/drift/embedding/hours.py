@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visiondrift.signals import ALL_SLICES
+
 HARMONICS = 12
 DAY_SECONDS = 86_400.0
 _HOUR_SECONDS = 3_600.0
@@ -67,12 +69,12 @@ class DayCurves:
     def astray(self, target: str, share: float) -> float:
         """The variance of the curve at any hour over that of a window that has this ``share`` of the fitted blocks.
 
-        Of ``target``, or, where that is no slice, of the slice with the least sure curve. A curve amounts to so many
-        means of parts of the day. Where a window is longer than such a part, it is held against as many such windows
-        as there were days; half of them, as the other half of the reference was not fitted.
+        Of the slice ``target``, of all together that of the least sure curve. A curve amounts to so many means of parts
+        of the day. Where a window is longer than such a part, it is held against as many such windows as there were
+        days; half of them, as the other half of the reference was not fitted.
         """
-        names = [target] if target in self.freedom else list(self.freedom)
-        return max((min(self.freedom[name] * share, 2 / self.days[name]) for name in names), default=0.0)
+        own = (name for name in self.freedom if target in (name, ALL_SLICES))
+        return max((min(self.freedom[name] * share, 2 / self.days[name]) for name in own), default=0.0)
 
     def without(
         self, embeddings: NDArray[Any], times: NDArray[np.float64], slices: NDArray[Any]
