@@ -424,8 +424,10 @@ class _Columns:
             raise self._bad(name, f"it holds {kind}")
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
         filled = lengths > 0
+        if not filled.any():
+            return np.full((self._rows, empty), np.nan, dtype=np.float32)
         first = int(np.argmax(filled))
-        dimension = int(lengths[first]) if filled.any() else empty
+        dimension = int(lengths[first])
         self._refuse_rows(
             name,
             filled & (lengths != dimension),

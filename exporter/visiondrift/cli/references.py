@@ -278,6 +278,7 @@ def _calibrate(directory: Path, watched: WatchedModel | None) -> None:
         typer.echo(f"not calibrated: {answer.why}")
         return
     save_calibration(directory, answer.calibrated, request.plan)
+    _say_slices(request.plan.settings.slices, tuple(request.sample.slices))
     silent = {
         slice_name(calibration.label, target) if calibration.label and target != ALL_SLICES else ALL_SLICES: why
         for calibration in answer.calibrated.labels.values()
@@ -295,6 +296,20 @@ def _calibrate(directory: Path, watched: WatchedModel | None) -> None:
     given = request.sample.labels
     if given is not None and (given >= 0).any() and answer.calibrated.performance is None:
         typer.echo(f"accuracy is not estimated: {answer.calibrated.why_no_performance}")
+
+
+def _say_slices(asked: tuple[str, ...], there: tuple[str, ...]) -> None:
+    """Say which slices a reference is not told apart by: cameras taken for one seem to jump from frame to frame."""
+    for label in asked:
+        if label not in there:
+            typer.echo(
+                f"slices: the reference has no text column {label}: all events are taken for those of one camera"
+            )
+    if not asked and there:
+        typer.echo(
+            f"slices: the reference has the text columns {', '.join(there)}, of which monitoring.yml names none under "
+            "slices: all events are taken for those of one camera"
+        )
 
 
 def _identity(config: Config, model: str | None) -> str:

@@ -6,6 +6,7 @@ back for a minute and keeps it for some after its score is back: what is said he
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from visiondrift.publish.document import judgement_document
 from visiondrift.publish.snapshot import ReferenceState
 from visiondrift.reference import rfc3339
 from visiondrift.shelf import Shelved
+from visiondrift.signals import ALL_SLICES, SEVERITIES
 
 MOST_TICKS = 20_000
 _NAME = "file"
@@ -49,6 +51,14 @@ class Change:
     def is_alarm(self) -> bool:
         """Whether something began, or got worse."""
         return self.verdict == "critical" or (self.verdict == "warning" and self.was != "critical")
+
+
+@dataclass(frozen=True)
+class _State:
+    """What was last told of a slice and window: the verdict, and the signals past a level."""
+
+    verdict: str = "ok"
+    signals: frozenset[str] = frozenset()
 
 
 class _OneReference:
@@ -90,16 +100,19 @@ def replay_window(compared: Compared, *, min_samples: int | None, output: str) -
     begun = time.monotonic()
     told = 0
     changes: list[Change] = []
-    verdicts: dict[tuple[str, str], str] = {}
+    states: dict[tuple[str, str], _State] = {}
+    lacks: Counter[str] = Counter()
     for now, windows in _ticks(compared, model, ticks):
         told += any(window.verdict != "insufficient" for window in windows)
-        changes += _changes(windows, verdicts, now)
+        changes += _changes(windows, states, now)
+        lacks.update(window.why_blind for window in windows if window.slice == ALL_SLICES and window.why_blind)
     alarms = [change for change in changes if change.is_alarm]
     summary = {
         "evaluations": ticks,
         "every": format_duration(model.evaluate_every),
         "windows": list(model.windows),
         "told": told,
+        "why": "" if told or not lacks else lacks.most_common(1)[0][0],
         "alarms": len(alarms),
         "seconds": round(time.monotonic() - begun, 3),
         "uncalibrated": compared.answer.why if compared.answer else "",
@@ -131,17 +144,19 @@ def _ticks(compared: Compared, model: WatchedModel, ticks: int) -> Iterator[tupl
 
 
 def _changes(
-    windows: tuple[WindowEvaluation, ...], verdicts: dict[tuple[str, str], str], now: float
+    windows: tuple[WindowEvaluation, ...], states: dict[tuple[str, str], _State], now: float
 ) -> Iterator[Change]:
     for window in windows:
         key = (window.slice, window.window)
-        was = verdicts.get(key, "ok")
-        # A window that cannot tell neither begins nor ends anything.
-        verdict = was if window.verdict == "insufficient" else window.verdict
-        verdicts[key] = verdict
-        if verdict != was:
-            past = tuple(j for j in window.judgements if j.verdict in {"warning", "critical"})
-            yield Change(now, window.slice, window.window, was, verdict, past)
+        was = states.get(key, _State())
+        past = tuple(j for j in window.judgements if j.verdict in SEVERITIES)
+        speaking = {j.signal for j in window.judgements if j.verdict != "insufficient"}
+        # A window that cannot tell neither begins nor ends anything, nor does one that cannot tell of what was told.
+        if window.verdict == "insufficient" or (not past and was.signals and not was.signals & speaking):
+            continue
+        states[key] = _State(window.verdict, frozenset(j.signal for j in past))
+        if window.verdict != was.verdict:
+            yield Change(now, window.slice, window.window, was.verdict, window.verdict, past)
 
 
 def _model(compared: Compared, min_samples: int | None) -> WatchedModel:
@@ -152,7 +167,7 @@ def _model(compared: Compared, min_samples: int | None) -> WatchedModel:
     else:
         plain = ModelConfig(name=_NAME, reference=_NAME, classes=settings.classes, slices=settings.slices)
         (model,) = MonitoringConfig(models=(plain,)).watched()
-    most = max(1000, *(len(np.unique(column.astype(str))) for column in compared.sample.slices.values())) + 1
+    most = 1 + max([1000, *(len(np.unique(column.astype(str))) for column in compared.sample.slices.values())])
     model = model.model_copy(update={"max_slices": most})
     if min_samples is None:
         return model
@@ -188,6 +203,8 @@ def _print(changes: list[Change], summary: Mapping[str, Any], output: str) -> No
         f"{', '.join(summary['windows'])}: {summary['alarms']} alarms; {summary['told']} could tell anything",
         soft_wrap=True,
     )
+    if summary["why"]:
+        out.print(f"most often as {summary['why']}", markup=False, soft_wrap=True)
     if summary["uncalibrated"]:
         out.print(f"not calibrated: {summary['uncalibrated']}", markup=False, soft_wrap=True)
 

@@ -140,8 +140,9 @@ class Calibration:
             return f"{holds}: about {_as_time(more)} of reference" if more else holds
         if signal not in calibration.nulls:
             return f"the reference has too few events{where} with what this signal looks at"
-        spans = self.worth(target, blocks)
-        return f"the window is worth {spans:.1f} independent blocks, and {MIN_WINDOW_BLOCKS} are needed"
+        # Rounded down: 2.998 would be 3, which is enough.
+        spans = np.floor(100 * self.worth(target, blocks)) / 100
+        return f"the window is worth {spans:g} independent blocks, and {MIN_WINDOW_BLOCKS} are needed"
 
     def worth(self, target: str, blocks: WindowBlocks) -> float:
         """How many blocks of the reference a window is worth; 0 where nothing is calibrated."""
@@ -188,13 +189,18 @@ class Calibration:
         if isinstance(found, EmbeddingEvidence):
             return found
         if isinstance(found, Silent):
-            return (
-                f"cameras or other slices that are {found.share:.0%} of the reference have sent nothing, so that the "
-                "rest says little of all together; each slice is judged by itself"
-            )
+            return self._why_of_silent(found, moments)
         if found is None:
             return f"the window spans fewer than {MIN_WINDOW_BLOCKS} independent blocks"
         return self.why_silent(target) or "the reference has too few independent blocks with embeddings"
+
+    def _why_of_silent(self, found: Silent, moments: Mapping[str, Moments]) -> str:
+        if set(moments) == {""}:
+            return f"no event of the window says of which {self.label} it is, and the reference is of several"
+        return (
+            f"cameras or other slices that are {found.share:.0%} of the reference have sent nothing, so that the "
+            "rest says little of all together; each slice is judged by itself"
+        )
 
     def detectable(self, move: Move, target: str, *, worth: float, surprise: float) -> float | None:
         """The smallest move that four in five such windows show beyond ``surprise``; None where none of those tried."""

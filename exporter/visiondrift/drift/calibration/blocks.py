@@ -228,11 +228,16 @@ def decorrelation_seconds(times: NDArray[np.float64], values: NDArray[np.float64
 
 
 def _neighbours_alike(times: NDArray[np.float64], values: NDArray[np.float64], seconds: float) -> float:
-    """Mean correlation of the means of neighbouring blocks, over the series; 0 where they are few."""
+    """Mean correlation of the means of blocks that follow one another, over the series; 0 where they are few.
+
+    Of a camera that sends less often than a block is long, blocks without a frame lie between: they are left out, but
+    where so many do that it was off.
+    """
     place = np.floor(times / seconds).astype(np.int64)
     bins, of_row, counts = np.unique(place, return_inverse=True, return_counts=True)
     means = np.stack([np.bincount(of_row, weights=column) / counts for column in values.T], axis=1)
-    next_to = np.flatnonzero(np.diff(bins) == 1)
+    apart = np.diff(bins)
+    next_to = np.flatnonzero(apart <= max(1, np.median(apart))) if len(apart) else apart
     if len(next_to) < _FEWEST:
         return 0.0
     variance = np.maximum((means**2).mean(axis=0), 1e-12)

@@ -8,8 +8,9 @@ compared. The blocks stay as they are: the curve is never quite right.
 It is known at the hours that were seen on several days. Beyond them it fades to what it is on average: waves that were
 fitted to ten hours would say anything of the other fourteen.
 
-Nor are pictures as different from each other by night as by day. How far they lie from their mean follows such a curve
-too, one for all directions: by each direction alone it would be mostly noise.
+Nor are pictures as different from each other by night as by day. How far they lie from their mean follows such curves
+too, one for the leading axes and one for each further stretch of them: a sensor's noise grows by night while what there
+is to see becomes less. By each axis alone they would be mostly noise.
 
 Of any one hour a curve is less sure than of the whole day: a window of an hour is held against a few such hours, not
 against all that the reference has. By how much less is told from what was fitted (``DayCurves.astray``).
@@ -32,6 +33,9 @@ MIN_DAYS = 3
 """Days that a slice of the reference must span, and on which an hour must have been seen, within an hour of it, before
 the day is known there.
 """
+
+SPREAD_AXES = (0, 8, 32, 128)
+"""Where stretches of axes begin that have a curve of their own: those that the statistics tell apart (``bank.py``)."""
 
 _LEAST_SPREAD = 0.1
 """Of a slice's mean squared spread, the least that an hour is taken to have."""
@@ -104,8 +108,9 @@ class DayCurves:
 
 @dataclass(frozen=True, eq=False)
 class DaySpread:
-    """How far from its mean each slice lies at each hour: ``middles`` (k,) by slice, and ``curves`` (one column) of the
-    squared distance over its average. Without curves nothing is known of it.
+    """How far from its mean each slice lies at each hour: ``middles`` (k,) by slice, and ``curves`` of the squared
+    distance over its average, along each of the stretches of axes that ``SPREAD_AXES`` begin. Without curves nothing is
+    known of it.
     """
 
     middles: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -118,10 +123,12 @@ class DaySpread:
         if not self.curves.coefficients:
             return coordinates
         evened = np.array(coordinates, dtype=np.float32)
-        usual = np.sqrt(np.maximum(1 + self.curves.swing(times, slices, 1), _LEAST_SPREAD))
+        stretches = _stretches(coordinates.shape[1])
+        usual = np.sqrt(np.maximum(1 + self.curves.swing(times, slices, len(stretches)), _LEAST_SPREAD))
         for name in self.curves.coefficients:
             own = slices == name
-            evened[own] = self.middles[name] + (evened[own] - self.middles[name]) / usual[own]
+            every = np.repeat(usual[own], [axes.stop - axes.start for axes in stretches], axis=1)
+            evened[own] = self.middles[name] + (evened[own] - self.middles[name]) / every
         return evened
 
 
@@ -134,17 +141,25 @@ def fit_spread(
 ) -> DaySpread:
     """Fit on rows (n, k) that have no curve any more, along axes of ``variances`` (k,); the others as for ``fit_day``.
 
-    Every axis counts as much as the others: along the leading ones what the curve of the mean is off by is most.
+    Every axis of a stretch counts as much as the others: along the leading ones what the curve of the mean is off by is
+    most.
     """
-    middles, squared = {}, np.zeros((len(coordinates), 1))
+    stretches = _stretches(coordinates.shape[1])
+    middles, squared = {}, np.zeros((len(coordinates), len(stretches)))
     for value in np.unique(slices):
         own = slices == value
         middles[str(value)] = coordinates[own].mean(axis=0, dtype=np.float64).astype(np.float32)
         away = (coordinates[own] - middles[str(value)]).astype(np.float64)
-        distance = away**2 @ (1 / variances)
-        squared[own, 0] = distance / max(float(distance.mean()), _LEAST)
+        for place, axes in enumerate(stretches):
+            distance = away[:, axes] ** 2 @ (1 / variances[axes])
+            squared[own, place] = distance / max(float(distance.mean()), _LEAST)
     curves = fit_day(squared, times, slices, of_row)
     return DaySpread({name: middles[name] for name in curves.coefficients}, curves)
+
+
+def _stretches(dimension: int) -> list[slice]:
+    begins = [begin for begin in SPREAD_AXES if begin < dimension]
+    return [slice(begin, end) for begin, end in zip(begins, [*begins[1:], dimension], strict=True)]
 
 
 def fit_day(

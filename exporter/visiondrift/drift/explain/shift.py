@@ -118,12 +118,14 @@ def _told(spread: Spread) -> str:
         others = tuple(name for name in spread.moved if name not in spread.common)
         rest = f"; {_listed(others)} moved too" if others else ""
         return f"{len(spread.common)} of {spread.judged} moved the same way: a common cause{rest}"
+    unknown = tuple(one.slice for one in spread.slices if one.p is None)
+    rest = f"; too little to say of {_listed(unknown)}" if unknown else ""
     if len(spread.moved) == 1:
-        return f"only {spread.moved[0]}"
+        return f"{'' if unknown else 'only '}{spread.moved[0]}{rest}"
     if spread.moved:
         # That no common way was found does not show that there is none.
-        return f"{_listed(spread.moved)}, no common way found"
-    return "no slice by itself"
+        return f"{_listed(spread.moved)}, no common way found{rest}"
+    return f"no slice by itself{rest}"
 
 
 def _listed(names: Sequence[str]) -> str:
