@@ -949,6 +949,18 @@ def test_show_of_a_reference_that_no_model_uses_says_so(say: Say, files: Path, c
     assert "No model in the configuration uses it" in say("reference", "show", "other", "--config", config).out
 
 
+def test_a_reference_that_does_not_tell_its_cameras_apart_says_so(say: Say, files: Path, config: Path) -> None:
+    mixed = replace(rows(600, seed=1), times=NOON + np.arange(600.0))
+    write_sample(files / "mixed.parquet", mixed)
+    said = say("reference", "build", "pets", "--config", config, "--parquet", files / "mixed.parquet", "--overwrite")
+    assert "slices: the reference has no text column camera: all events are taken for those of one camera" in said.out
+    configured(config, model(slices=[]))
+    said = say("reference", "calibrate", "pets", "--config", config)
+    assert "slices:" not in said.out
+    said = say("reference", "build", "pets", "--config", config, "--parquet", files / "good.parquet", "--overwrite")
+    assert "slices: the reference has the text columns camera, of which monitoring.yml names none" in said.out
+
+
 # Replay
 
 
@@ -1015,6 +1027,22 @@ def test_a_replay_of_a_quiet_hour_is_ok(say: Say, files: Path, config: Path) -> 
     said = replayed(say, files, config, files / "quiet.parquet")
     assert said.status == 0
     assert "60 evaluations, one every 1m, over windows of 10m: 0 alarms" in said.out
+
+
+def test_a_replay_of_one_camera_needs_no_slices(say: Say, files: Path, config: Path) -> None:
+    write_sample(files / "alone.parquet", replace(rows(720, seed=5), times=NOON + 5.0 * np.arange(720)))
+    said = replayed(say, files, config, files / "alone.parquet")
+    assert said.status == 0
+    assert "60 evaluations, one every 1m, over windows of 10m: 0 alarms" in said.out
+
+
+def test_a_replay_that_can_tell_nothing_says_what_was_lacking(say: Say, files: Path, config: Path) -> None:
+    few = replace(sliced(rows(20, seed=5), "left", "right"), times=NOON + 60.0 * np.arange(20))
+    write_sample(files / "few.parquet", few)
+    said = replayed(say, files, config, files / "few.parquet")
+    assert said.status == 2
+    assert "0 alarms; 0 could tell anything" in said.out
+    assert "most often as the window has 10 events" in said.out
 
 
 def test_a_replay_of_more_ticks_than_anybody_waits_for_is_refused(say: Say, files: Path) -> None:

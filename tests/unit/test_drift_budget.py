@@ -268,6 +268,23 @@ def test_pictures_that_are_more_alike_by_night_are_as_far_apart_as_by_day() -> N
     np.testing.assert_allclose(evened.mean(axis=0), 5, atol=0.1)
 
 
+def test_noise_that_grows_by_night_does_not_hide_that_there_is_less_to_see() -> None:
+    """The leading axes vary by four times as much at noon, the others by half: each by its own curve."""
+    rng = np.random.default_rng(8)
+    times = np.sort(rng.uniform(0, 6 * DAY, 12_000))
+    scales = np.repeat([3.0, 1.0], [8, 56])
+    drawn = rng.normal(size=(12_000, 64)) * scales
+    louder = (1 + 0.2 * np.cos(2 * np.pi * times / DAY))[:, None]
+    x = np.hstack([by_night_alike(drawn[:, :8], times), drawn[:, 8:] * louder]).astype(np.float32)
+    slices, of_row = np.full(12_000, ""), timed_blocks(times, 1800).of_row
+    evened = fit_spread(x, scales**2, times, slices, of_row).evened(x, times, slices)
+    hour = times / 3600 % 24
+    noon, night = (hour > 10) & (hour < 14), (hour > 22) | (hour < 2)
+    ratio = evened[noon].var(axis=0) / evened[night].var(axis=0)
+    assert ratio[:8].mean() == pytest.approx(1, abs=0.1)
+    assert ratio[8:].mean() == pytest.approx(1, abs=0.1)
+
+
 def test_two_days_are_too_few_to_know_how_alike_pictures_are_by_night() -> None:
     rng = np.random.default_rng(8)
     times, slices = np.sort(rng.uniform(0, 2 * DAY, 1000)), np.full(1000, "")

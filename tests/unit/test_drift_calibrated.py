@@ -85,6 +85,16 @@ def test_a_model_that_is_always_as_sure_leaves_the_blocks_to_its_pictures() -> N
     assert lengths(certain) == lengths(pictures)
 
 
+def test_cameras_without_a_slice_do_not_hide_how_long_each_stays_alike() -> None:
+    """Two cameras send a quarter of a second apart, every two minutes: a block between two looks holds no frame, and
+    their pictures differ by more than anything that either of them shows."""
+    rng = np.random.default_rng(0)
+    scenes = rng.normal(size=(72, 2, 6)).repeat(10, axis=0)
+    values = (scenes + 3 * rng.normal(size=(1, 2, 6))).reshape(1440, 6)
+    times = (np.arange(720)[:, None] * 120.0 + [0, 0.25]).ravel()
+    assert block_seconds(times, values) >= 1200
+
+
 def test_slow_changes_of_a_very_long_reference_are_seen_over_all_of_it() -> None:
     """Changes that take an hour, in 40,000 frames of three a second: the first half alone would hide them."""
     times = np.arange(40_000) / 3
@@ -381,6 +391,12 @@ def test_all_together_is_silent_while_a_third_of_the_cameras_is() -> None:
     assert told.verdict == "insufficient"
     assert "have sent nothing" in told.why
     assert judgements(evaluated(window, "camera=left"))["drift_evidence"].verdict == "ok"
+
+
+def test_events_without_a_camera_are_not_told_as_cameras_that_send_nothing() -> None:
+    window = site(12, {"left": 120, "right": 120, "slow": 120}, begins=2e6)
+    told = judgements(evaluated(replace(window, slices={})))["drift_evidence"]
+    assert told.why == "no event of the window says of which camera it is, and the reference is of several"
 
 
 # Drift, and harm

@@ -72,6 +72,12 @@ def test_the_halves_share_no_moment_and_the_smallest_slice_is_halved(found: Bloc
     assert len(fewest) // 2 == len(set(fewest) & set(found.moment[fitted]))
 
 
+def test_slices_of_one_block_each_cannot_be_parted() -> None:
+    found = timed_blocks(np.arange(30.0), 1.0, np.arange(30).astype(str))
+    with pytest.raises(ValueError, match="none of the 30 slices has two independent blocks"):
+        split_blocks(found, np.random.default_rng(0))
+
+
 @given(blocks(), st.integers(0, 9), st.floats(0.1, 0.9))
 @settings(deadline=None, max_examples=60)
 def test_windows_of_all_slices_are_whole_moments_but_for_the_last(found: Blocks, seed: int, share: float) -> None:

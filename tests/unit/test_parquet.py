@@ -144,6 +144,12 @@ def test_embeddings_are_read_from(kind: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(sample.embeddings, np.float32([[1, 0.5], [np.nan, np.nan], [0.25, 1]]))
 
 
+def test_embeddings_of_which_there_is_none_are_all_missing(tmp_path: Path) -> None:
+    nothing = pa.array([None, [], None], pa.list_(pa.float32()))
+    sample = read_sample(write(tmp_path, time=[1.0, 2.0, 3.0], embedding=nothing))
+    assert not sample.has_embedding.any()
+
+
 def test_embeddings_that_say_nothing_count_as_missing(tmp_path: Path) -> None:
     """Zeros, NaN, a null inside, an empty list, infinity, and a number beyond float32."""
     rows = [[1.0, 0.0], [0.0, 0.0], [np.nan, 1.0], [None, 1.0], [], [np.inf, 1.0], [1e300, 1.0], None]

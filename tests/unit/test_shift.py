@@ -76,6 +76,13 @@ def test_a_camera_that_moves_otherwise_is_told_apart_from_the_common_cause():
     assert found.sentence == "4 of 6 moved the same way: a common cause; f moved too"
 
 
+def test_a_camera_is_not_called_the_only_one_where_too_little_is_known_of_another():
+    known = SliceShift("a", 1e-6, moved=True, share=1.0, cosine=None, common=False)
+    unknown = SliceShift("b", None, moved=False, share=0.0, cosine=None, common=False)
+    assert Spread((known,)).sentence == "only a"
+    assert Spread((known, unknown)).sentence == "a; too little to say of b"
+
+
 def test_where_nothing_moves_hardly_ever_is_a_cause_named():
     kinds = [spread(frames(100 + seed, 16)).kind for seed in range(20)]
     assert kinds.count("common") == 0
