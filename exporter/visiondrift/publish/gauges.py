@@ -450,13 +450,13 @@ SNAPSHOT_GAUGES: tuple[SnapshotGauge, ...] = (
     ),
     SnapshotGauge(
         "embedding_mean_moved",
-        "Distance that the mean embedding has moved beyond chance, in sizes of the reference's cloud",
+        "Distance that the mean embedding has moved beyond chance, in sizes of the reference's cloud at that hour",
         _SCOPE,
         _of_window(lambda w: w.embedding.effect.mean_moved if w.embedding else None),
     ),
     SnapshotGauge(
         "embedding_spread_ratio",
-        "Total variance of the window's embeddings over the reference's",
+        "Total variance of the window's embeddings over the reference's at that hour",
         _SCOPE,
         _of_window(lambda w: w.embedding.effect.spread_ratio if w.embedding else None),
     ),

@@ -62,11 +62,12 @@ class EmbeddingReference:
     def identity(self) -> str:
         """What tells its axes from any other's: moments in other axes cannot be added to those in these."""
         parts = [self.basis.mean.astype("<f8"), self.basis.axes.astype("<f4")]
+        digest = sha256()
         for curves in (self.day or DayCurves(), self.spread.curves):
+            digest.update("\n".join(sorted(curves.coefficients)).encode())
             for name, own in sorted(curves.coefficients.items()):
                 parts += [own.astype("<f4"), curves.known[name].astype("<f4"), curves.middle[name].astype("<f4")]
         parts += [middle.astype("<f4") for _, middle in sorted(self.spread.middles.items())]
-        digest = sha256()
         for part in parts:
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()[:16]
@@ -104,10 +105,10 @@ class WindowRows:
 
 @dataclass(frozen=True)
 class Effect:
-    """How large a drift is, apart from how sure.
+    """How large a drift is, apart from how sure; against the cloud as it is at that hour, where the hours are known.
 
     ``mean_moved`` is in sizes of the cloud, with what chance alone would give taken off; ``spread_ratio`` the window's
-    total variance over the reference's (at that hour, where that is known); ``new_share`` is a lower bound at 95 %;
+    total variance over the reference's; ``new_share`` is a lower bound at 95 %;
     ``low_variance_share`` the part of the whitened move beyond the leading quarter of the axes (128 at most), where
     content hardly reaches: imaging or preprocessing.
     """
@@ -378,9 +379,9 @@ class _Measured:
 
 
 def _fit(
-    embeddings: NDArray[Any], split: Split, times: NDArray[np.float64] | None, seed: int
+    embeddings: NDArray[Any], split: Split, times: NDArray[np.float64] | None, seed: int, *, even: bool = True
 ) -> tuple[EmbeddingReference, NDArray[np.float32], BlockMoments]:
-    """The fit, and the held rows' coordinates and moments."""
+    """The fit, and the held rows' coordinates and moments; ``even`` where what the hour does to the spread goes too."""
     fitted, held = embeddings[split.fitted], embeddings[split.held]
     blocks, of_fitted = split.blocks, split.fitted_blocks
     day, spread = None, DaySpread()
@@ -390,7 +391,7 @@ def _fit(
         fitted, held = day.without(fitted, at, slices), day.without(held, at_held, slices_held)
     basis = fit_basis(fitted, of_fitted.of_row, of_fitted.of_row_stratum)
     near, coordinates = basis.project(fitted), basis.project(held)
-    if times is not None:
+    if times is not None and even:
         spread = fit_spread(near, basis.variances, at, slices, of_fitted.of_row)
         near, coordinates = spread.evened(near, at, slices), spread.evened(coordinates, at_held, slices_held)
     moments = block_moments(coordinates, blocks.of_row, len(blocks))
@@ -411,10 +412,18 @@ def _slices(split: Split) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
 
 
 def held_deviations(
-    embeddings: NDArray[Any], split: Split, *, times: NDArray[np.float64] | None = None, seed: int = 0
+    embeddings: NDArray[Any],
+    split: Split,
+    *,
+    times: NDArray[np.float64] | None = None,
+    seed: int = 0,
+    even: bool = True,
 ) -> tuple[EmbeddingReference, Deviations]:
-    """The fit of ``fit_embedding`` and the deviation of each held block from the centre of its own slice."""
-    reference, _, moments = _fit(embeddings, split, times, seed)
+    """The fit of ``fit_embedding`` and the deviation of each held block from the centre of its own slice.
+
+    Without ``even``, moves are as long by night as by day, though they are more of what there is to see by night.
+    """
+    reference, _, moments = _fit(embeddings, split, times, seed, even=even)
     return reference, _within(moments, split.blocks, reference.centres)
 
 

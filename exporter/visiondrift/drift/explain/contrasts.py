@@ -170,7 +170,7 @@ def build_space(
     plan = Plan(sizes=sizes, splits=splits, draws=_DRAWS, seed=seed)
     slices = calibrate([ContrastFamily(rows, panels, times=times, seed=seed)], blocks, plan)
     split = split_of(blocks, seed)
-    reference, held = held_deviations(rows, split, times=times, seed=seed)
+    reference, held = held_deviations(rows, split, times=times, seed=seed, even=False)
     weights = np.hstack([panel.weights(reference.basis) for panel in panels])
     components = held.first @ weights
     whitened = held.first / np.sqrt(metric(reference.basis))
@@ -209,7 +209,7 @@ class ContrastFamily:
 
     def fit(self, split: Split) -> "_Measured":
         """Fit on ``split.fitted``, centre on ``split.held``."""
-        reference, held = held_deviations(self._rows, split, times=self._times, seed=self._seed)
+        reference, held = held_deviations(self._rows, split, times=self._times, seed=self._seed, even=False)
         return _Measured(self._panels, reference.basis, held, split)
 
 
