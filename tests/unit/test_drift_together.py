@@ -73,8 +73,8 @@ def test_the_halves_share_no_moment_and_the_smallest_slice_is_halved(found: Bloc
 
 
 def test_slices_of_one_block_each_cannot_be_parted() -> None:
-    found = timed_blocks(np.arange(30.0), 1.0, np.arange(30).astype(str))
-    with pytest.raises(ValueError, match="none of the 30 slices has two independent blocks"):
+    found = timed_blocks(np.arange(50.0), 1.0, np.arange(50).astype(str))
+    with pytest.raises(ValueError, match="none of the 50 slices has two independent blocks"):
         split_blocks(found, np.random.default_rng(0))
 
 

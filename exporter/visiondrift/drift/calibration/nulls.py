@@ -215,7 +215,7 @@ def split_blocks(blocks: Blocks, rng: np.random.Generator) -> Split:
     odd number one more is held.
 
     The slices with the fewest come first: they would suffer most from not being halved exactly. Raises ValueError where
-    no slice has two.
+    there are blocks enough, but no slice has two.
     """
     of_slice = [np.unique(blocks.moment[blocks.stratum == stratum]) for stratum in range(len(blocks.names))]
     fitted = np.zeros(int(blocks.moment.max(initial=-1)) + 1, dtype=bool)
@@ -224,7 +224,7 @@ def split_blocks(blocks: Blocks, rng: np.random.Generator) -> Split:
         lacking = max(len(own) // 2 - int(fitted[own].sum()), 0)
         fitted[rng.permutation(own[~parted[own]])[:lacking]] = True
         parted[own] = True
-    if not fitted.any():
+    if len(blocks) >= LEAST_BLOCKS and not fitted.any():
         msg = f"none of the {len(blocks.names)} slices has two independent blocks: one to fit on, one to measure on"
         raise ValueError(msg)
     return _split(blocks, fitted[blocks.moment])
