@@ -1021,17 +1021,11 @@ def test_memories_begin_anew_where_a_drift_that_the_window_showed_is_over(say: S
         assert NOON + 5 * 360 < ended <= NOON + 5 * 360 + 660
 
 
-def test_a_replay_of_a_quiet_hour_is_ok(say: Say, files: Path, config: Path) -> None:
-    quiet = replace(sliced(rows(720, seed=5), "left", "right"), times=NOON + 5.0 * np.arange(720))
-    write_sample(files / "quiet.parquet", quiet)
+@pytest.mark.parametrize("cameras", [("left", "right"), ()], ids=["two cameras", "no slices"])
+def test_a_replay_of_a_quiet_hour_is_ok(say: Say, files: Path, config: Path, cameras: tuple[str, ...]) -> None:
+    quiet = sliced(rows(720, seed=5), *cameras) if cameras else rows(720, seed=5)
+    write_sample(files / "quiet.parquet", replace(quiet, times=NOON + 5.0 * np.arange(720)))
     said = replayed(say, files, config, files / "quiet.parquet")
-    assert said.status == 0
-    assert "60 evaluations, one every 1m, over windows of 10m: 0 alarms" in said.out
-
-
-def test_a_replay_of_one_camera_needs_no_slices(say: Say, files: Path, config: Path) -> None:
-    write_sample(files / "alone.parquet", replace(rows(720, seed=5), times=NOON + 5.0 * np.arange(720)))
-    said = replayed(say, files, config, files / "alone.parquet")
     assert said.status == 0
     assert "60 evaluations, one every 1m, over windows of 10m: 0 alarms" in said.out
 

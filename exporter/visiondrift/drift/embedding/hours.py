@@ -92,9 +92,17 @@ class DayCurves:
     def swing(self, times: NDArray[np.float64], slices: NDArray[Any], width: int) -> NDArray[np.float32]:
         """(n, ``width``) how far the curve of each row's slice is from what it is on average, at its time."""
         found = np.zeros((len(times), width), dtype=np.float32)
-        for own, waves, name in self._waves_of(times, slices):
-            found[own] = (waves - self.middle[name]) @ self.coefficients[name]
+        for own, _, swing in self.swings(times, slices):
+            found[own] = swing
         return found
+
+    def swings(
+        self, times: NDArray[np.float64], slices: NDArray[Any]
+    ) -> Iterator[tuple[NDArray[np.bool_], str, NDArray[np.float32]]]:
+        """For each slice with a curve that has rows: which these are, its name, and their swing (m, d)."""
+        for own, waves, name in self._waves_of(times, slices):
+            swing = (waves - self.middle[name]) @ self.coefficients[name]
+            yield own, name, np.asarray(swing, dtype=np.float32)
 
     def _waves_of(
         self, times: NDArray[np.float64], slices: NDArray[Any]
@@ -123,12 +131,10 @@ class DaySpread:
         if not self.curves.coefficients:
             return coordinates
         evened = np.array(coordinates, dtype=np.float32)
-        stretches = _stretches(coordinates.shape[1])
-        usual = np.sqrt(np.maximum(1 + self.curves.swing(times, slices, len(stretches)), _LEAST_SPREAD))
-        for name in self.curves.coefficients:
-            own = slices == name
-            every = np.repeat(usual[own], [axes.stop - axes.start for axes in stretches], axis=1)
-            evened[own] = self.middles[name] + (evened[own] - self.middles[name]) / every
+        widths = [axes.stop - axes.start for axes in _stretches(coordinates.shape[1])]
+        for own, name, swing in self.curves.swings(times, slices):
+            usual = np.repeat(np.sqrt(np.maximum(1 + swing, _LEAST_SPREAD)), widths, axis=1)
+            evened[own] = self.middles[name] + (evened[own] - self.middles[name]) / usual
         return evened
 
 
