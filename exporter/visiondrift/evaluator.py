@@ -116,7 +116,7 @@ class Evaluator:
             config.thresholds.budget(model.name).rates,
             [(pair_name(pair), thresholds[pair]) for pair in used],
             answer.calibrated,
-            windows=len(model.windows),
+            windows=[parse_duration(name) for name in model.windows],
             every=model.evaluate_every,
         )
         evaluations = []

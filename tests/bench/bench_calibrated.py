@@ -75,7 +75,7 @@ class World:
         names = [ALL_SLICES, *(f"camera=camera-{number:03}" for number in range(cameras))]
         self.thresholds = {name: STARTING_THRESHOLDS.resolve("", name) for name in names}
         rates = STARTING_THRESHOLDS.budget("").rates
-        terms = terms_for(rates, self.thresholds.items(), self.calibrated, windows=1, every=300.0)
+        terms = terms_for(rates, self.thresholds.items(), self.calibrated, windows=[3600.0], every=300.0)
         self.scale = Scale(self.calibrated, terms)
 
     def evaluate(self, window: Sample, slice_: str) -> WindowEvaluation:

@@ -885,7 +885,8 @@ def test_show_prints_the_manifest(say: Say, files: Path, config: Path) -> None:
 
 
 def test_show_says_what_a_reference_can_and_cannot_see(say: Say, config: Path, files: Path) -> None:
-    """The page of one that was calibrated as it was built."""
+    """The page of one that was calibrated as it was built; one second is less than a block of a camera."""
+    configured(config, model(evaluate_every="1s", windows={"1s": {}, "1h": {}}))
     both = {"warning": "auto", "critical": "auto"}
     thresholds = {"defaults": {"signals": dict.fromkeys(("drift_evidence", "accumulated_evidence"), both)}}
     (config / "thresholds.yml").write_text(yaml.safe_dump(thresholds), encoding="utf-8")
@@ -895,6 +896,9 @@ def test_show_says_what_a_reference_can_and_cannot_see(say: Say, config: Path, f
     said = say("reference", "show", "pets", "--config", config)
     assert said.status == 0
     assert "Budget of pets: 1 per 7d false warnings, 1 per 90d false critical alerts, over 2 slices" in said.out
+    assert "2 windows and all signals that the reference can judge: 7 looks every 1 s" in said.out
+    left = [line for line in said.out.splitlines() if line.startswith("camera=left: such a window spans 0.")]
+    assert left[0].endswith("blocks, and 3 are needed: take longer windows (this one takes nothing of the budget)")
     assert "camera=left" in said.out
     assert "Evidence of drift" in said.out
     assert "of the cloud" in said.out

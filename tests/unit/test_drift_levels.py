@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from visiondrift.config import SliceThresholds, Threshold
 from visiondrift.config.starting import STARTING_THRESHOLDS
-from visiondrift.drift.calibrated import EVIDENCE, REMEMBERED, CalibratedReference, Calibration
+from visiondrift.drift.calibrated import EVIDENCE, REMEMBERED, CalibratedReference, Calibration, WindowBlocks
 from visiondrift.drift.calibration.budget import DAY, MONTH, Terms
-from visiondrift.drift.calibration.nulls import SliceCalibration
+from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS, SliceCalibration
 from visiondrift.drift.calibration.tails import Null, Tail
 from visiondrift.drift.embedding.detector import Detector
 from visiondrift.drift.judge import ScoreOrReason, judge
@@ -252,13 +252,19 @@ def test_what_is_detectable_of_a_signal_that_is_bad_when_low_is_a_fall() -> None
 EVERYTHING = frozenset(signal.name for signal in SIGNALS if signal.calibrated)
 
 
-def knowing(signals: Collection[str], slices: Collection[str] = ("all",), label: str = "camera") -> Calibration:
-    """Of a reference that has nulls of these signals, for these slices alone."""
+HOUR = 3600.0
+
+
+def knowing(
+    signals: Collection[str], slices: Collection[str] = ("all",), label: str = "camera", block: float = 60.0
+) -> Calibration:
+    """Of a reference that has nulls of these signals, for these slices alone, in blocks of so many seconds."""
     null = Null((3.0,), (0.0,), (1.0,), (0.0,))
     one = SliceCalibration(80, 40, 1.0, {name: null for name in signals if name not in EVIDENCE})
     embedded = Detector(None, dict.fromkeys(slices, replace(one, nulls={"t_lw": null})))  # type: ignore[arg-type]
     detector = embedded if EVIDENCE & set(signals) else None
-    return Calibration(label, {}, {}, detector, dict.fromkeys(slices, one))
+    seconds = {name: block for name in slices if name != "all"} or {"": block}
+    return Calibration(label, seconds, {}, detector, dict.fromkeys(slices, one))
 
 
 def reference_of(*labels: Calibration) -> CalibratedReference:
@@ -274,7 +280,10 @@ def slices(count: int, **levels: Threshold) -> list[tuple[str, SliceThresholds]]
 
 def test_a_look_is_a_window_of_a_slice_and_accumulated_evidence_one_of_a_slice() -> None:
     thresholds = slices(4, drift_evidence=AUTOMATIC, accumulated_evidence=AUTOMATIC, clip_similarity=AUTOMATIC)
-    assert looks_of(thresholds, WHOLE, windows=3) == {"warning": 4 * (3 + 1 + 3), "critical": 4 * (3 + 1 + 3)}
+    assert looks_of(thresholds, WHOLE, windows=[HOUR, HOUR, HOUR]) == {
+        "warning": 4 * (3 + 1 + 3),
+        "critical": 4 * (3 + 1 + 3),
+    }
 
 
 def test_fixed_levels_and_none_cost_no_look() -> None:
@@ -284,7 +293,7 @@ def test_fixed_levels_and_none_cost_no_look() -> None:
         embedding_drift=Threshold(warning="auto"),
         prediction_drift=Threshold(),
     )
-    assert looks_of(thresholds, WHOLE, windows=2) == {"warning": 4, "critical": 0}
+    assert looks_of(thresholds, WHOLE, windows=[HOUR, HOUR]) == {"warning": 4, "critical": 0}
 
 
 @pytest.mark.parametrize(
@@ -299,26 +308,80 @@ def test_fixed_levels_and_none_cost_no_look() -> None:
 )
 def test_what_a_model_does_not_send_takes_nothing_of_its_budget(signals: set[str], looks: int) -> None:
     thresholds = [("all", STARTING_THRESHOLDS.resolve("", "all"))]
-    assert looks_of(thresholds, reference_of(knowing(signals)), windows=2)["warning"] == looks
+    assert looks_of(thresholds, reference_of(knowing(signals)), windows=[HOUR, HOUR])["warning"] == looks
 
 
 def test_a_slice_that_the_reference_does_not_know_takes_nothing_of_the_budget() -> None:
     reference = reference_of(knowing({"clip_similarity"}, slices=("all", "left")))
     looked_at = ["all", "camera=left", "camera=new", "shift=night"]
     thresholds = [(name, {"clip_similarity": AUTOMATIC}) for name in looked_at]
-    assert looks_of(thresholds, reference, windows=1)["warning"] == 2
+    assert looks_of(thresholds, reference, windows=[HOUR])["warning"] == 2
 
 
 def test_memories_are_looked_at_of_the_first_label_alone() -> None:
     evidence = {"drift_evidence", "accumulated_evidence"}
     reference = reference_of(knowing(evidence, ("all", "left")), knowing(evidence, ("all", "night"), label="shift"))
     thresholds = [(name, dict.fromkeys(evidence, AUTOMATIC)) for name in ("all", "camera=left", "shift=night")]
-    assert looks_of(thresholds, reference, windows=2)["warning"] == 3 * 2 + 2
+    assert looks_of(thresholds, reference, windows=[HOUR, HOUR])["warning"] == 3 * 2 + 2
 
 
 def test_a_reference_that_is_not_calibrated_has_no_level_to_share_a_budget_over() -> None:
     thresholds = slices(3, clip_similarity=AUTOMATIC)
-    assert looks_of(thresholds, None, windows=2) == {"warning": 0, "critical": 0}
+    assert looks_of(thresholds, None, windows=[HOUR, HOUR]) == {"warning": 0, "critical": 0}
+
+
+def spread_over(window: float, block: float, offset: float, dense: int) -> WindowBlocks:
+    """The blocks of a window of a camera whose events come ``dense`` times as often as the reference's, one a block."""
+    inside = np.linspace(0, window, max(2, round(dense * window / block)), endpoint=False)
+    of_row = np.floor((offset * block + inside) / block).astype(np.int64)
+    return WindowBlocks(of_row, np.full(len(of_row), "left"))
+
+
+@given(window=st.floats(1.0, 400.0), block=st.floats(1.0, 400.0), offset=st.floats(0, 1), dense=st.integers(1, 200))
+def test_a_window_that_can_never_be_judged_is_worth_less_than_a_judgement_takes(
+    window: float, block: float, offset: float, dense: int
+) -> None:
+    """However dense its traffic, and wherever in a block it begins."""
+    null = Null((3.0, 100.0), (0.0, 0.0), (1.0, 1.0), (0.0, 0.0))
+    one = SliceCalibration(800, 400, 1.0, {"embedding_drift": null}, evenness=0.5)
+    calibration = Calibration("camera", {"left": block}, {}, None, {"left": one})
+    if not calibration.can_judge("left", window):
+        assert calibration.worth("left", spread_over(window, block, offset, dense)) < MIN_WINDOW_BLOCKS
+
+
+def test_a_window_between_one_and_three_blocks_is_judged_where_traffic_is_dense() -> None:
+    """And so must have its share: 2.5 blocks of three times the reference's traffic are worth three of its blocks."""
+    calibration = knowing({"embedding_drift"}, ("left",))
+    null = Null((3.0, 100.0), (0.0, 0.0), (1.0, 1.0), (0.0, 0.0))
+    one = replace(calibration.scores["left"], nulls={"embedding_drift": null}, evenness=0.8)
+    calibration = replace(calibration, scores={"left": one})
+    assert calibration.worth("left", spread_over(150.0, 60.0, 0.25, 40)) >= MIN_WINDOW_BLOCKS
+    assert calibration.can_judge("left", 150.0)
+
+
+@pytest.mark.parametrize(
+    ("windows", "looks"),
+    [([HOUR], 3), ([HOUR, 30.0], 3), ([HOUR, 60.0], 3), ([HOUR, 61.0], 5), ([30.0], 1), ([30.0, 60.0, 600.0, HOUR], 5)],
+)
+def test_a_window_too_short_ever_to_be_judged_takes_nothing_of_the_budget(windows: list[float], looks: int) -> None:
+    """In blocks of a minute; the memories, which speak in the longest window, are longer than any."""
+    reference = reference_of(knowing({"clip_similarity", "drift_evidence", "accumulated_evidence"}))
+    thresholds = slices(1, drift_evidence=AUTOMATIC, accumulated_evidence=AUTOMATIC, clip_similarity=AUTOMATIC)
+    assert looks_of(thresholds, reference, windows=windows)["warning"] == looks
+
+
+def test_windows_are_counted_slice_by_slice_and_of_all_by_the_blocks_of_all() -> None:
+    """Half a block of each of two cameras lies in up to two of either."""
+    slow, fast = knowing({"clip_similarity"}, ("all", "left"), block=600.0), knowing({"clip_similarity"}, ("right",))
+    calibration = replace(slow, seconds={**slow.seconds, **fast.seconds}, scores={**slow.scores, **fast.scores})
+    looked_at = [(name, {"clip_similarity": AUTOMATIC}) for name in ("all", "camera=left", "camera=right")]
+    for window, looks in ((30.0, 1), (300.0, 2), (601.0, 3)):
+        assert looks_of(looked_at, reference_of(calibration), windows=[window])["warning"] == looks
+
+
+def test_how_many_scenes_a_window_holds_is_not_known_before() -> None:
+    reference = reference_of(replace(knowing({"clip_similarity"}), scenes="scene"))
+    assert looks_of(slices(1, clip_similarity=AUTOMATIC), reference, windows=[1.0])["warning"] == 1
 
 
 levels = st.sampled_from(["auto", None, 0.5])
@@ -340,7 +403,7 @@ def test_all_looks_of_an_evaluation_together_cost_what_the_budget_gives_it(
     rates: dict[Severity, float] = {"warning": rate, "critical": rate / 10}
     known |= EVIDENCE if known & EVIDENCE else set()  # one detector gives both
     reference = reference_of(knowing(known))
-    terms = terms_for(rates, [("all", one) for one in thresholds], reference, windows=windows, every=every)
+    terms = terms_for(rates, [("all", one) for one in thresholds], reference, windows=windows * [HOUR], every=every)
     for severity in SEVERITIES:
         spent = sum(
             terms.alpha[severity] * (1 if name in REMEMBERED else windows)
@@ -354,8 +417,8 @@ def test_all_looks_of_an_evaluation_together_cost_what_the_budget_gives_it(
 def test_the_starting_thresholds_keep_one_false_warning_a_week_over_cameras_windows_and_signals() -> None:
     thresholds = slices(21, **STARTING_THRESHOLDS.resolve("", "all"))
     rates: dict[Severity, float] = {"warning": 1 / (7 * DAY), "critical": 1 / (90 * DAY)}
-    terms = terms_for(rates, thresholds, WHOLE, windows=2, every=300.0)
-    looks = looks_of(thresholds, WHOLE, windows=2)
+    terms = terms_for(rates, thresholds, WHOLE, windows=[HOUR, HOUR], every=300.0)
+    looks = looks_of(thresholds, WHOLE, windows=[HOUR, HOUR])
     assert looks == {"warning": 21 * 17, "critical": 21 * 17}
     assert terms.pages(terms.alpha["warning"]) * looks["warning"] == pytest.approx(30 / 7)
     assert terms.pages(terms.alpha["critical"]) * looks["critical"] == pytest.approx(30 / 90)

@@ -22,6 +22,7 @@ from visiondrift.config import ThresholdsConfig, load_config
 from visiondrift.config.monitoring import MonitorDefaults, WatchedModel, WindowConfig
 from visiondrift.config.starting import STARTING_THRESHOLDS
 from visiondrift.config.thresholds import AUTO
+from visiondrift.config.units import parse_duration
 from visiondrift.drift.calibrate import BlockRule, CalibrationPlan
 from visiondrift.drift.evaluation import PreparedReference, Scale, Settings, evaluate_window
 from visiondrift.drift.health.findings import CameraHealth
@@ -67,9 +68,11 @@ class Compared:
         return self.watched.evaluate_every if self.watched else MonitorDefaults().evaluate_every
 
     @property
-    def windows(self) -> int:
-        """How many windows of a slice share the budget, of which the file is one: then levels are the service's."""
-        return len((self.watched or MonitorDefaults()).windows)
+    def windows(self) -> tuple[float, ...]:
+        """The lengths in seconds of the windows of a slice that share the budget, of which the file stands for one:
+        then levels are the service's.
+        """
+        return tuple(map(parse_duration, (self.watched or MonitorDefaults()).windows))
 
     @property
     def slices(self) -> tuple[str, ...]:

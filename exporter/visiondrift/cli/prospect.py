@@ -50,12 +50,12 @@ def print_reference(config: Config, directory: Path, model: WatchedModel | None)
     names = slices_of(answer.calibrated)
     thresholds = {name: config.thresholds.resolve(model.name, name) for name in names}
     rates = config.thresholds.budget(model.name).rates
-    windows, every = len(model.windows), model.evaluate_every
+    windows, every = [parse_duration(name) for name in model.windows], model.evaluate_every
     looks = looks_of(thresholds.items(), answer.calibrated, windows=windows)["warning"]
     terms = terms_for(rates, thresholds.items(), answer.calibrated, windows=windows, every=every)
     out.print(
         f"\nBudget of {model.name}: {format_rate(rates['warning'])} false warnings, {format_rate(rates['critical'])} "
-        f"false critical alerts, over {len(names) - 1 or 1} slices, {windows} windows and all signals that the "
+        f"false critical alerts, over {len(names) - 1 or 1} slices, {len(windows)} windows and all signals that the "
         f"reference can judge: {looks} looks every {every:g} s. Each may cry wolf once in "
         f"{1 / terms.alpha['warning']:,.0f} (warning) and {1 / terms.alpha['critical']:,.0f} (critical).",
         soft_wrap=True,

@@ -8,6 +8,7 @@ says how much reference is lacking.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,6 +180,18 @@ class Calibration:
         """The signals of a target that have a null, and so can have a level that follows from a budget."""
         return frozenset(self.nulls_of(target))
 
+    def can_judge(self, target: str, window: float) -> bool:
+        """Whether a window of so many seconds can ever be worth the blocks that a judgement takes, with any traffic.
+
+        By the clock it lies in as many blocks as it is long, rounded up, and one more where it begins within a block;
+        where traffic is denser than the reference's these may count in full. How many scenes it holds is not known.
+        """
+        if self.scenes:
+            return True
+        own = self.seconds.values() if target == ALL_SLICES else [self.seconds[target]]
+        # Less a rounding: of 0.3 seconds in blocks of 0.1 there are three, and no fourth.
+        return sum(ceil(window / seconds - 1e-9) + 1 for seconds in own) >= MIN_WINDOW_BLOCKS
+
     def look(self, target: str, moments: Mapping[str, Moments], rows: WindowRows | None) -> EmbeddingEvidence | str:
         """What a window's embeddings say, or why they say nothing."""
         if self.detector is None:
@@ -255,3 +268,8 @@ class CalibratedReference:
             return frozenset()
         found = calibration.judged(calibration.target(slice_))
         return found if calibration is self.of_slice(ALL_SLICES) else found - REMEMBERED
+
+    def can_judge(self, slice_: str, window: float) -> bool:
+        """Whether a window of so many seconds, of a slice by its name that has ``judged`` signals, can ever be."""
+        calibration = self.of_slice(slice_)
+        return calibration is not None and calibration.can_judge(calibration.target(slice_), window)

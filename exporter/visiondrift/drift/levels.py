@@ -5,7 +5,7 @@ change is so large that nobody would wait for an estimate; until then the critic
 evidence, which says how sure and not how much, there is none.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from visiondrift.config import SliceThresholds, Threshold
@@ -120,20 +120,25 @@ class Standard:
 
 
 def looks_of(
-    thresholds: Iterable[tuple[str, SliceThresholds]], calibrated: CalibratedReference | None, *, windows: int
+    thresholds: Iterable[tuple[str, SliceThresholds]],
+    calibrated: CalibratedReference | None,
+    *,
+    windows: Collection[float],
 ) -> dict[Severity, int]:
-    """How many p values are held against a budget in one evaluation, by severity; ``thresholds`` of slices by name.
+    """How many p values are held against a budget in one evaluation, by severity; ``thresholds`` of slices by name,
+    and ``windows`` their lengths in seconds.
 
     What the reference has no null of has no level that follows from the budget, and takes nothing of it: a model
-    without confidences, or a slice that the reference does not know.
+    without confidences, or a slice that the reference does not know. Nor does a window that can never be judged.
     """
     counts: dict[Severity, int] = dict.fromkeys(SEVERITIES, 0)
     for slice_, resolved in thresholds:
-        judged = calibrated.judged(slice_) if calibrated else frozenset()
-        for name in resolved.keys() & judged:
+        judged = resolved.keys() & calibrated.judged(slice_) if calibrated else frozenset()
+        looks = sum(calibrated.can_judge(slice_, window) for window in windows) if calibrated and judged else 0
+        for name in judged:
             for severity in SEVERITIES:
                 if resolved[name].level(severity) == AUTO:
-                    counts[severity] += 1 if name in REMEMBERED else windows
+                    counts[severity] += 1 if name in REMEMBERED else looks
     return counts
 
 
@@ -142,10 +147,13 @@ def terms_for(
     thresholds: Iterable[tuple[str, SliceThresholds]],
     calibrated: CalibratedReference | None,
     *,
-    windows: int,
+    windows: Collection[float],
     every: float,
 ) -> Terms:
-    """What a look may cost where ``thresholds`` (one of each slice and version) share ``rates`` of false pages."""
+    """What a look may cost where ``thresholds`` (one of each slice and version) share ``rates`` of false pages.
+
+    ``windows`` are the lengths of those that are looked at every ``every`` seconds, in seconds too.
+    """
     return terms_of(rates, looks_of(thresholds, calibrated, windows=windows), every=every)
 
 

@@ -89,6 +89,8 @@ def _of_slice(
     why = calibration.why_silent(target)
     if not why and worth < MIN_WINDOW_BLOCKS:
         why = f"such a window spans {blocks:.1f} blocks, and {MIN_WINDOW_BLOCKS} are needed: take longer windows"
+        if not calibration.can_judge(target, window):
+            why += " (this one takes nothing of the budget)"
     signals = tuple(
         _of_signal(calibration, target, name, signal, worth=worths[signal], why=why, thresholds=thresholds, terms=terms)
         for signal in thresholds
