@@ -37,6 +37,7 @@ from visiondrift.drift.judge import WindowEvaluation
 from visiondrift.drift.one_cause import CommonCauses
 from visiondrift.drift.prospect import prospects
 from visiondrift.prediction import PROPERTIES, Sample
+from visiondrift.signals import BY_NAME
 
 AUTOMATIC = [name for name, threshold in STARTING.items() if threshold.warning == "auto" and name != "image_drift"]
 """The signals of this site, whose images nobody has measured."""
@@ -322,6 +323,24 @@ def test_a_camera_without_embeddings_takes_nothing_from_the_others() -> None:
     window = site(10, {"left": 60, "right": 60}, begins=1e6, labelled=False)
     assert judgements(evaluated(window, "camera=left", **given))["drift_evidence"].verdict == "ok"
     assert judgements(evaluated(window, "camera=right", **given))["drift_evidence"].verdict == "insufficient"
+
+
+@pytest.mark.parametrize("name", ["clip_similarity", "prediction_drift", "confidence_drop"])
+def test_a_number_tells_the_same_whether_the_other_level_is_a_number_or_follows_from_the_budget(name: str) -> None:
+    """Of a healthy window, held against a number that its score is just past: chance reaches that."""
+    (window,) = healthy(1, {"left": 120})
+    score = judgements(evaluated(window, "camera=left"))[name].score
+    assert score is not None
+    sign = BY_NAME[name].sign
+    found = [
+        judgements(
+            evaluated(window, "camera=left", thresholds={name: Threshold(warning=score - sign * 1e-9, critical=c)})
+        )
+        for c in (sign * 0.99, None, "auto")
+    ]
+    assert {own[name].verdict for own in found} == {"insufficient"}
+    assert len({own[name].why for own in found}) == 1
+    assert found[2][name].threshold.critical is not None
 
 
 def test_a_reference_that_is_not_calibrated_lacks_levels_and_not_fixed_ones() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from visiondrift.drift.judge import Levels, ScoreOrReason, WindowEvaluation, judge, worst
-from visiondrift.signals import VerdictName
+from visiondrift.signals import Severity, VerdictName
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,33 @@ def test_a_score_is_judged_in_its_signals_direction(
 ) -> None:
     (judgement,) = judge({signal: ScoreOrReason(score, 500)}, {signal: threshold})
     assert (judgement.verdict, judgement.score, judgement.samples) == (verdict, score, 500)
+
+
+@pytest.mark.parametrize(
+    ("score", "by_budget", "verdict"),
+    [
+        (0.45, (), "insufficient"),
+        (0.45, ("critical",), "insufficient"),
+        (0.45, ("warning",), "warning"),
+        (0.45, ("warning", "critical"), "warning"),
+        (0.55, (), "insufficient"),
+        (0.55, ("critical",), "critical"),
+        (0.55, ("warning",), "warning"),
+        (0.55, ("warning", "critical"), "critical"),
+        (0.35, ("critical",), "ok"),
+        (0.65, ("critical",), "critical"),
+        (0.65, ("warning",), "critical"),
+    ],
+)
+def test_what_chance_reaches_a_number_does_not_tell_whatever_the_other_level_is(
+    score: float, by_budget: tuple[Severity, ...], verdict: VerdictName
+) -> None:
+    """Chance alone comes to 0.6: a level that follows from its null is passed for sure, a number is not."""
+    given = ScoreOrReason(score, 500, chance=0.6, looks="3 independent looks")
+    levels = Levels(warning=0.4, critical=0.5, by_budget=frozenset(by_budget))
+    (judgement,) = judge({"embedding_drift": given}, {"embedding_drift": levels})
+    assert judgement.verdict == verdict
+    assert ("chance alone reaches that with 3 independent looks" in judgement.why) == (verdict == "insufficient")
 
 
 def test_a_score_that_is_not_there_keeps_its_reason() -> None:

@@ -23,7 +23,6 @@ from visiondrift.drift.weighing import (
     Weighed,
     block_count,
     blocks_in,
-    by_null,
     cause_of,
     crowding_of,
     findings,
@@ -95,7 +94,6 @@ def evaluate_window(
     weighed = weigh(question, scores, slice_, thresholds, scale, blocks=blocks) if scale else Weighed()
     scores |= weighed.scores
     levels, worth = held_against(scores, weighed, thresholds, scale)
-    scores = {name: by_null(given, weighed.standards.get(name)) for name, given in scores.items()}
     mix = _mix(reference, sample, settings) if slice_ == ALL_SLICES else _Mix()
     judgements = judge({s.name: scores[s.name] for s in SIGNALS if s.name in scores}, levels, worth)
     told = {judgement.signal for judgement in judgements if judgement.score is not None}

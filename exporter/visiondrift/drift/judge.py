@@ -18,13 +18,15 @@ class Levels:
     """The levels of one signal in one window, as they are in force: whatever they followed from, numbers.
 
     ``why`` says why a level that follows from the budget is lacking, "" where none is. Those of ``unreachable``
-    severities would lie beyond every possible score, and so are None; a reachable warning speaks all the same.
+    severities would lie beyond every possible score, and so are None; a reachable warning speaks all the same. Those
+    of ``by_budget`` follow from the budget and the null: chance passes them as seldom as the budget says.
     """
 
     warning: float | None = None
     critical: float | None = None
     why: str = ""
     unreachable: frozenset[Severity] = frozenset()
+    by_budget: frozenset[Severity] = frozenset()
 
     def level(self, severity: Severity) -> float | None:
         """The level of one severity."""
@@ -248,12 +250,13 @@ def is_past(signal: str, score: float, level: float | None) -> bool:
 def _judge_one(name: str, given: ScoreOrReason, levels: Levels, worth: Worth) -> Judgement:
     if given.value is None:
         return Judgement(name, None, levels, "insufficient", given.samples, given.why)
-    verdict: VerdictName = "ok"
-    if is_past(name, given.value, levels.critical):
-        verdict = "critical"
-    elif is_past(name, given.value, levels.warning):
-        verdict = "warning"
-    if verdict != "ok" and abs(given.value - given.neutral) <= given.chance:
+    past = [severity for severity in SEVERITIES if is_past(name, given.value, levels.level(severity))]
+    # A level that follows from the null needs no second look at what chance may do; a number does, whatever the other
+    # level is.
+    may_be_chance = abs(given.value - given.neutral) <= given.chance
+    told = [severity for severity in past if severity in levels.by_budget or not may_be_chance]
+    verdict: VerdictName = told[-1] if told else "ok"
+    if past and not told:
         # Past the threshold, and yet no evidence: to alarm would be a guess, to call it ok as well.
         why = f"{given.value:.2f} is past the threshold, but chance alone reaches that with {given.looks}"
         return Judgement(name, None, levels, "insufficient", given.samples, why)

@@ -86,7 +86,9 @@ class Standard:
         why = self.why if lacking else ""
         if beyond and found["warning"] is None:
             why = self._why_beyond(next(iter(beyond.values())))
-        return Levels(found["warning"], found["critical"], why=why, unreachable=frozenset(beyond))
+        return Levels(
+            found["warning"], found["critical"], why=why, unreachable=frozenset(beyond), by_budget=frozenset(budgeted)
+        )
 
     def _is_beyond(self, level: float) -> bool:
         """Whether no score can be as bad as a level."""

@@ -310,13 +310,6 @@ def worth_of(
     return Worth(p=None if score is None else standard.p(score), false_pages=pages, detectable=detectable)
 
 
-def by_null(given: ScoreOrReason, standard: Standard | None) -> ScoreOrReason:
-    """A level that follows from the null needs no second look at what chance may do."""
-    if standard is None or not standard.has_null or not standard.is_auto or given.value is None:
-        return given
-    return ScoreOrReason(given.value, given.samples, given.why)
-
-
 def block_count(weighed: Weighed) -> BlockCount | None:
     """How many independent blocks either side holds; None where nothing was calibrated."""
     if weighed.calibration is None:
