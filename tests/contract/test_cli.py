@@ -904,6 +904,8 @@ def test_show_says_what_a_reference_can_and_cannot_see(say: Say, config: Path, f
     assert "of the cloud" in said.out
     assert "smaller ones that last" in said.out
     assert re.search(r"camera=left .* s .* s .* correlate by -?\d\.\d\d", said.out), "the autocorrelation"
+    hours = r"^Hour of day: not taken off: the reference spans 0\.0 days, and 3 are needed: about 3\.0 more days\.$"
+    assert re.search(hours, said.out, re.MULTILINE)
     assert "How the model is doing: the reference has 0 labelled rows with confidences, and 200 are needed." in said.out
     assert "A block is twice the time after which frames of a slice no longer resemble themselves" in said.out
     assert "on a very large change" in said.out, "there are no labels to estimate a drop of accuracy from"

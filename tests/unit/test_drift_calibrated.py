@@ -27,7 +27,7 @@ from calibrated_parts import (
 )
 from visiondrift.config import Threshold
 from visiondrift.drift.calibrate import BlockRule, _blocks, _lengths, calibrate_reference
-from visiondrift.drift.calibrated import CalibratedReference, slice_values
+from visiondrift.drift.calibrated import CalibratedReference, Calibration, slice_values
 from visiondrift.drift.calibration.blocks import MAX_BLOCKS, block_seconds
 from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS
 from visiondrift.drift.embedding.detector import EmbeddingEvidence
@@ -35,7 +35,7 @@ from visiondrift.drift.embedding.memory import Memory
 from visiondrift.drift.evaluation import PreparedReference, Scale
 from visiondrift.drift.judge import WindowEvaluation
 from visiondrift.drift.one_cause import CommonCauses
-from visiondrift.drift.prospect import prospects
+from visiondrift.drift.prospect import hours_of, prospects
 from visiondrift.prediction import PROPERTIES, Sample
 from visiondrift.signals import BY_NAME
 
@@ -635,3 +635,39 @@ def test_answers_that_are_less_sure_by_night_are_no_drift_where_the_reference_kn
     dark = known.take(np.flatnonzero(known.times % DAY < 2 * 3600))
     assert noon.top_confidence.mean() > dark.top_confidence.mean() - 0.03
     assert judgements(evaluated(noon, "camera=left", **given))["confidence_drop"].verdict == "warning"
+
+
+def told_of_hours(sample: Sample, rule: BlockRule) -> str:
+    learnt = calibrate_reference(sample, plan(rule, settings=replace(SETTINGS, classes=())), content_hash="hours")
+    return hours_of(learnt.labels["camera"], sample)["left"]
+
+
+def of_days(days: float, *, hours: int = 24) -> Sample:
+    """Pictures, one every ten minutes of the first so many hours of each day."""
+    times = np.arange(0, days * DAY, 600.0)
+    times = times[times % DAY < hours * 3600]
+    return replace(site(1, {"left": len(times)}, labelled=False), times=times)
+
+
+def test_whether_the_hour_of_day_is_taken_off_is_told_with_what_it_rests_on() -> None:
+    rule = BlockRule(seconds=1800.0)
+    assert told_of_hours(of_days(5), rule) == (
+        "taken off (mean and spread), from 5.0 days, at the 24 hours that were seen on three"
+    )
+    # An hour is known by its neighbours too, and half of what there is is fitted.
+    assert "from 5.4 days, at the 10 hours" in told_of_hours(of_days(6, hours=10), rule)
+    assert told_of_hours(of_days(1.8), rule) == (
+        "not taken off: the reference spans 1.8 days, and 3 are needed: about 1.2 more days"
+    )
+    untimed = told_of_hours(of_days(5), BlockRule(seconds=1800.0, timed=False))
+    assert untimed == "not taken off: when the frames were taken is not known"
+
+
+def test_what_the_hour_does_to_answers_alone_is_told_as_well() -> None:
+    """Of a model that sends no embeddings."""
+    calibration = Calibration("camera", {"left": 240.0}, {"left": 4 * DAY}, None, {})
+    assert hours_of(calibration, answers(4, 1))["left"] == (
+        "taken off (mean), from 4.0 days, at the 24 hours that were seen on three"
+    )
+    few = replace(calibration, spans={"left": 2 * DAY})
+    assert hours_of(few, answers(2, 1))["left"].endswith("2.0 days, and 3 are needed: about 1.0 more days")

@@ -15,7 +15,7 @@ from visiondrift.drift.calibrate import BlockRule, replay_reference, resemblance
 from visiondrift.drift.calibrated import REMEMBERED, CalibratedReference
 from visiondrift.drift.judge import Levels
 from visiondrift.drift.levels import looks_of, terms_for
-from visiondrift.drift.prospect import Prospect, SliceProspect, prospects, slices_of
+from visiondrift.drift.prospect import Prospect, SliceProspect, hours_of, prospects, slices_of
 from visiondrift.prediction import slice_name
 from visiondrift.reference import Manifest, intact_manifest
 from visiondrift.shelf import request_of
@@ -62,6 +62,7 @@ def print_reference(config: Config, directory: Path, model: WatchedModel | None)
     )
     out.print(f"A block is {_BLOCKS[_kind(request.plan.rule)]}.", soft_wrap=True)
     _print_resemblances(out, request, answer.calibrated)
+    _print_hours(out, request, answer.calibrated)
     for window in sorted(model.windows, key=parse_duration):
         found = list(prospects(answer.calibrated, parse_duration(window), thresholds, terms))
         _print_blocks(out, window, found)
@@ -90,6 +91,18 @@ def _print_resemblances(out: Console, request: Request, calibrated: CalibratedRe
     if table.row_count:
         out.print()
         out.print(table)
+
+
+def _print_hours(out: Console, request: Request, calibrated: CalibratedReference) -> None:
+    """Whether the hour of day is taken off; slices are named where they differ."""
+    by_text: dict[str, list[str]] = {}
+    for label, calibration in calibrated.labels.items():
+        for value, text in hours_of(calibration, request.sample).items():
+            by_text.setdefault(text, []).append(slice_name(label, value) if label else ALL_SLICES)
+    out.print()
+    for text, names in by_text.items():
+        of = f" of {', '.join(names)}" if len(by_text) > 1 else ""
+        out.print(f"Hour of day{of}: {text}.", markup=False, soft_wrap=True)
 
 
 def _print_blocks(out: Console, window: str, found: Sequence[SliceProspect]) -> None:

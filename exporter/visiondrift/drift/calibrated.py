@@ -125,7 +125,7 @@ class Calibration:
         if not self.spans.get(target):
             return holds
         more = shortage.more * self.spans[target] / max(calibration.blocks, 1)
-        return f"{holds}: about {_as_time(more)} of reference"
+        return f"{holds}: about {more_time(more)} of reference"
 
     def why_no_null(self, target: str, signal: str, blocks: WindowBlocks) -> str:
         """Why there is no null of one of the other signals in a window with such blocks: what lacks on which side."""
@@ -138,7 +138,7 @@ class Calibration:
             rows = round(calibration.blocks * calibration.rows)
             more = max(MIN_SLICE_ROWS / max(rows, 1) - 1, 0.0) * self.spans.get(target, 0.0)
             holds = f"the reference has {rows} events{where}, and {MIN_SLICE_ROWS} are needed for this signal"
-            return f"{holds}: about {_as_time(more)} of reference" if more else holds
+            return f"{holds}: about {more_time(more)} of reference" if more else holds
         if signal not in calibration.nulls:
             return f"the reference has too few events{where} with what this signal looks at"
         # Rounded down: 2.998 would be 3, which is enough.
@@ -235,8 +235,8 @@ def _scenes_in_order(
     return of_row
 
 
-def _as_time(seconds: float) -> str:
-    """In the unit that a person would take."""
+def more_time(seconds: float) -> str:
+    """How much more of a reference, in the unit that a person would take."""
     if seconds >= _DAY / 2:
         return f"{seconds / _DAY:.1f} more days"
     return f"{seconds / _HOUR:.1f} more hours" if seconds >= _HOUR else f"{max(1.0, seconds / 60):.0f} more minutes"

@@ -7,15 +7,18 @@ signal has there, how often that level is passed without drift, and the smallest
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from visiondrift.config import SliceThresholds
 from visiondrift.config.thresholds import AUTO
-from visiondrift.drift.calibrated import CalibratedReference, Calibration
+from visiondrift.drift.calibrated import CalibratedReference, Calibration, more_time
 from visiondrift.drift.calibration.budget import Terms
 from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS
+from visiondrift.drift.embedding.hours import DAY_SECONDS, MIN_DAYS, DayCurves, fit_day, hour_of
 from visiondrift.drift.judge import Levels, Worth
 from visiondrift.drift.levels import standard_of
 from visiondrift.drift.weighing import worth_of
-from visiondrift.prediction import slice_name
+from visiondrift.prediction import Sample, slice_name, slice_values
 from visiondrift.signals import ALL_SLICES, BY_NAME
 
 
@@ -68,6 +71,36 @@ def slices_of(calibrated: CalibratedReference) -> tuple[str, ...]:
     for label, calibration in calibrated.labels.items():
         names += [slice_name(label, value) for value in sorted(calibration.seconds) if label and value]
     return tuple(names)
+
+
+def hours_of(calibration: Calibration, sample: Sample) -> dict[str, str]:
+    """By value of the label, whether the hour of day is taken off and what that rests on, in words.
+
+    Of the embeddings, as they were fitted; where none are calibrated, of all rows of ``sample``, the reference's.
+    """
+    if not calibration.spans:
+        return dict.fromkeys(calibration.seconds, "not taken off: when the frames were taken is not known")
+    if calibration.detector:
+        day, spread = calibration.detector.reference.day or DayCurves(), calibration.detector.reference.spread.curves
+    else:
+        values = slice_values(sample, calibration.label)
+        day, spread = fit_day(np.zeros((len(sample), 1)), sample.times, values, hour_of(sample.times)), DayCurves()
+    found = {}
+    for value in calibration.seconds:
+        days = calibration.spans[value] / DAY_SECONDS
+        if value in day.known:
+            of_what = "mean and spread" if value in spread.known else "mean"
+            hours = int(day.known[value].sum())
+            found[value] = f"taken off ({of_what}), from {days:.1f} days, at the {hours} hours that were seen on three"
+        elif days < MIN_DAYS:
+            more = more_time((MIN_DAYS - days) * DAY_SECONDS)
+            found[value] = (
+                f"not taken off: the reference spans {days:.1f} days, and {MIN_DAYS} are needed: about {more}"
+            )
+        else:
+            spans = f"the reference spans {days:.1f} days"
+            found[value] = f"not taken off: {spans}, but the half of it that is fitted knows no hour from {MIN_DAYS}"
+    return found
 
 
 def _of_slice(
