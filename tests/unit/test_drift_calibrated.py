@@ -211,6 +211,25 @@ def test_a_camera_with_too_few_blocks_is_silent_and_says_how_much_is_lacking() -
         assert re.search(r"about \d+ more minutes of reference$", found[name].why)
 
 
+def why_of_hours(hours: int) -> str:
+    """Why nothing can be judged against so many hours of a camera whose scenes last one, a picture a minute."""
+    rng = np.random.default_rng(0)
+    times = np.arange(0, hours * 3600, 60.0)
+    scene = rng.normal(size=(hours, DIMENSION)).repeat(60, axis=0)
+    rows = 4 + scene + 0.3 * rng.normal(size=(len(times), DIMENSION))
+    sample = replace(site(0, {"left": len(times)}, labelled=False), times=times, embeddings=rows.astype(np.float32))
+    learnt = calibrate_reference(sample, plan(settings=replace(SETTINGS, classes=())), content_hash="x")
+    return learnt.labels["camera"].why_silent("left")
+
+
+def test_a_reference_too_short_to_tell_how_long_a_block_is_says_how_much_is_lacking_at_least() -> None:
+    """Of blocks of two hours it takes three days and more; two hours of reference cannot know that."""
+    unsure = "of reference, as this one is too short to tell how long frames stay alike"
+    assert why_of_hours(2).endswith(f"40 are needed: at least 6.8 more hours {unsure}")
+    assert why_of_hours(16).endswith(f"40 are needed: at least 2.3 more days {unsure}")
+    assert why_of_hours(32).endswith("40 are needed: about 2.0 more days of reference")
+
+
 def test_the_others_speak_meanwhile() -> None:
     (window,) = healthy(1, {**QUICK, "slow": 240})
     for slice_ in ("all", "camera=left", "camera=right"):

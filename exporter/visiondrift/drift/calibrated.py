@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiondrift.drift.baseline import MIN_SLICE_ROWS
+from visiondrift.drift.calibration.blocks import FEWEST_BLOCKS
 from visiondrift.drift.calibration.nulls import MIN_HELD_BLOCKS, MIN_WINDOW_BLOCKS, SliceCalibration, evenness
 from visiondrift.drift.calibration.tails import Tail
 from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, Silent
@@ -33,6 +34,7 @@ REMEMBERED = frozenset({"accumulated_evidence"})
 
 _DAY = 86_400.0
 _HOUR = 3_600.0
+_NEARLY = 0.99
 _FAR_APART = 1 << 40
 """Between the numbers of two slices' blocks, so that none of them look like neighbours."""
 
@@ -124,8 +126,18 @@ class Calibration:
         holds = f"the reference holds {calibration.blocks} independent blocks, and {2 * MIN_HELD_BLOCKS} are needed"
         if not self.spans.get(target):
             return holds
-        more = shortage.more * self.spans[target] / max(calibration.blocks, 1)
-        return f"{holds}: about {more_time(more)} of reference"
+        more = more_time(shortage.more * self.spans[target] / max(calibration.blocks, 1))
+        if any(self._is_longest(value) for value in self.seconds if target in (value, ALL_SLICES)):
+            return f"{holds}: at least {more} of reference, as this one is too short to tell how long frames stay alike"
+        return f"{holds}: about {more} of reference"
+
+    def _is_longest(self, value: str) -> bool:
+        """Whether a slice's blocks are as long as so short a reference lets them be, and might be longer in truth.
+
+        Less a part of it, as frames at its ends may lack what lengths are told from.
+        """
+        longest = self.spans.get(value, 0.0) / FEWEST_BLOCKS
+        return _NEARLY * longest <= self.seconds[value] <= longest * (1 + 1e-9)
 
     def why_no_null(self, target: str, signal: str, blocks: WindowBlocks) -> str:
         """Why there is no null of one of the other signals in a window with such blocks: what lacks on which side."""

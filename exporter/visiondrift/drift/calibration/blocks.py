@@ -29,13 +29,15 @@ NEXT_ALIKE = 0.1
 LEAST_BLOCKS = 40
 """Blocks of a slice that can be judged by itself."""
 
+FEWEST_BLOCKS = 8
+"""Blocks that fit into a slice's reference at least: of what stays alike for longer it cannot tell how long it does."""
+
 _LENGTHS = 2.0
 """Block length in decorrelation times: what crosses a boundary is then a small part of a block's variance."""
 
 _LAG_RATIO = 1.25
 _MAX_LAGS = 60
 _MAX_ROWS = 20_000
-_FEWEST = 8
 _QUARTILE = 75.0
 
 
@@ -143,14 +145,14 @@ def block_seconds(times: NDArray[np.float64], series: NDArray[Any]) -> float:
     at, values = _in_order(times, series)
     span = max(float(at[-1] - at[0]), 1e-9)
     if at[-1] <= at[0] or is_still(values):
-        return span / _FEWEST  # all at one time, or all alike: nothing tells how long anything lasts
+        return span / FEWEST_BLOCKS  # all at one time, or all alike: nothing tells how long anything lasts
     values = _standardised(values)
     shortest = span / min(len(at), MAX_BLOCKS)
     apart = decorrelation_seconds(at, values)
     length = max(shortest, _LENGTHS * apart if apart > shortest else shortest)
-    while length < span / _FEWEST and _neighbours_alike(at, values, length) > NEXT_ALIKE:
+    while length < span / FEWEST_BLOCKS and _neighbours_alike(at, values, length) > NEXT_ALIKE:
         length *= 2
-    return float(min(length, span / _FEWEST))
+    return float(min(length, span / FEWEST_BLOCKS))
 
 
 def is_still(series: NDArray[Any]) -> bool:
@@ -174,12 +176,12 @@ def common_seconds(slices: Sequence[tuple[NDArray[np.float64], NDArray[Any]]]) -
         return 0.0
     most = min(max(len(at) for at, _ in ordered), MAX_BLOCKS)
     found = 0.0
-    while most >= _FEWEST:
+    while most >= FEWEST_BLOCKS:
         length = span / most
         if _neighbours_alike(times, values, length) > max(NEXT_ALIKE, 2.0 / np.sqrt(most)):
             found = 2 * length
         most //= 2
-    return float(min(found, span / _FEWEST))
+    return float(min(found, span / FEWEST_BLOCKS))
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,7 @@ def _neighbours_alike(times: NDArray[np.float64], values: NDArray[np.float64], s
     means = np.stack([np.bincount(of_row, weights=column) / counts for column in values.T], axis=1)
     apart = np.diff(bins)
     next_to = np.flatnonzero(apart <= max(1, np.median(apart))) if len(apart) else apart
-    if len(next_to) < _FEWEST:
+    if len(next_to) < FEWEST_BLOCKS:
         return 0.0
     variance = np.maximum((means**2).mean(axis=0), 1e-12)
     return float(np.mean((means[next_to] * means[next_to + 1]).mean(axis=0) / variance))
