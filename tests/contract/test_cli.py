@@ -502,6 +502,24 @@ def test_a_bad_configuration_says_every_problem_and_ends_with_3(say: Say) -> Non
     assert "thresholds.yml:" in said.err
 
 
+def test_levels_for_a_camera_that_the_reference_does_not_know_are_warned_of(
+    say: Say, config: Path, files: Path
+) -> None:
+    """It may be a new one, or misspelt; where there is no reference nothing is known."""
+    own = {"slices": {f"camera={name}": {"embedding_drift": {"warning": 0.2}} for name in ("left", "rihgt")}}
+    (config / "thresholds.yml").write_text(yaml.safe_dump({"models": {"pets": own}}), encoding="utf-8")
+    said = say("check-config", "--config", config)
+    assert (said.status, said.err) == (0, "")
+    (files / "references").mkdir()
+    shutil.copytree(files / "reference", files / "references" / "pets")
+    said = say("check-config", "--config", config)
+    assert (said.status, said.out.splitlines()[0]) == (0, f"{config}: good")
+    assert said.err.splitlines() == [
+        "  pets: thresholds.yml has levels for camera=rihgt, and the reference pets has no camera rihgt (did you mean "
+        "right?): it holds left, right"
+    ]
+
+
 def test_a_folder_that_is_not_there_is_said(say: Say, tmp_path: Path) -> None:
     said = say("check-config", "--config", tmp_path / "no")
     assert said.status == 3
@@ -888,15 +906,16 @@ def test_show_says_what_a_reference_can_and_cannot_see(say: Say, config: Path, f
     """The page of one that was calibrated as it was built; one second is less than a block of a camera."""
     configured(config, model(evaluate_every="1s", windows={"1s": {}, "1h": {}}))
     both = {"warning": "auto", "critical": "auto"}
-    thresholds = {"defaults": {"signals": dict.fromkeys(("drift_evidence", "accumulated_evidence"), both)}}
-    (config / "thresholds.yml").write_text(yaml.safe_dump(thresholds), encoding="utf-8")
+    signals = dict.fromkeys(("drift_evidence", "accumulated_evidence"), both)
+    signals["confidence_drop"] = {"warning": "auto", "critical": 0.001}
+    (config / "thresholds.yml").write_text(yaml.safe_dump({"defaults": {"signals": signals}}), encoding="utf-8")
     built = say("reference", "build", "pets", "--config", config, "--parquet", small_reference(files))
     assert "calibrated for pets: `visiondrift reference show pets` says what it can see" in built.out
     assert (files / "references" / "pets" / "calibration.json").is_file()
     said = say("reference", "show", "pets", "--config", config)
     assert said.status == 0
     assert "Budget of pets: 1 per 7d false warnings, 1 per 90d false critical alerts, over 2 slices" in said.out
-    assert "2 windows and all signals that the reference can judge: 7 looks every 1 s" in said.out
+    assert "2 windows and all signals that the reference can judge: 11 looks every 1 s" in said.out
     left = [line for line in said.out.splitlines() if line.startswith("camera=left: such a window spans 0.")]
     assert left[0].endswith("blocks, and 3 are needed: take longer windows (this one takes nothing of the budget)")
     assert "camera=left" in said.out
@@ -904,6 +923,8 @@ def test_show_says_what_a_reference_can_and_cannot_see(say: Say, config: Path, f
     assert "of the cloud" in said.out
     assert "smaller ones that last" in said.out
     assert re.search(r"camera=left .* s .* s .* correlate by -?\d\.\d\d", said.out), "the autocorrelation"
+    milder = r"^camera=left: Confidence drop: critical 0\.001, a number, is milder than the warning 0\.\d+ that"
+    assert re.search(milder, said.out, re.MULTILINE)
     hours = r"^Hour of day: not taken off: the reference spans 0\.0 days, and 3 are needed: about 3\.0 more days\.$"
     assert re.search(hours, said.out, re.MULTILINE)
     assert "How the model is doing: the reference has 0 labelled rows with confidences, and 200 are needed." in said.out

@@ -270,6 +270,21 @@ def test_such_a_camera_has_the_prospect_that_its_windows_are_judged_by() -> None
     assert all(signal.worth.false_pages for signal in one.signals)
 
 
+@pytest.mark.parametrize(("name", "milder", "worse"), [("confidence_drop", 1e-6, 0.9), ("clip_similarity", 1.0, -0.9)])
+def test_a_critical_number_milder_than_the_warning_of_the_budget_is_told(
+    name: str, milder: float, worse: float
+) -> None:
+    for threshold, is_told in (
+        (Threshold(warning="auto", critical=milder), True),
+        (Threshold(warning="auto", critical=worse), False),
+        (Threshold(warning="auto", critical="auto"), False),
+        (Threshold(warning=milder, critical="auto"), False),
+        (Threshold(warning="auto"), False),
+    ):
+        (one,) = prospects(calibrated(), 120.0, {"camera=left": {name: threshold}}, TERMS)
+        assert [signal.is_never_warning for signal in one.signals] == [is_told]
+
+
 def test_what_few_rows_of_a_reference_have_is_no_null() -> None:
     """Of 40 images measured neither half can be compared with: a level from nothing would be passed by everything."""
     sample = site(9, {"left": 300})

@@ -143,6 +143,13 @@ def _print_levels(out: Console, window: str, found: Sequence[SliceProspect], cal
             if signal.levels.why:
                 title = BY_NAME[signal.signal].title
                 out.print(f"{one.slice}: {title}: {signal.levels.why}", markup=False, soft_wrap=True)
+            elif signal.is_never_warning:
+                out.print(
+                    f"{one.slice}: {BY_NAME[signal.signal].title}: critical {signal.levels.critical:g}, a number, is "
+                    f"milder than the warning {signal.levels.warning:.3g} that the budget gives: it is never a warning",
+                    markup=False,
+                    soft_wrap=True,
+                )
 
 
 def _level_rows(found: Sequence[SliceProspect], *, otherwise: str) -> Iterator[tuple[str, ...]]:

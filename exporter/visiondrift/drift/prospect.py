@@ -15,7 +15,7 @@ from visiondrift.drift.calibrated import CalibratedReference, Calibration, more_
 from visiondrift.drift.calibration.budget import Terms
 from visiondrift.drift.calibration.nulls import MIN_WINDOW_BLOCKS
 from visiondrift.drift.embedding.hours import DAY_SECONDS, MIN_DAYS, DayCurves, fit_day, hour_of
-from visiondrift.drift.judge import Levels, Worth
+from visiondrift.drift.judge import Levels, Worth, is_past
 from visiondrift.drift.levels import standard_of
 from visiondrift.drift.weighing import worth_of
 from visiondrift.prediction import Sample, slice_name, slice_values
@@ -34,6 +34,14 @@ class Prospect:
     levels: Levels
     worth: Worth
     is_critical_auto: bool
+
+    @property
+    def is_never_warning(self) -> bool:
+        """Whether critical is a number milder than what the warning comes to by the budget."""
+        warning, critical = self.levels.warning, self.levels.critical
+        if "critical" in self.levels.by_budget or warning is None or critical is None or warning == critical:
+            return False
+        return is_past(self.signal, warning, critical)
 
 
 @dataclass(frozen=True)
