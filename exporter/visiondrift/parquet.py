@@ -11,6 +11,8 @@ column                 written as                                            als
                        where the sample has labels
 ``confidence_<class>`` float32, 0 to 1; null where missing                   float16/64, integers
 ``id``                 string                                                dictionary, integers; may be left out
+                                                                             or null; of several rows with one id
+                                                                             ``read_events`` reads the first
 ``latency_ms``         float64; null where not given                         any number; may be left out
 ``image_<property>``   float32, one for each of ``PROPERTIES``; null where   any number; all of them or none
                        the image was not measured
@@ -29,6 +31,7 @@ with file, column and what is accepted.
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +44,7 @@ from numpy.typing import NDArray
 
 from visiondrift.config.monitoring import RESERVED_LABELS
 from visiondrift.errors import BadInput
-from visiondrift.prediction import KEPT, LAYOUT_SIDE, PROPERTIES, Sample, reasons_of
+from visiondrift.prediction import KEPT, LAYOUT_SIDE, PROPERTIES, Sample, joined_reasons, reasons_of
 from visiondrift.whole_file import written_whole
 
 CONFIDENCE = "confidence_"
@@ -64,7 +67,7 @@ _ROUNDING = 1e-6  # a softmax in float16 or float32 may end this far outside of 
 
 
 def read_sample(path: Path, *, classes: Sequence[str] | None = None, slices: Sequence[str] | None = None) -> Sample:
-    """The sample in a Parquet file, sorted by time.
+    """The sample in a Parquet file, sorted by time: every row, but for those kept for what they show alone.
 
     ``classes`` gives the order of the confidence columns of the answer (NaN where the file lacks one; a class of the
     file that is not among them is an error, be it predicted or true); left out, they are the file's own. ``slices``
@@ -73,12 +76,42 @@ def read_sample(path: Path, *, classes: Sequence[str] | None = None, slices: Seq
 
     Raises BadInput.
     """
+    return _in_order(_sample(_Columns(path), classes, slices).unbiased())
+
+
+def read_events(path: Path, *, classes: Sequence[str] | None = None, tell: Callable[[str], None]) -> Sample:
+    """The sample in a file that anybody may have made, sorted by time, as the log would have taken its rows in.
+
+    An id counts once: of rows with the same one the first is read, as ``PredictionLog.append`` has it; rows without an
+    id are events of their own. ``classes`` as of ``read_sample``. ``tell`` is given a sentence for each reason why rows
+    are left out. Raises BadInput, also where no row is left.
+    """
     columns = _Columns(path)
+    given = _sample(columns, classes, None)
+    once = _once(given, columns.first_rows())
+    found = once.unbiased()
+    if len(once) < len(given):
+        tell(
+            f"{path}: {len(given) - len(once):,} of {len(given):,} rows are left out, as a row before has their id: an "
+            "id counts once, as in the prediction log"
+        )
+    if not len(found):
+        raise BadInput(
+            f"{path}: column {KEPT_FOR}: all {len(once):,} events were kept for what they show alone, and say nothing "
+            "of what is usual; accepted are some that chance or the clock chose, or that are null there"
+        )
+    if len(found) < len(once):
+        tell(f"{path}: {len(once) - len(found):,} events that were kept for what they show alone are left out")
+    return _in_order(found)
+
+
+def _sample(columns: "_Columns", classes: Sequence[str] | None, slices: Sequence[str] | None) -> Sample:
+    """All rows of a file, in its order."""
     times = columns.times()
     names = columns.classes() if classes is None else tuple(classes)
     confidences = columns.confidences(names)
     properties = columns.properties()
-    sample = Sample(
+    return Sample(
         times=times,
         ids=columns.ids(),
         slices={label: columns.texts(label) for label in columns.slice_labels(slices)},
@@ -91,7 +124,26 @@ def read_sample(path: Path, *, classes: Sequence[str] | None = None, slices: Seq
         properties=properties,
         layouts=None if properties is None else columns.layouts(properties),
         kept=columns.kept(),
-    ).unbiased()
+    )
+
+
+def _once(sample: Sample, first: NDArray[np.intp]) -> Sample:
+    """The rows that are their own ``first`` (n,). What an event that comes again is kept for is added to what it was
+    kept for before, if that was anything, as in the log.
+    """
+    rows = np.arange(len(sample))
+    if sample.kept is not None:
+        kept = sample.kept.copy()
+        at = np.round(sample.times * 1e6)
+        for again in np.flatnonzero(first != rows):
+            row = first[again]
+            if at[row] == at[again] and all(values[row] == values[again] for values in sample.slices.values()):
+                kept[row] = joined_reasons(kept[row], kept[again])
+        sample = replace(sample, kept=kept)
+    return sample.take(first == rows)
+
+
+def _in_order(sample: Sample) -> Sample:
     times = sample.times
     ascending = bool(np.all(times[1:] >= times[:-1]))
     return sample if ascending else sample.take(np.argsort(times, kind="stable"))
@@ -295,6 +347,16 @@ class _Columns:
             return rows
         given = self.texts("id")
         return np.where(given == "", rows, given)
+
+    def first_rows(self) -> NDArray[np.intp]:
+        """(n,) the first row with the same ``id``; itself for a row that has none."""
+        rows = np.arange(self._rows)
+        if "id" not in self.names:
+            return rows
+        column = self._text_column("id")
+        numbers = pc.fill_null(column.dictionary_encode().indices, -1).to_numpy()
+        _, first, place = np.unique(numbers, return_index=True, return_inverse=True)
+        return np.where(self.texts("id") == "", rows, first[place.reshape(-1)])
 
     def slice_labels(self, wanted: Sequence[str] | None) -> list[str]:
         """The slice columns: those wanted, or every text column that is nothing else."""

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from visiondrift.config.entries import NAME
 from visiondrift.drift.similarity import mean_direction
 from visiondrift.errors import BadInput, ReferenceUnusable
-from visiondrift.parquet import read_sample, write_sample
+from visiondrift.parquet import read_events, read_sample, write_sample
 from visiondrift.prediction import Sample
 
 FORMAT = 2
@@ -167,10 +168,16 @@ def load_reference(
 
 
 def open_reference(
-    path: Path, *, embedder: str | None = None, dimension: int | None = None, classes: tuple[str, ...] | None = None
+    path: Path,
+    *,
+    embedder: str | None = None,
+    dimension: int | None = None,
+    classes: tuple[str, ...] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Reference:
     """The reference in a folder or in a bare Parquet file, whose embedder is then unknown ("") and not checked.
 
+    ``tell`` is given a sentence where rows of a bare file are left out (see ``read_events``).
     Raises ReferenceUnusable as ``load_reference`` does, and BadInput for a Parquet file that cannot be used.
     """
     if path.is_dir():
@@ -180,7 +187,7 @@ def open_reference(
             f"{path}: there is no such reference; accepted is the folder of one, such as reference_data/NAME, or a "
             "Parquet file of its rows"
         )
-    sample = read_sample(path, classes=classes or None)
+    sample = read_events(path, classes=classes or None, tell=tell)
     manifest = _describe(path.stem, path, sample, embedder="", source=str(path), now=path.stat().st_mtime)
     _check_embedder(path, manifest, None, dimension)
     return Reference(manifest, sample)

@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -256,6 +257,55 @@ def test_a_window_without_a_confidence_column_of_the_reference_is_refused(say: S
     said = compare(say, files, "fewer.parquet")
     assert said.status == 3
     assert f"fewer.parquet: there is no column {column}, and the reference" in said.err
+
+
+def twice(files: Path) -> Path:
+    """The good window, every row of which is there once more, as where two exports overlap."""
+    table = pq.read_table(files / "good.parquet")
+    pq.write_table(pa.concat_tables([table, table]), files / "twice.parquet")
+    return files / "twice.parquet"
+
+
+@pytest.mark.parametrize("replay", [False, True], ids=["at once", "replay"])
+def test_rows_of_one_id_are_one_event_and_the_rest_is_said(say: Say, files: Path, replay: bool) -> None:
+    more = ("-o", "tsv", *(["--replay"] if replay else []))
+    doubled = compare(say, files, twice(files).name, *more)
+    assert doubled.out == compare(say, files, "good.parquet", *more).out
+    assert "twice.parquet: 400 of 800 rows are left out, as a row before has their id" in doubled.err
+
+
+def test_rows_of_one_id_are_one_row_of_a_reference(say: Say, files: Path, config: Path) -> None:
+    build = ("reference", "build", "pets", "--config", config, "--no-calibrate")
+    said = say(*build, "--parquet", twice(files))
+    assert "pets: 400 rows of 8 columns" in said.out
+    assert "twice.parquet: 400 of 800 rows are left out" in said.err
+    said = say("evaluate", "--reference", files / "twice.parquet", "--window", files / "good.parquet", "-o", "json")
+    assert json.loads(said.out)["models"][0]["reference"]["rows"] == 400
+
+
+def test_rows_kept_for_what_they_show_are_said_to_be_left_out_and_not_called_missing(
+    say: Say, files: Path, config: Path
+) -> None:
+    good = read_sample(files / "good.parquet")
+    reasons = np.array(["prompt", "uniform", "every", "unlike"] * 100, dtype=object)
+    write_sample(files / "some.parquet", replace(good, kept=reasons))
+    said = compare(say, files, "some.parquet", "--min-samples", 100, "-o", "tsv")
+    assert "some.parquet: 200 events that were kept for what they show alone are left out" in said.err
+    missing = next(
+        line for line in csv.DictReader(io.StringIO(said.out), delimiter="\t") if line["signal"] == "missing_ratio"
+    )
+    assert (missing["score"], missing["samples"]) == ("0.0000", "200")
+    write_sample(files / "none.parquet", replace(good, kept=np.full(400, "prompt", dtype=object)))
+    none, why = files / "none.parquet", "none.parquet: column kept: all 400 events were kept for what they show alone"
+    for call in (
+        ("evaluate", "--reference", files / "reference", "--window", none),
+        ("evaluate", "--reference", files / "reference", "--window", none, "--replay"),
+        ("evaluate", "--reference", none, "--window", files / "good.parquet"),
+        ("reference", "build", "pets", "--config", config, "--parquet", none),
+    ):
+        said = say(*call)
+        assert said.status == 3
+        assert why in said.err
 
 
 def test_what_is_no_reference_and_embeddings_of_another_length_name_the_file(say: Say, files: Path) -> None:

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from visiondrift.errors import BadInput
-from visiondrift.parquet import classes_in, read_sample, write_sample
-from visiondrift.prediction import LAYOUT_SIDE, PROPERTIES, Sample
+from visiondrift.log import WindowQuery
+from visiondrift.log.memory import MemoryLog
+from visiondrift.parquet import classes_in, read_events, read_sample, write_sample
+from visiondrift.prediction import LAYOUT_SIDE, PROPERTIES, PredictionEvent, Sample, sample_of
 
 NOON = 1_790_000_000.0
 
@@ -390,6 +392,81 @@ def test_a_reason_that_there_is_not_is_refused(tmp_path: Path) -> None:
     assert "column kept: row 0 holds 'because'; accepted is one of uniform, every" in refusal(file)
     file = write(tmp_path, time=[1.0, 2.0], predicted_class=["a", "a"], kept=["every+prompt", "every+"])
     assert "column kept: row 1 holds 'every+'" in refusal(file)
+
+
+def events_of(file: Path) -> tuple[list[str], list[str]]:
+    """The ids that are read of a file, and what is said of the rows that are not."""
+    told: list[str] = []
+    found = [str(name) for name in read_events(file, tell=told.append).ids]
+    return found, [text.removeprefix(f"{file}: ") for text in told]
+
+
+def test_an_id_counts_once_and_the_first_row_is_the_one(tmp_path: Path) -> None:
+    """As in the log, where what comes again changes nothing; rows without an id are all events, whatever they say."""
+    file = write(
+        tmp_path,
+        time=[5.0, 4.0, 3.0, 2.0, 1.0],
+        predicted_class=["a", "b", "a", "a", "b"],
+        id=["x", None, "x", None, "1"],
+    )
+    ids, told = events_of(file)
+    assert ids == ["1", "3", "1", "x"], "row 1 is no repetition of the row whose id is 1"
+    assert told == [
+        "1 of 5 rows are left out, as a row before has their id: an id counts once, as in the prediction log"
+    ]
+    assert read_events(file, tell=told.append).times.tolist() == [1.0, 2.0, 4.0, 5.0]
+    assert len(read_sample(file)) == 5, "a reference is what it was built of"
+
+
+@pytest.mark.parametrize(
+    "ids", [[7, 8, 7], pa.array(["7", "8", "7"]).dictionary_encode()], ids=["number", "dictionary"]
+)
+def test_ids_of_every_kind_count_once(ids: Any, tmp_path: Path) -> None:
+    assert events_of(write(tmp_path, time=[1.0, 2.0, 3.0], predicted_class=["a"] * 3, id=ids))[0] == ["7", "8"]
+
+
+def test_nothing_is_said_of_a_file_that_is_read_whole(tmp_path: Path) -> None:
+    assert events_of(write(tmp_path, time=[1.0, 2.0], predicted_class=["a", "b"])) == (["0", "1"], [])
+    assert events_of(write(tmp_path, time=[1.0, 2.0], predicted_class=["a", "b"], id=["p", "q"])) == (["p", "q"], [])
+
+
+def kept_events() -> list[PredictionEvent]:
+    """Events that come again for another reason, at another time, from another camera, and where all was sent."""
+    again = [
+        ("drawn later", 1.0, "n", "prompt"),
+        ("drawn later", 1.0, "n", "uniform"),
+        ("other time", 2.0, "n", "prompt"),
+        ("other time", 3.0, "n", "uniform"),
+        ("other camera", 4.0, "n", "prompt"),
+        ("other camera", 4.0, "s", "uniform"),
+        ("all sent", 5.0, "n", ""),
+        ("all sent", 5.0, "n", "prompt"),
+    ]
+    return [
+        PredictionEvent(
+            name, at, "pets", "1", (("camera", camera),), confidences=np.float32([1]), classes=("a",), kept=kept
+        )
+        for name, at, camera, kept in again
+    ]
+
+
+def test_reasons_of_an_event_that_comes_again_are_joined_as_in_the_log(tmp_path: Path) -> None:
+    events = kept_events()
+    log = MemoryLog()
+    log.append(events, [], now=0.0)
+    logged = log.window(WindowQuery("pets", "1", "", 0.0, 9.0, ("a",), 0, 99)).sample
+    sent = sample_of(events, classes=("a",), dimension=0)
+    write_sample(tmp_path / "out.parquet", sent)
+    ids, told = events_of(tmp_path / "out.parquet")
+    assert ids == list(logged.ids) == ["drawn later", "all sent"]
+    assert told[0].startswith("4 of 8 rows are left out")
+    assert told[1:] == ["2 events that were kept for what they show alone are left out"]
+
+
+def test_a_file_of_nothing_but_what_was_looked_for_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, time=[1.0, 2.0], predicted_class=["a", "b"], kept=["prompt", "unlike"])
+    with pytest.raises(BadInput, match="column kept: all 2 events were kept for what they show alone, and say nothing"):
+        events_of(file)
 
 
 def test_what_is_not_a_parquet_file_is_refused(tmp_path: Path) -> None:

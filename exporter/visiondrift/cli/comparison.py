@@ -1,7 +1,6 @@
 """What ``evaluate`` does: a reference and a window read from files, calibrated, compared, and told."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +29,7 @@ from visiondrift.drift.health.judge import judge_camera
 from visiondrift.drift.judge import Levels, WindowEvaluation, with_discoveries, worst
 from visiondrift.drift.levels import terms_for
 from visiondrift.errors import BadInput
-from visiondrift.parquet import CONFIDENCE, confident_classes_in, read_sample
+from visiondrift.parquet import CONFIDENCE, confident_classes_in, read_events
 from visiondrift.prediction import Sample, slice_name
 from visiondrift.publish.document import models_document
 from visiondrift.publish.snapshot import Evaluation, ModelState, ReferenceState
@@ -115,9 +114,10 @@ def _compared(reference: Path, window: Path, config: Path | None, model: str | N
     watched = chosen_model(loaded, model) if loaded else None
     thresholds = loaded.thresholds if loaded else STARTING_THRESHOLDS
     embedder = made_with(loaded, watched) if loaded and watched else None
-    found = open_reference(reference, embedder=embedder, classes=(watched.classes or None) if watched else None)
+    given = (watched.classes or None) if watched else None
+    found = open_reference(reference, embedder=embedder, classes=given, tell=_say)
     classes = watched.classes if watched and watched.classes else found.manifest.classes
-    sample = read_sample(window, classes=classes or None).of_unit_length()
+    sample = read_events(window, classes=classes or None, tell=_say).of_unit_length()
     _check_comparable(reference, window, found.sample, sample)
     kept_witnesses = witnesses_of(reference, found.manifest)
     plan = _plan(watched, reference, found.manifest, classes, tuple(sorted(sample.slices)))
@@ -179,8 +179,13 @@ def _plan(
 
 
 def _tell(step: str) -> None:
-    """A calibration takes its time: said where it disturbs no output."""
-    print(f"{step} ... (`visiondrift reference build` keeps the calibration)", file=sys.stderr)  # noqa: T201
+    """A calibration takes its time."""
+    _say(f"{step} ... (`visiondrift reference build` keeps the calibration)")
+
+
+def _say(text: str) -> None:
+    """Where it disturbs no output."""
+    typer.echo(text, err=True)
 
 
 def _least(watched: WatchedModel | None) -> int:

@@ -70,7 +70,7 @@ def build(
     """Build a reference from exactly one of --images, --parquet and --from-log, and calibrate it."""
     if sum((images is not None, parquet is not None, log)) != 1:
         raise BadInput("reference build: give exactly one of --images FOLDER, --parquet FILE and --from-log")
-    from visiondrift.parquet import read_sample
+    from visiondrift.parquet import read_events
 
     loaded = with_state(load_config(config), state)
     directory = _directory(loaded, name)
@@ -96,7 +96,7 @@ def build(
         source = f"images in {images.resolve().name}"
     elif parquet is not None:
         identity = embedder or _identity(loaded, model)
-        sample, source = read_sample(parquet).of_unit_length(), f"file {parquet.name}"
+        sample, source = read_events(parquet, tell=_tell).of_unit_length(), f"file {parquet.name}"
         _check_fits(loaded, parquet, sample, _user_of(loaded, name, model), identity)
     else:
         watched = chosen_model(loaded, model)
@@ -150,7 +150,7 @@ def _prepare_witnesses(config: Config, directory: Path, files: list[Path]) -> No
         directory,
         files,
         load=lambda chosen, bounds: _decoded(chosen, bounds, damaged),
-        tell=lambda text: typer.echo(text, err=True),
+        tell=_tell,
     )
     _tell_damaged(damaged)
 
@@ -500,6 +500,10 @@ def _decoded(files: Sequence[Path], bounds: IntakeConfig, damaged: Damaged) -> I
                     f"{file}: {error}; with it {count:,} of {len(files):,} images cannot be read. Were they "
                     "copied whole? Accepted is that one is damaged, or a tenth of them"
                 ) from error
+
+
+def _tell(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _tell_damaged(damaged: Damaged) -> None:
