@@ -33,6 +33,8 @@ from programs import PATIENCE_S, until
 from visiondrift import __version__
 from visiondrift.calibration_file import save_calibration
 from visiondrift.cli import main
+from visiondrift.cli.comparison import _compared
+from visiondrift.cli.replay import _model, _ticks
 from visiondrift.cli.tables import tsv
 from visiondrift.config import load_config
 from visiondrift.corruptions import CORRUPTIONS
@@ -306,6 +308,66 @@ def test_rows_kept_for_what_they_show_are_said_to_be_left_out_and_not_called_mis
         said = say(*call)
         assert said.status == 3
         assert why in said.err
+
+
+def test_of_more_events_than_max_samples_as_many_are_compared_as_in_the_service(
+    say: Say, files: Path, config: Path
+) -> None:
+    """Of all together and of each camera an even part, and of the embeddings' evidence all: the service's numbers."""
+    shorter, longer = {"min_samples": 20, "max_samples": 50}, {"min_samples": 20, "max_samples": 90}
+    watched = model(reference="reference", windows={"5m": shorter, "10m": longer})
+    configured(config, watched)
+    evaluate = ("evaluate", "--reference", files / "reference", "--config", config, "-o", "json", "--window")
+    more = say(*evaluate, files / "moved.parquet", "--min-samples", 300)
+    assert "of 400 events 300 are compared" in more.err, "what is asked for can be reached"
+    part = say(*evaluate, part_of(files / "moved.parquet", 80))
+    assert "of 80 events 50 are compared" in part.err, "what fits in the shorter window is one of those"
+    assert say(*evaluate, part_of(files / "moved.parquet", 50)).err == ""
+    by_the_budget(config, "drift_evidence")
+    said = say(*evaluate, files / "moved.parquet")
+    assert "moved.parquet: of 400 events 90 are compared, evenly spread (max_samples)" in said.err
+    windows = {one["slice"]: one for one in json.loads(said.out)["models"][0]["evaluations"][0]["windows"]}
+    assert [(one["samples"], one["total"]) for one in windows.values()] == [(90, 400), (90, 200), (90, 200)]
+    compared = _compared(files / "reference", files / "moved.parquet", config, None)
+    *_, (_, at_last) = _ticks(compared, _model(compared, None), 7)
+    of_service = {one.slice: one for one in at_last if one.window == "10m"}
+    assert windows.keys() == of_service.keys()
+    for name, window in windows.items():
+        told = {signal["signal"]: signal["score"] for signal in window["signals"]}
+        theirs = {judgement.signal: judgement.score for judgement in of_service[name].judgements}
+        theirs.pop("accumulated_evidence", None)
+        assert told == approximately(theirs)
+
+
+def by_the_budget(config: Path, *signals: str) -> None:
+    """Let the levels of these signals follow from the budget, and no others be there."""
+    levels = {name: {"warning": "auto", "critical": "auto"} for name in signals}
+    (config / "thresholds.yml").write_text(yaml.safe_dump({"defaults": {"signals": levels}}), encoding="utf-8")
+
+
+def part_of(file: Path, most: int) -> Path:
+    """The first rows of a file, as another file."""
+    pq.write_table(pq.read_table(file).slice(0, most), file.with_name("part.parquet"))
+    return file.with_name("part.parquet")
+
+
+def test_accuracy_is_measured_by_all_true_classes_of_a_window_of_which_a_part_is_compared(
+    say: Say, files: Path, config: Path
+) -> None:
+    configured(config, model(reference="labelled", windows={"10m": {"min_samples": 20, "max_samples": 100}}))
+    by_the_budget(config, "drift_evidence")
+    reference = sliced(rows(600, seed=1), "left", "right")
+    right = np.random.default_rng(0).random(600) < reference.confidences.max(axis=1)
+    labels = np.where(right, reference.predicted, 1 - reference.predicted).astype(np.int32)
+    write_sample(files / "labelled.parquet", replace(reference, labels=labels))
+    good = read_sample(files / "good.parquet")
+    known = np.where(np.arange(400) % 5 == 0, good.predicted, -1).astype(np.int32)
+    write_sample(files / "window.parquet", replace(good, labels=known))
+    said = say(
+        "evaluate", "--reference", files / "labelled.parquet", "--window", files / "window.parquet", "--config", config
+    )
+    assert "all: accuracy 1.000 (" in said.out
+    assert "measured where the true class is known" in said.out
 
 
 def test_what_is_no_reference_and_embeddings_of_another_length_name_the_file(say: Say, files: Path) -> None:
@@ -1058,15 +1120,7 @@ def recording(files: Path, *, bad_from: int = 360, bad_until: int = 720) -> Path
 
 
 def replayed(say: Say, files: Path, config: Path, window: Path, *more: object) -> Said:
-    thresholds = {
-        "defaults": {
-            "signals": {
-                name: {"warning": "auto", "critical": "auto"}
-                for name in ("drift_evidence", "accumulated_evidence", "confidence_drop")
-            }
-        }
-    }
-    (config / "thresholds.yml").write_text(yaml.safe_dump(thresholds), encoding="utf-8")
+    by_the_budget(config, "drift_evidence", "accumulated_evidence", "confidence_drop")
     return say(
         "evaluate", "--replay", "--reference", files / "reference", "--window", window, "--config", config,
         *more,

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,12 +22,16 @@ from visiondrift.config.monitoring import MonitorDefaults, WatchedModel, WindowC
 from visiondrift.config.starting import STARTING_THRESHOLDS
 from visiondrift.config.thresholds import AUTO
 from visiondrift.config.units import parse_duration
+from visiondrift.drift.baseline import align_classes
 from visiondrift.drift.calibrate import BlockRule, CalibrationPlan
+from visiondrift.drift.calibration.budget import Terms
 from visiondrift.drift.evaluation import PreparedReference, Scale, Settings, evaluate_window
 from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.health.judge import judge_camera
 from visiondrift.drift.judge import Levels, WindowEvaluation, with_discoveries, worst
 from visiondrift.drift.levels import terms_for
+from visiondrift.drift.thinning import evenly
+from visiondrift.drift.weighing import measured_in
 from visiondrift.errors import BadInput
 from visiondrift.parquet import CONFIDENCE, confident_classes_in, read_events
 from visiondrift.prediction import Sample, slice_name
@@ -67,11 +71,19 @@ class Compared:
         return self.watched.evaluate_every if self.watched else MonitorDefaults().evaluate_every
 
     @property
-    def windows(self) -> tuple[float, ...]:
-        """The lengths in seconds of the windows of a slice that share the budget, of which the file stands for one:
-        then levels are the service's.
+    def windows(self) -> Mapping[float, WindowConfig]:
+        """The windows of a slice by their length in seconds. They share the budget, and the file stands for one of
+        them: then levels are the service's.
         """
-        return tuple(map(parse_duration, (self.watched or MonitorDefaults()).windows))
+        windows = (self.watched or MonitorDefaults()).windows
+        return {parse_duration(length): windows[length] for length in windows}
+
+    @property
+    def max_samples(self) -> int:
+        """How many events of a slice are compared at most: as many as in the shortest window that the file fits in."""
+        lasts = self.sample.times[-1] - self.sample.times[0]
+        longest = max(self.windows)
+        return self.windows[min((length for length in self.windows if length >= lasts), default=longest)].max_samples
 
     @property
     def slices(self) -> tuple[str, ...]:
@@ -97,7 +109,11 @@ def compare(
         from visiondrift.cli.replay import replay_window
 
         return replay_window(compared, min_samples=min_samples, output=output)
-    windows = with_discoveries(list(_evaluations(compared, min_samples or _least(compared.watched))))
+    least = min_samples or min(window.min_samples for window in compared.windows.values())
+    most = max(least, compared.max_samples)
+    if len(compared.sample) > most:
+        _say(f"{window}: of {len(compared.sample):,} events {most:,} are compared, evenly spread (max_samples)")
+    windows = with_discoveries(list(_evaluations(compared, least, most)))
     if output == "json":
         state = _state(compared, windows, seconds=time.monotonic() - begun)
         typer.echo(json.dumps(models_document([state]), indent=2, ensure_ascii=False))
@@ -188,35 +204,49 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def _least(watched: WatchedModel | None) -> int:
-    windows = watched.windows.values() if watched else (WindowConfig(),)
-    return min(window.min_samples for window in windows)
-
-
-def _evaluations(compared: Compared, min_samples: int) -> Iterator[WindowEvaluation]:
+def _evaluations(compared: Compared, min_samples: int, max_samples: int) -> Iterator[WindowEvaluation]:
     names = compared.slices
     thresholds = {name: compared.thresholds.resolve(compared.model, name) for name in names}
     terms = terms_for(
         compared.thresholds.budget(compared.model).rates,
         thresholds.items(),
         compared.answer.calibrated if compared.answer else None,
-        windows=compared.windows,
+        windows=tuple(compared.windows),
         every=compared.every,
     )
     answers = bool(compared.sample.has_confidences.any())
+    events = align_classes(compared.sample, compared.plan.settings.classes)
     for name in names:
+        whole = events.of_slice(name)
+        sample = whole.take(evenly(len(whole), max_samples))
+        is_part = len(sample) < len(whole)
         evaluation = evaluate_window(
             compared.reference,
-            compared.sample.of_slice(name),
+            sample,
             slice_=name,
             window="file",
             min_samples=min_samples,
+            total=len(whole),
             settings=compared.plan.settings,
             thresholds=thresholds[name],
-            scale=Scale(compared.answer.calibrated, terms, why=compared.answer.why) if compared.answer else None,
+            scale=_scale(compared.answer, terms, name, whole, is_part=is_part) if compared.answer else None,
             answers=answers,
         )
         yield known_of_file(evaluation)
+
+
+def _scale(answer: Answer, terms: Terms, name: str, whole: Sample, *, is_part: bool) -> Scale:
+    """What a slice is weighed with. Where a part of its events is compared, moments are of the ``whole``, by slices of
+    the first label, as in the service; and so is the accuracy that true classes measure.
+    """
+    scale = Scale(answer.calibrated, terms, why=answer.why)
+    calibration = answer.calibrated.of_slice(name) if answer.calibrated else None
+    if not is_part or answer.calibrated is None or calibration is None:
+        return scale
+    blocks = calibration.blocks_of(whole)
+    has_moments = calibration.detector is not None and calibration is answer.calibrated.of_slice(ALL_SLICES)
+    moments = calibration.moments_of(whole, blocks)[0] if has_moments and whole.has_embedding.any() else None
+    return replace(scale, moments=moments, measured=measured_in(whole, blocks))
 
 
 def known_of_file(window: WindowEvaluation) -> WindowEvaluation:

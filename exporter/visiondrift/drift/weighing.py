@@ -23,7 +23,7 @@ from visiondrift.drift.embedding.moments import Moments
 from visiondrift.drift.explain.causes import Cause
 from visiondrift.drift.judge import BlockCount, EmbeddingFindings, Judgement, Levels, PropertyMove, ScoreOrReason, Worth
 from visiondrift.drift.levels import Standard, standard_of
-from visiondrift.drift.performance.cbpe import Z
+from visiondrift.drift.performance.cbpe import Interval, Z
 from visiondrift.drift.performance.estimate import PerformanceEstimate, estimate_performance, measured_accuracy
 from visiondrift.drift.performance.model import evidence_of
 from visiondrift.drift.window_scores import Question
@@ -42,8 +42,9 @@ class Scale:
     """What the scores of a window are weighed with.
 
     ``calibrated`` is None where ``why`` says why the reference is not. ``terms`` is what a look may cost. ``moments``
-    maps the slices of the window to those of all its events, where the sample is a part of them; ``memory`` is what
-    fading memories hold of the slices of the first label, for the one window of a slice that speaks of them.
+    maps the slices of the window to those of all its events, where the sample is a part of them, and ``measured`` is
+    then the accuracy of those that bring their true class; ``memory`` is what fading memories hold of the slices of the
+    first label, for the one window of a slice that speaks of them.
     """
 
     calibrated: CalibratedReference | None
@@ -51,6 +52,7 @@ class Scale:
     why: str = ""
     moments: Mapping[str, Moments] | None = None
     memory: Memory | None = None
+    measured: Interval | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,9 +187,7 @@ def _accuracy(
     """
     assert scale.calibrated and scale.calibrated.performance  # noqa: S101, PT018  the caller has asked
     window = question.window
-    measured = None
-    if window.labels is not None:
-        measured = measured_accuracy(predicted_or_top(window), window.labels, blocks=blocks.of_row)
+    measured = scale.measured or measured_in(window, blocks)
     samples = int(window.has_confidences.sum())
     why = question.may_speak(samples, "confidences")
     if why:
@@ -206,6 +206,13 @@ def _accuracy(
     error = sum((one.high - one.value) / Z for one in opinions)
     chance = error * _deviations(scale.terms.alpha["warning"])
     return estimate, ScoreOrReason(estimate.drop, samples, chance=chance, looks="an estimate as unsure as this one")
+
+
+def measured_in(window: Sample, blocks: WindowBlocks) -> Interval | None:
+    """The accuracy of the events of a window whose true class is known; None where they are too few."""
+    if window.labels is None:
+        return None
+    return measured_accuracy(predicted_or_top(window), window.labels, blocks=blocks.of_row)
 
 
 def _deviations(alpha: float) -> float:
