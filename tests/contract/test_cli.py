@@ -42,6 +42,10 @@ from visiondrift.demo.play import _free_port
 from visiondrift.drift.calibrate import CalibrationPlan, calibrate_reference
 from visiondrift.drift.evaluation import PreparedReference, Settings
 from visiondrift.errors import ConfigError
+from visiondrift.intake.embedder import Embedder
+from visiondrift.intake.validate import Candidate, Validator, rules_of
+from visiondrift.log import WindowQuery
+from visiondrift.log.memory import MemoryLog
 from visiondrift.log.sqlite import SqliteLog
 from visiondrift.parquet import read_sample, write_sample
 from visiondrift.prediction import Sample
@@ -259,6 +263,59 @@ def test_a_window_without_a_confidence_column_of_the_reference_is_refused(say: S
     said = compare(say, files, "fewer.parquet")
     assert said.status == 3
     assert f"fewer.parquet: there is no column {column}, and the reference" in said.err
+
+
+def with_nulls(files: Path, *classes: str, rows: slice = slice(None)) -> Path:
+    """The good window without the confidences of some classes in some of its rows."""
+    sample = read_sample(files / "good.parquet")
+    confidences = sample.confidences.copy()
+    confidences[rows, [CLASSES.index(name) for name in classes]] = np.nan
+    write_sample(files / "nulls.parquet", replace(sample, confidences=confidences))
+    return files / "nulls.parquet"
+
+
+def test_a_class_that_no_row_has_a_confidence_of_counts_as_in_the_service_and_is_named(say: Say, files: Path) -> None:
+    said = compare(say, files, with_nulls(files, "cat").name, "-o", "json")
+    assert said.err == (
+        f"{files}/nulls.parquet: no row has a value in confidence_cat: it counts as 0 where a row has others, as of an "
+        "event that names its highest classes alone\n"
+    )
+    window = read_sample(files / "nulls.parquet")
+    shown = json.loads(said.out)["models"][0]["evaluations"][0]["windows"][0]
+    assert "confidence_drift" in {signal["signal"] for signal in shown["signals"] if signal["verdict"] == "critical"}
+    np.testing.assert_array_equal(
+        window.confidences, sent_to_the_service(window, configured(files / "own")).confidences
+    )
+
+
+def sent_to_the_service(window: Sample, config: Path) -> Sample:
+    """What the log gives back of the rows of a window, each sent with the confidences that it has."""
+    loaded = load_config(config)
+    validator = Validator(
+        rules_of(loaded.models, loaded.monitoring.intake, keep=1e10), Embedder(loaded.monitoring.embedder.model)
+    )
+    about = {"model": "pets", "version": "1"}
+    found = []
+    for row, (name, at) in enumerate(zip(window.ids, window.times, strict=True)):
+        given = dict(zip(window.classes, window.confidences[row].tolist(), strict=True))
+        confidences = {name: value for name, value in given.items() if not np.isnan(value)}
+        sent = {"id": name, "time": at, "confidences": confidences, **about}
+        candidate = validator.check(sent, index=row, now=at)
+        assert isinstance(candidate, Candidate)
+        found.append(candidate.event)
+    log = MemoryLog()
+    log.append(found, [], now=NOON)
+    return log.window(WindowQuery("pets", "1", CLIP, 0.0, NOON + 1e6, window.classes, DIMENSION, len(window))).sample
+
+
+def test_rows_without_any_confidence_are_events_without_confidences(say: Say, files: Path) -> None:
+    said = compare(say, files, with_nulls(files, *CLASSES, rows=slice(100)).name, "-o", "tsv")
+    assert said.err == ""
+    lines = {
+        line["signal"]: line for line in csv.DictReader(io.StringIO(said.out), delimiter="\t") if line["slice"] == "all"
+    }
+    assert lines["missing_ratio"]["score"] == "0.2500"
+    assert lines["confidence_drop"]["samples"] == "300"
 
 
 def twice(files: Path) -> Path:

@@ -22,7 +22,7 @@ from visiondrift.config.monitoring import MonitorDefaults, WatchedModel, WindowC
 from visiondrift.config.starting import STARTING_THRESHOLDS
 from visiondrift.config.thresholds import AUTO
 from visiondrift.config.units import parse_duration
-from visiondrift.drift.baseline import align_classes
+from visiondrift.drift.baseline import align_classes, predicted_or_top
 from visiondrift.drift.calibrate import BlockRule, CalibrationPlan
 from visiondrift.drift.calibration.budget import Terms
 from visiondrift.drift.evaluation import PreparedReference, Scale, Settings, evaluate_window
@@ -135,6 +135,7 @@ def _compared(reference: Path, window: Path, config: Path | None, model: str | N
     classes = watched.classes if watched and watched.classes else found.manifest.classes
     sample = read_events(window, classes=classes or None, tell=_say).of_unit_length()
     _check_comparable(reference, window, found.sample, sample)
+    _tell_unnamed(window, found.sample, sample)
     kept_witnesses = witnesses_of(reference, found.manifest)
     plan = _plan(watched, reference, found.manifest, classes, tuple(sorted(sample.slices)))
     plan = replace(plan, witnesses=kept_witnesses.identity if kept_witnesses else "")
@@ -172,6 +173,23 @@ def _check_comparable(reference: Path, window: Path, known: Sample, sample: Samp
         raise BadInput(
             f"{window}: there is no column {CONFIDENCE}{lacking[0]}, and the reference {reference} has it; accepted "
             f"are the confidences of {', '.join(sorted(given))}, null where an event has none"
+        )
+
+
+def _tell_unnamed(window: Path, known: Sample, sample: Sample) -> None:
+    """Say which classes that the reference predicts have no confidence in the whole window."""
+    # Clients may send the few highest alone: then such a class is gone, which is drift. But a file may have lost it.
+    if not sample.has_confidences.any():
+        return
+    usual = np.unique(predicted_or_top(known))
+    predicted = [known.classes[place] for place in usual[usual >= 0] if not np.isnan(known.confidences[:, place]).all()]
+    named = {name for place, name in enumerate(sample.classes) if np.isfinite(sample.confidences[:, place]).any()}
+    unnamed = [name for name in predicted if name not in named]
+    if unnamed:
+        others = f", nor of {len(unnamed) - 1:,} more classes" if len(unnamed) > 1 else ""
+        _say(
+            f"{window}: no row has a value in {CONFIDENCE}{unnamed[0]}{others}: it counts as 0 where a row has others, "
+            "as of an event that names its highest classes alone"
         )
 
 
