@@ -14,7 +14,7 @@ from visiondrift.drift.calibration.nulls import Plan, Shortage, calibrate
 from visiondrift.drift.calibration.row_scores import RowFamily, Rows, Score
 from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, build_detector
 from visiondrift.drift.embedding.fit import WindowRows
-from visiondrift.drift.embedding.hours import DayCurves, fit_day, fit_spread
+from visiondrift.drift.embedding.hours import fit_day, fit_spread
 from visiondrift.drift.embedding.memory import RATES, Memory, accumulated
 from visiondrift.drift.embedding.moments import Moments, block_moments, moments_of
 from visiondrift.drift.embedding.sensitivity import Sensitivity, sensitivity
@@ -291,16 +291,6 @@ def test_two_days_are_too_few_to_know_how_alike_pictures_are_by_night() -> None:
     x = by_night_alike(rng.normal(size=(1000, 8)), times)
     spread = fit_spread(x, np.ones(8), times, slices, timed_blocks(times, 1800).of_row)
     assert spread.evened(x, times, slices) is x
-
-
-def test_an_hour_is_held_against_as_many_such_hours_as_there_were_days() -> None:
-    """A curve of four numbers: a fortieth of the blocks is off by a tenth more; a quarter of four days, by half."""
-    curves = DayCurves(freedom={"left": 4.0, "right": 1.0}, days={"left": 4.0, "right": 4.0})
-    assert curves.astray("left", 1 / 40) == pytest.approx(0.1)
-    assert curves.astray("right", 1 / 40) == pytest.approx(0.025)
-    assert curves.astray("all", 1 / 40) == pytest.approx(0.1)
-    assert curves.astray("left", 1 / 4) == 0.5
-    assert curves.astray("roof", 1 / 40) == 0
 
 
 def test_a_change_by_night_shows_where_nights_are_known_to_be_alike() -> None:

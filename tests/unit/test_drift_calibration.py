@@ -380,6 +380,31 @@ def test_p_holds_where_the_blocks_are_only_estimated() -> None:
     assert np.mean(np.array(p) < 0.05) <= 0.1
 
 
+def lively(blocks: int, rng: np.random.Generator) -> np.ndarray:
+    """Four rows a block of a scene that is for a dozen of blocks livelier than at other times."""
+    how = rng.normal(size=blocks)
+    left = np.exp(-1 / 12)
+    for block in range(1, blocks):
+        how[block] = left * how[block - 1] + np.sqrt(1 - left**2) * how[block]
+    spread = np.repeat(np.exp(0.3 * how), 4)[:, None]
+    return (4 + spread * rng.normal(size=(4 * blocks, 16))).astype(np.float32)
+
+
+def test_a_scene_that_is_livelier_at_times_is_no_drift() -> None:
+    """Windows of blocks from here and there are never all lively: held against these, a fifth were beyond 0.05."""
+    p = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        blocks = timed_blocks(np.arange(4800.0), 4.0)
+        detector = build_detector(lively(1200, rng), blocks, sizes=(20,), draws=100, novelty=False, seed=seed)
+        for window in detector.reference.basis.project(lively(2000, rng)).reshape(100, 80, -1):
+            found = detector.look("all", {"": block_moments(window, np.repeat(np.arange(20), 4), 20).together()}, None)
+            assert isinstance(found, EmbeddingEvidence)
+            p.append(found.p)
+    assert np.mean(np.array(p) <= 0.05) <= 0.1
+    assert np.mean(np.array(p) <= 0.001) <= 0.02
+
+
 def test_unit_length_does_not_fool_the_dispersion() -> None:
     """Rows of one length have hardly any dispersion about their mean; new ones still do not look dispersed."""
     world, rng = isotropic(48, seed=3), np.random.default_rng(23)

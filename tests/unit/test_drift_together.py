@@ -1,12 +1,14 @@
 """Cameras of one site have the weather in common: what all of them show in one moment is one witness, not many."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visiondrift.drift.calibration.blocks import Blocks, common_seconds, labelled_blocks, timed_blocks
-from visiondrift.drift.calibration.nulls import draw_windows, split_blocks
+from visiondrift.drift.calibration.nulls import draw_windows, run_of, split_blocks
 from visiondrift.drift.embedding.detector import EmbeddingEvidence, build_detector
 from visiondrift.drift.embedding.moments import Moments, moments_by_slice
 
@@ -55,7 +57,7 @@ def blocks(draw: st.DrawFn) -> Blocks:
     """Of one to four slices, each with some of the moments, several blocks of a moment in some slices."""
     count = draw(st.integers(1, 4))
     seconds = draw(st.lists(st.sampled_from([1.0, 2.0, 5.0]), min_size=count, max_size=count))
-    spans = draw(st.lists(st.tuples(st.integers(0, 200), st.integers(60, 400)), min_size=count, max_size=count))
+    spans = draw(st.lists(st.tuples(st.integers(0, 200), st.integers(60, 900)), min_size=count, max_size=count))
     times = np.concatenate([first + np.arange(float(length)) for first, length in spans])
     slices = np.repeat([f"s{number}" for number in range(count)], [length for _, length in spans])
     return timed_blocks(times, np.repeat(seconds, [length for _, length in spans]), slices)
@@ -67,9 +69,10 @@ def test_the_halves_share_no_moment_and_the_smallest_slice_is_halved(found: Bloc
     split = split_blocks(found, np.random.default_rng(seed))
     fitted = np.isin(np.arange(len(found)), found.of_row[split.fitted])
     assert not set(found.moment[fitted]) & set(found.moment[~fitted])
-    each = [np.unique(found.moment[found.stratum == stratum]) for stratum in range(len(found.names))]
+    piece = found.moment // max(1, run_of(len(np.unique(found.moment)) // 2, found) // 4)
+    each = [np.unique(piece[found.stratum == stratum]) for stratum in range(len(found.names))]
     fewest = min(each, key=len)
-    assert len(fewest) // 2 == len(set(fewest) & set(found.moment[fitted]))
+    assert len(fewest) // 2 == len(set(fewest) & set(piece[fitted]))
 
 
 def test_slices_of_one_block_each_cannot_be_parted() -> None:
@@ -90,11 +93,33 @@ def test_windows_of_all_slices_are_whole_moments_but_for_the_last(found: Blocks,
         assert ((taken > 0) & (taken < whole)).sum() <= 1
 
 
-def test_windows_of_one_slice_are_drawn_block_by_block() -> None:
+def test_windows_of_one_slice_are_drawn_by_its_own_blocks() -> None:
     found = timed_blocks(np.arange(400.0), np.repeat([1.0, 10.0], 200), np.repeat(["a", "b"], 200))
     own = np.flatnonzero(found.stratum == 0)
-    draw = draw_windows("a", own, 30, blocks=found, draws=20, rng=np.random.default_rng(0))
-    assert np.mean([len(set(found.moment[window])) for window in draw.windows]) > 10
+    draw = draw_windows("a", own, 33, blocks=found, draws=20, rng=np.random.default_rng(0))
+    runs = [1 + int((np.diff(np.sort(window)) > 1).sum()) for window in draw.windows]
+    assert max(runs) <= 7  # six blocks a run, of 200; beside one another two of them are one
+    assert np.mean(runs) > 3
+    assert np.mean([len(set(found.moment[window])) for window in draw.windows]) > 5
+
+
+@given(blocks(), st.integers(0, 9))
+@settings(deadline=None, max_examples=60)
+def test_a_window_of_a_run_follows_one_another_in_time(found: Blocks, seed: int) -> None:
+    own = np.flatnonzero(found.stratum == 0)
+    run = run_of(len(own), found)
+    size = max(1, run // 2)
+    draw = draw_windows(found.names[0], own, size, blocks=found, draws=5, rng=np.random.default_rng(seed))
+    for window in draw.windows:
+        breaks = int((np.diff(np.sort(window)) > 1).sum())
+        assert breaks <= 1  # it is the end of one run and the beginning of another, or one piece
+
+
+def test_scenes_and_photographs_do_not_follow_one_another() -> None:
+    found = replace(labelled_blocks(np.arange(4000)), adjoining=True)
+    assert run_of(2000, found) == 1
+    assert run_of(2000, timed_blocks(np.arange(4000.0), 1.0)) == 66
+    assert run_of(2000, timed_blocks(np.arange(4000.0), 1.0).of_rows(np.arange(3000))) == 66
 
 
 def test_blocks_of_one_time_are_of_one_moment_as_long_as_the_longest_block() -> None:

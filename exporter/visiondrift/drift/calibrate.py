@@ -42,7 +42,7 @@ from visiondrift.drift.window_scores import CONFIDENCE_SIGNALS, EMBEDDING_SIGNAL
 from visiondrift.prediction import Sample, slice_values
 from visiondrift.signals import ALL_SLICES, BY_NAME
 
-FORMAT = 6
+FORMAT = 7
 
 _PROJECTED = 16
 """Random projections of the embeddings whose autocorrelation sets the block length."""

@@ -47,7 +47,8 @@ class Blocks:
 
     ``moment`` (B,) is one number for blocks of several slices that are of one time or label; where slices have blocks
     of their own length, it may be one for several of a slice. Blocks are numbered by slice and time or label.
-    ``adjoining`` says that they were cut by the clock, so that a scene may lie in two neighbouring ones.
+    ``adjoining`` says that windows are cut by the clock, so that a scene may lie in two neighbouring blocks;
+    ``ordered`` that these were too, so that blocks and moments which follow one another do so in time.
     """
 
     of_row: NDArray[np.intp]
@@ -55,6 +56,7 @@ class Blocks:
     names: tuple[str, ...]
     moment: NDArray[np.intp]
     adjoining: bool = False
+    ordered: bool = False
 
     def __len__(self) -> int:
         return len(self.stratum)
@@ -105,7 +107,7 @@ def timed_blocks(
     """
     at = np.asarray(times, dtype=np.float64)
     blocks = labelled_blocks(np.floor(at / seconds).astype(np.int64), slices)
-    return replace(blocks, moment=_moments(at, seconds, blocks, together), adjoining=True)
+    return replace(blocks, moment=_moments(at, seconds, blocks, together), adjoining=True, ordered=True)
 
 
 def _moments(

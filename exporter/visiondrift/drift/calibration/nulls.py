@@ -4,12 +4,16 @@ One mechanism for every signal. A family of scores is fitted on one part of the 
 from the other, several times over with other parts; what comes out is three numbers a score and window size. Scores
 that answer one question are combined, and the combination gets a null of its own.
 
-Windows are drawn as whole blocks and without replacement: a block that is in a window twice would be its own sibling,
-and in many dimensions two copies of a block outweigh everything. Such a window is nearer to the centre of the blocks
-it came from than a new one would be, by a known factor (``stretch``), which whoever compares with that centre applies.
-And the chance in the centre itself is drawn once: an unlucky reference cries wolf every week, a lucky one never. A
-second factor (``luck``) takes that chance not at its mean but at its 90th percentile, so that nine references in ten
-keep the promise, and not their average.
+Windows are drawn as whole blocks, in runs of blocks that follow one another in time, as those of a real window do. How
+lively a scene is, how noisy a sensor, how wrong a curve of the day: each changes in hours, and blocks from here and
+there would have the mean of it where a window has one of its extremes.
+
+They are drawn without replacement: a block that is in a window twice would be its own sibling, and in many dimensions
+two copies of a block outweigh everything. Such a window is nearer to the centre of the blocks it came from than a new
+one would be, by a known factor (``stretch``), which whoever compares with that centre applies. And the chance in the
+centre itself is drawn once: an unlucky reference cries wolf every week, a lucky one never. A second factor (``luck``)
+takes that chance not at its mean but at its 90th percentile, so that nine references in ten keep the promise, and not
+their average.
 
 What slices have in common at one moment, such as the weather, is no chance that averages out over them. All slices
 together are parted and drawn by moments, each with its blocks of every slice.
@@ -41,6 +45,12 @@ CALM = 0.9
 
 MANY_SLICES = 20
 """Slices beyond which half as many windows of each are drawn, at half as many sizes: what a hundred take is minutes."""
+
+RUNS = 30
+"""Runs of blocks that the held half of a reference is at least: fewer do not tell how different windows are."""
+
+_PIECES = 4
+"""Pieces of a run of which about half are held, so that each half of a reference knows every hour of the day."""
 
 _FEWEST_DRAWS = 50
 
@@ -123,8 +133,9 @@ class Shortage:
 class SliceCalibration:
     """The nulls of one slice by name of score; ``blocks`` is how many blocks the slice has in the whole reference.
 
-    ``held`` of these make the centre and the nulls; ``rows`` is the mean number of rows of a block, and ``evenness``
-    what rows so unevenly spread over blocks are worth of them, 0-1. Without enough blocks ``nulls`` is empty.
+    ``held`` of these make the centre and the nulls, for which they were drawn in runs of ``run``; ``rows`` is the mean
+    number of rows of a block, and ``evenness`` what rows so unevenly spread over blocks are worth of them, 0-1. Without
+    enough blocks ``nulls`` is empty.
     """
 
     blocks: int
@@ -132,6 +143,7 @@ class SliceCalibration:
     rows: float
     nulls: Mapping[str, Null] = field(default_factory=dict)
     evenness: float = 1.0
+    run: int = 1
 
     @property
     def largest(self) -> float:
@@ -163,7 +175,7 @@ class SliceCalibration:
 
     def tail(self, name: str, worth: float) -> Tail:
         """The null of a score in a window worth so many blocks, as far as the held blocks can tell it."""
-        return replace(self.nulls[name].at(worth), witnesses=float(self.held))
+        return replace(self.nulls[name].at(worth), witnesses=self.held / max(1.0, min(worth, self.run)))
 
     def p(self, name: str, score: float, worth: float) -> float:
         """The chance of such a score or a higher one, in a window worth so many blocks, where nothing has drifted."""
@@ -172,7 +184,7 @@ class SliceCalibration:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         nulls = {name: null.to_dict() for name, null in self.nulls.items()}
-        own = {"blocks": self.blocks, "held": self.held, "rows": self.rows, "evenness": self.evenness}
+        own = {"blocks": self.blocks, "held": self.held, "rows": self.rows, "evenness": self.evenness, "run": self.run}
         return {**own, "nulls": nulls}
 
     @classmethod
@@ -180,7 +192,7 @@ class SliceCalibration:
         """What ``to_dict`` gave. Raises KeyError, ValueError."""
         nulls = {name: Null.from_dict(null) for name, null in stored["nulls"].items()}
         blocks, held, rows = int(stored["blocks"]), int(stored["held"]), float(stored["rows"])
-        return cls(blocks, held, rows, nulls, float(stored["evenness"]))
+        return cls(blocks, held, rows, nulls, float(stored["evenness"]), int(stored["run"]))
 
 
 @dataclass(frozen=True)
@@ -212,13 +224,15 @@ def split_of(blocks: Blocks, seed: int) -> Split:
 
 def split_blocks(blocks: Blocks, rng: np.random.Generator) -> Split:
     """Half of each slice's moments to fit, the other half held, and each on one side in all slices that have it; of an
-    odd number one more is held.
+    odd number one more is held. Moments that follow one another stay together, as many as are a piece of a run.
 
     The slices with the fewest come first: they would suffer most from not being halved exactly. Raises ValueError where
     there are blocks enough, but no slice has two.
     """
-    of_slice = [np.unique(blocks.moment[blocks.stratum == stratum]) for stratum in range(len(blocks.names))]
-    fitted = np.zeros(int(blocks.moment.max(initial=-1)) + 1, dtype=bool)
+    run = run_of(len(np.unique(blocks.moment)) // 2, blocks)
+    piece = blocks.moment // max(1, run // _PIECES)
+    of_slice = [np.unique(piece[blocks.stratum == stratum]) for stratum in range(len(blocks.names))]
+    fitted = np.zeros(int(piece.max(initial=-1)) + 1, dtype=bool)
     parted = np.zeros_like(fitted)
     for own in sorted(of_slice, key=len):
         lacking = max(len(own) // 2 - int(fitted[own].sum()), 0)
@@ -227,7 +241,14 @@ def split_blocks(blocks: Blocks, rng: np.random.Generator) -> Split:
     if len(blocks) >= LEAST_BLOCKS and not fitted.any():
         msg = f"none of the {len(blocks.names)} slices has two independent blocks: one to fit on, one to measure on"
         raise ValueError(msg)
-    return _split(blocks, fitted[blocks.moment])
+    return _split(blocks, fitted[piece])
+
+
+def run_of(held: int, blocks: Blocks) -> int:
+    """How many of ``held`` blocks of a slice, or moments of all of them, that follow one another are drawn as one; 1 of
+    ``blocks`` that do not follow in time.
+    """
+    return max(1, held // RUNS) if blocks.ordered else 1
 
 
 def split_stretches(blocks: Blocks, turn: float) -> Split:
@@ -293,6 +314,7 @@ def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[st
             rows=rows[target],
             nulls=_nulls({size: np.vstack(m) for (of, size), m in drawn.items() if of == target}, names, plan),
             evenness=evenness(blocks.sizes[own]),
+            run=run_of(held[target], blocks) if plan.alike is None else 1,
         )
         for target, own in targets(blocks)
     }
@@ -331,8 +353,8 @@ def window_sizes(
 def draw_windows(
     target: str, own: NDArray[np.intp], size: int, *, blocks: Blocks, draws: int, rng: np.random.Generator
 ) -> Draw:
-    """Windows of ``size`` of the blocks ``own``; fewer of very large ones, each of which says more. Of all slices
-    together whole moments are taken, one after the other until there are so many blocks.
+    """Windows of ``size`` of the blocks ``own``, in runs (``run_of``); fewer of very large ones, each of which says
+    more. Of all slices together whole moments are taken, one after the other until there are so many blocks.
 
     Of three times as many, those are kept whose rows are nearest to what so many blocks usually have: a window is
     judged by the blocks and rows it has, and is not to be held against the chance of having had fewer.
@@ -340,20 +362,29 @@ def draw_windows(
     sizes = blocks.sizes[own]
     rows = size * float(sizes.mean())
     count = int(max(min(draws, 60), draws * min(1.0, _ENOUGH_ROWS / rows)))
-    order = _order(target, blocks.moment[own], _CHOICE * count, rng)
+    order = _order(target, own, _CHOICE * count, blocks, rng)
     chosen = np.argpartition(order, size - 1, axis=1)[:, :size]
     nearest = np.argsort(np.abs(sizes[chosen].sum(axis=1) - rows), kind="stable")[:count]
     chosen = chosen[np.sort(nearest)]
     return Draw(target, own[chosen], size / len(own))
 
 
-def _order(target: str, moments: NDArray[np.intp], windows: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(windows, B) numbers for blocks of ``moments`` (B,), of which each window draws the smallest."""
-    known, place = np.unique(moments, return_inverse=True)
-    if target != ALL_SLICES or len(known) == len(moments):
-        return rng.random((windows, len(moments)))
-    of_moment = rng.permuted(np.tile(np.arange(len(known), dtype=np.float64), (windows, 1)), axis=1)
-    return np.asarray(of_moment[:, place] + rng.random((windows, len(moments))))
+def _order(
+    target: str, own: NDArray[np.intp], windows: int, blocks: Blocks, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """(windows, B) numbers for the blocks ``own`` (B,), of which each window draws the smallest."""
+    known, place = np.unique(blocks.moment[own], return_inverse=True)
+    if target != ALL_SLICES or len(known) == len(own):
+        known = place = np.arange(len(own))
+    run = run_of(len(known), blocks)
+    if run == 1 and len(known) == len(own):
+        return rng.random((windows, len(own)))
+    # Each window has runs of its own, so that not all of them are cut at the same places.
+    at = place + rng.integers(run, size=(windows, 1))
+    runs = (len(known) + run - 2) // run + 1
+    of_run = rng.permuted(np.tile(np.arange(runs, dtype=np.float64), (windows, 1)), axis=1)
+    within = (at % run + rng.random((windows, len(own)))) / run
+    return np.asarray(np.take_along_axis(of_run, at // run, axis=1) + within)
 
 
 def draw_stretches(
@@ -397,13 +428,13 @@ def evenness(sizes: NDArray[Any]) -> float:
     return float(rows.sum() ** 2 / (rows**2).sum() / len(rows)) if rows.sum() > 0 else 1.0
 
 
-def stretch(share: float, astray: float = 0.0) -> float:
+def stretch(share: float) -> float:
     """By how much more a new window is off a centre than one that is this ``share`` of what made the centre.
 
     With variance s² a block and n blocks in the centre, a window of q of them is off by s²(1/q - 1/n), a new one by
-    s²(1/q + 1/n); and where the centre of its hour is ``astray`` from that of all, by as much of s²/q more.
+    s²(1/q + 1/n).
     """
-    return float(np.sqrt((1 + share + astray) / (1 - share)))
+    return float(np.sqrt((1 + share) / (1 - share)))
 
 
 def luck(share: float | NDArray[np.float64], freedom: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -242,22 +242,17 @@ def drawn_scores(
     The degrees of freedom of each sum of squares are read from the drawn windows (Satterthwaite 1946). How well the
     blocks tell its size is read from theirs: the sums' sizes are means over twice as many blocks as are held, as the
     splits take turns, and are taken at the upper end of their 80 % interval. What ``neighbours`` (P, 2) share is added:
-    a new window has them side by side, a drawn one has not. And a new one is of one time of day, where the reference is
-    less sure of what is usual.
+    a new window has all of its blocks side by side, a drawn one hardly half.
     """
     own, places = np.unique(draw.windows, return_inverse=True)
     blocks, basis = held.take(own), reference.basis
     # Of its own blocks alone: of a hundred slices the others' are most.
     windows = blocks.summed(member_matrix(places.reshape(draw.windows.shape), len(own)))
-    by_hour = reference.day.astray(draw.target, draw.share) if reference.day is not None else 0.0
-    dispersed = reference.spread.curves.astray(draw.target, draw.share)
-    scores = bank(basis, windows, stretch_mean=stretch(draw.share / 2, by_hour), stretch_variance=stretch(draw.share))
-    # What a curve of the spread is off by, all axes are together: the dispersion shows it, and no single axis.
-    scores[:, STATISTICS.index("mah")] *= stretch(draw.share, dispersed) / stretch(draw.share)
+    scores = bank(basis, windows, stretch_mean=stretch(draw.share / 2), stretch_variance=stretch(draw.share))
     squared = np.where(_IS_SQUARE, scores, scores**2)
     freedom = np.clip(2 * squared.mean(axis=0) ** 2 / np.maximum(squared.var(axis=0), 1e-300), 1.0, 1e4)
     of_mean = np.array([name.startswith("t_") for name in STATISTICS])
-    further = np.where(of_mean, luck(draw.share / 2 + by_hour, freedom), luck(draw.share, freedom))
+    further = np.where(of_mean, luck(draw.share / 2, freedom), luck(draw.share, freedom))
     alone = _size(basis, blocks.first, blocks.second)
     mean = np.maximum(alone.mean(axis=0), 1e-300)
     unsure = alone.std(axis=0) / mean / np.sqrt(2 * len(own))

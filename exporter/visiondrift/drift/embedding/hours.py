@@ -13,7 +13,7 @@ too, one for the leading axes and one for each further stretch of them: a sensor
 is to see becomes less. By each axis alone they would be mostly noise.
 
 Of any one hour a curve is less sure than of the whole day: a window of an hour is held against a few such hours, not
-against all that the reference has. By how much less is told from what was fitted (``DayCurves.astray``).
+against all that the reference has. What windows are drawn of follows one another in time, and shows by how much less.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,8 +22,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from visiondrift.signals import ALL_SLICES
 
 HARMONICS = 12
 DAY_SECONDS = 86_400.0
@@ -59,26 +57,11 @@ _LEAST = 1e-9
 class DayCurves:
     """For each slice by name the ``coefficients`` (2 h, d) of sines and cosines through the day, the hours (24,) that
     are ``known``, and the ``middle`` (2 h,), what sines and cosines are there on average.
-
-    ``freedom`` is how many numbers each curve amounts to beside its average, ``days`` how many it was fitted on. Only a
-    calibration asks for these, and they are not stored.
     """
 
     coefficients: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     known: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     middle: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    freedom: Mapping[str, float] = field(default_factory=dict)
-    days: Mapping[str, float] = field(default_factory=dict)
-
-    def astray(self, target: str, share: float) -> float:
-        """The variance of the curve at any hour over that of a window that has this ``share`` of the fitted blocks.
-
-        Of the slice ``target``, of all together that of the least sure curve. A curve amounts to so many means of parts
-        of the day. Where a window is longer than such a part, it is held against as many such windows as there were
-        days; half of them, as the other half of the reference was not fitted.
-        """
-        own = (name for name in self.freedom if target in (name, ALL_SLICES))
-        return max((min(self.freedom[name] * share, 2 / self.days[name]) for name in own), default=0.0)
 
     def without(
         self, embeddings: NDArray[Any], times: NDArray[np.float64], slices: NDArray[Any]
@@ -175,7 +158,7 @@ def fit_day(
 
     A slice that spans fewer than ``MIN_DAYS`` days, or of which no hour was seen on so many, gets no curve.
     """
-    coefficients, known, middle, freedom, days = {}, {}, {}, {}, {}
+    coefficients, known, middle = {}, {}, {}
     for value in np.unique(slices):
         own, name = slices == value, str(value)
         hours = _known_hours(times[own])
@@ -183,9 +166,8 @@ def fit_day(
             waves = _waves(times[own], hours, None)
             known[name] = hours
             middle[name] = waves.mean(axis=0)
-            days[name] = float(np.ptp(times[own])) / DAY_SECONDS
-            coefficients[name], freedom[name] = _fit_one(np.asarray(embeddings[own]), waves, of_row[own])
-    return DayCurves(coefficients, known, middle, freedom, days)
+            coefficients[name] = _fit_one(np.asarray(embeddings[own]), waves, of_row[own])
+    return DayCurves(coefficients, known, middle)
 
 
 def hour_of(times: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -204,9 +186,7 @@ def _known_hours(times: NDArray[np.float64]) -> NDArray[np.bool_]:
     return enough
 
 
-def _fit_one(
-    values: NDArray[Any], waves: NDArray[np.float32], of_row: NDArray[np.intp]
-) -> tuple[NDArray[np.float32], float]:
+def _fit_one(values: NDArray[Any], waves: NDArray[np.float32], of_row: NDArray[np.intp]) -> NDArray[np.float32]:
     place = np.unique(of_row, return_inverse=True)[1]
     counts = np.bincount(place)
     order = np.argsort(place, kind="stable")
@@ -214,13 +194,11 @@ def _fit_one(
     means = np.add.reduceat(values[order].astype(np.float64), starts, axis=0) / counts[:, None]
     of_blocks = np.add.reduceat(waves[order].astype(np.float64), starts, axis=0) / counts[:, None]
     centred, means = of_blocks - of_blocks.mean(axis=0), means - means.mean(axis=0)
-    coefficients, freedom = _smooth(centred, means)
-    return coefficients.astype(np.float32), freedom
+    return _smooth(centred, means).astype(np.float32)
 
 
-def _smooth(waves: NDArray[np.float64], means: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """(2 h, d) coefficients of centred ``waves`` (B, 2 h) that explain centred ``means`` (B, d) of blocks best, and how
-    many free numbers they amount to.
+def _smooth(waves: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2 h, d) coefficients of centred ``waves`` (B, 2 h) that explain centred ``means`` (B, d) of blocks best.
 
     One weight of the roughness for all columns: each by itself would follow its own noise.
     """
@@ -228,7 +206,7 @@ def _smooth(waves: NDArray[np.float64], means: NDArray[np.float64]) -> tuple[NDA
     rough = np.tile(np.arange(1, HARMONICS + 1, dtype=np.float64), 2) ** 4
     gram, by_column = waves.T @ waves, waves.T @ means
     total = float((means**2).sum())
-    best, amount = np.inf, 0.0
+    best = np.inf
     found: NDArray[np.float64] = np.zeros_like(by_column)
     for weight in _SHRUNK * count:
         shrunk = gram + np.diag(weight * rough + _LEAST * count)
@@ -239,8 +217,8 @@ def _smooth(waves: NDArray[np.float64], means: NDArray[np.float64]) -> tuple[NDA
             continue
         score = left / (1 - _PRICE * freedom / count) ** 2
         if score < best:
-            best, found, amount = score, np.asarray(coefficients), freedom - 1
-    return found, amount
+            best, found = score, np.asarray(coefficients)
+    return found
 
 
 def _waves(
