@@ -306,6 +306,13 @@ class Sample:
         column = self.slices.get(label)
         return () if column is None else tuple(sorted({str(value) for value in column} - {""}))
 
+    def streams(self) -> NDArray[np.intp]:
+        """(n,) the same number for events that carry the same labels of slices."""
+        columns = [np.unique(column.astype(str), return_inverse=True)[1] for _, column in sorted(self.slices.items())]
+        if not columns or not len(self):
+            return np.zeros(len(self), dtype=np.intp)
+        return np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)[1].reshape(-1).astype(np.intp)
+
     def of_slice(self, name: str) -> "Sample":
         """The events of one slice by its name (``all`` or ``label=value``); empty where nothing carries it."""
         return self.take(self.in_slice(name))

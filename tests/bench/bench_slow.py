@@ -65,16 +65,17 @@ WORLDS = {
     "livelier by 30 % for an hour or so": World(lively=0.3),
     "nights are less lively, and less noisy": World(content=0.6, noise=0.6),
     "nights are twice as noisy": World(noise=2.0),
-    "the same as the first, dark in half an hour": World(content=0.5, noise=0.5, abruptly=True),
+    "nights are half as lively, and come in half an hour": World(content=0.5, noise=0.5, abruptly=True),
 }
 
 
 def frames(
-    world: World, seed: int, begin: float, end: float, scene: float, every: float, *, draw: int
+    world: World, seed: int, begin: float, days: float, pace: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Times (n,) and embeddings (n, ``COLUMNS``) of one camera."""
-    rng, site = np.random.default_rng((seed, draw)), np.random.default_rng((seed, 77))
-    times = np.sort(rng.uniform(begin, end, rng.poisson((end - begin) / every)))
+    """Times (n,) and embeddings (n, ``COLUMNS``) of one camera; ``pace`` as in ``SCENES``."""
+    rng, site = np.random.default_rng((seed, int(begin))), np.random.default_rng((seed, 77))
+    scene, every = pace
+    times = np.sort(rng.uniform(begin, begin + days * DAY, rng.poisson(days * DAY / every)))
     sizes = np.geomspace(2.0, 0.5, CONTENT)
     axes = np.linalg.qr(site.normal(size=(COLUMNS, CONTENT)))[0].T
     content = fading(times, scene, CONTENT, rng) * sizes
@@ -104,16 +105,15 @@ def darkness(times: NDArray[np.float64], *, abruptly: bool) -> NDArray[np.float6
     return np.asarray(1 / (1 + np.exp(6 * np.sin(2 * np.pi * (hour - 6) / 24))))
 
 
-def watched(world: World, seed: int, scene: float, every: float) -> Iterator[tuple[int, float, float]]:
+def watched(world: World, seed: int, pace: tuple[float, float]) -> Iterator[tuple[int, float, float]]:
     """Of healthy windows: how many hours each has, the hour in its middle, and its p."""
-    times, rows = frames(world, seed, BEGIN, BEGIN + REFERENCE_DAYS * DAY, scene, every, draw=0)
+    times, rows = frames(world, seed, BEGIN, REFERENCE_DAYS, pace)
     none = np.full(len(times), "")
     steady = fit_day(rows, times, none, hour_of(times)).without(rows, times, none)
     seconds = block_seconds(times, steady @ np.random.default_rng(0).normal(size=(COLUMNS, 16)))
     sizes = tuple(round(hours * HOUR / seconds) for hours in WINDOWS)
     detector = build_detector(rows, timed_blocks(times, seconds), times=times, sizes=sizes, novelty=False, seed=seed)
-    begin = BEGIN + APART_DAYS * DAY
-    live, seen = frames(world, seed, begin, begin + LIVE_DAYS * DAY, scene, every, draw=1)
+    live, seen = frames(world, seed, BEGIN + APART_DAYS * DAY, LIVE_DAYS, pace)
     coordinates = detector.reference.coordinates(seen, live, np.full(len(live), ""))
     block = np.floor(live / seconds).astype(np.int64)
     for hours in WINDOWS:
@@ -146,12 +146,12 @@ def main() -> None:
     references = 2 if args.quick else 12
     print(f"Share of healthy windows with p at or below .05, .01 and .001; {references} references of each world, of")
     print(
-        f"{REFERENCE_DAYS} days, {LIVE_DAYS} days of windows against each. By part of the day: p ≤ .05, an hour's windows.\n"
+        f"{REFERENCE_DAYS} days, and {LIVE_DAYS} days of windows against each. By part of the day: p ≤ .05 of an hour.\n"
     )
     head("world", "a scene", "window", "p ≤ .05", "p ≤ .01", "p ≤ .001", *PARTS)
     for name, world in WORLDS.items():
-        for alike, (scene, every) in SCENES.items():
-            each = [list(watched(world, seed, scene, every)) for seed in range(FIRST_SEED, FIRST_SEED + references)]
+        for alike, pace in SCENES.items():
+            each = [list(watched(world, seed, pace)) for seed in range(FIRST_SEED, FIRST_SEED + references)]
             for hours in WINDOWS:
                 p = [[p for length, _, p in one if length == hours] for one in each]
                 cells = [rate([[value <= alpha for value in own] for own in p if own]) for alpha in (0.05, 0.01, 0.001)]

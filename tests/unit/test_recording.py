@@ -41,10 +41,14 @@ def test_windows_are_those_of_a_log(
     assert np.array_equal(ours.sample.confidences[order[0]], theirs.sample.confidences[order[1]])
 
 
-def test_of_more_rows_than_may_be_compared_an_even_part_is_given(logs: tuple[Recording, MemoryLog]) -> None:
-    window = logs[0].window(WindowQuery("pets", "1", CLIP, NOON - 700, NOON, CLASSES, DIMENSION, 30))
-    assert (len(window.sample), window.total) == (30, 270)
-    assert np.diff(window.sample.times).max() < 60
+def test_of_more_rows_than_may_be_compared_an_even_part_of_each_stream_is_given(
+    logs: tuple[Recording, MemoryLog],
+) -> None:
+    for log in logs:
+        window = log.window(WindowQuery("pets", "1", CLIP, NOON - 700, NOON, CLASSES, DIMENSION, 30))
+        assert (len(window.sample), window.total) == (30, 270)
+        assert np.unique(window.sample.slices["camera"], return_counts=True)[1].tolist() == [10, 10, 10]
+        assert np.diff(np.sort(window.sample.times)).max() < 61
 
 
 def test_blocks_are_counted_as_in_a_log(logs: tuple[Recording, MemoryLog]) -> None:

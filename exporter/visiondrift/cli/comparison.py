@@ -30,7 +30,7 @@ from visiondrift.drift.health.findings import CameraHealth
 from visiondrift.drift.health.judge import judge_camera
 from visiondrift.drift.judge import Levels, WindowEvaluation, with_discoveries, worst
 from visiondrift.drift.levels import terms_for
-from visiondrift.drift.thinning import evenly
+from visiondrift.drift.thinning import evenly_of_each
 from visiondrift.drift.weighing import measured_in
 from visiondrift.errors import BadInput
 from visiondrift.parquet import CONFIDENCE, confident_classes_in, read_events
@@ -236,7 +236,7 @@ def _evaluations(compared: Compared, min_samples: int, max_samples: int) -> Iter
     events = align_classes(compared.sample, compared.plan.settings.classes)
     for name in names:
         whole = events.of_slice(name)
-        sample = whole.take(evenly(len(whole), max_samples))
+        sample = whole.take(evenly_of_each(whole.streams(), max_samples))
         is_part = len(sample) < len(whole)
         evaluation = evaluate_window(
             compared.reference,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from visiondrift.drift.baseline import align_classes
 from visiondrift.drift.embedding.moments import BlockMoments
-from visiondrift.drift.thinning import evenly
+from visiondrift.drift.thinning import evenly_of_each
 from visiondrift.log import Census, Stream, Window, WindowQuery, microseconds
 from visiondrift.log.memory import MemoryLog
 from visiondrift.log.moments import BlockQuery, KeptMoments, MomentKey
@@ -25,7 +25,8 @@ class Recording:
         self._at = np.array([microseconds(float(time)) for time in sample.times], dtype=np.int64)
         self._model, self._version = model, version
         self._moments = MemoryLog()
-        self._rows_of = _rows_of(sample)
+        self._streams = sample.streams()
+        self._rows_of = _rows_of(sample, self._streams)
         self._answers = bool(sample.has_confidences.any())
         self.now = float("-inf")
 
@@ -33,7 +34,7 @@ class Recording:
         """The events of a window. See ``PredictionLog.window``."""
         rows = self._rows(query.since, query.until, query.slice)
         total = len(rows)
-        part = self._sample.take(rows[evenly(total, query.limit)])
+        part = self._sample.take(rows[evenly_of_each(self._streams[rows], query.limit)])
         return Window(align_classes(part, query.classes), total=total, rejected=0)
 
     def census(self) -> Census:
@@ -71,11 +72,11 @@ class Recording:
         return rows[:0] if column is None else rows[column[rows] == pair[1]]
 
 
-def _rows_of(sample: Sample) -> dict[Slices, NDArray[np.intp]]:
+def _rows_of(sample: Sample, streams: NDArray[np.intp]) -> dict[Slices, NDArray[np.intp]]:
     """The rows of every set of slice labels that events carry, ascending."""
-    labels = sorted(sample.slices)
-    rows: dict[Slices, list[int]] = {}
-    for row in range(len(sample)):
-        pairs = ((label, str(sample.slices[label][row])) for label in labels)
-        rows.setdefault(tuple(pair for pair in pairs if pair[1]), []).append(row)
-    return {slices: np.array(own, dtype=np.intp) for slices, own in rows.items()}
+    rows = {}
+    for stream in np.unique(streams):
+        own = np.flatnonzero(streams == stream)
+        pairs = ((label, str(sample.slices[label][own[0]])) for label in sorted(sample.slices))
+        rows[tuple(pair for pair in pairs if pair[1])] = own
+    return rows
