@@ -145,9 +145,8 @@ def main() -> None:
     args = parser.parse_args()
     references = 2 if args.quick else 12
     print(f"Share of healthy windows with p at or below .05, .01 and .001; {references} references of each world, of")
-    print(
-        f"{REFERENCE_DAYS} days, and {LIVE_DAYS} days of windows against each. By part of the day: p ≤ .05 of an hour.\n"
-    )
+    print(f"{REFERENCE_DAYS} days, and {LIVE_DAYS} days of windows against each. By part of the day: p ≤ .05 of an")
+    print("hour's windows.\n")
     head("world", "a scene", "window", "p ≤ .05", "p ≤ .01", "p ≤ .001", *PARTS)
     for name, world in WORLDS.items():
         for alike, pace in SCENES.items():

@@ -50,6 +50,7 @@ PARTS = {
     "pages": Part("bench_false_alarms.py", ("--only", "pages")),
     "quarter": Part("bench_false_alarms.py", ("--only", "quarter", "--jobs", "2"), long=True),
     "days": Part("bench_days.py"),
+    "slow": Part("bench_slow.py"),
     "small": Part("bench_false_alarms.py", ("--only", "small")),
     "power": Part("bench_power.py", ("--only", "power")),
     "delay": Part("bench_power.py", ("--only", "delay")),
