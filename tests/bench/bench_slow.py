@@ -132,6 +132,15 @@ def chance(detector: Detector, coordinates: NDArray[np.float32], block: NDArray[
     return look.p if isinstance(look, EmbeddingEvidence) else None
 
 
+def beyond(alpha: float, each: list[list[tuple[int, float, float]]], hours: int, part: str = "") -> str:
+    """The share of the windows of so many hours, of ``each`` reference, whose p is no more than ``alpha``."""
+    own = [
+        [p <= alpha for length, hour, p in one if length == hours and (not part or is_part(hour, part))] for one in each
+    ]
+    # A reference with blocks so long that no such window is judged has none.
+    return rate([looks for looks in own if looks])
+
+
 def is_part(hour: float, part: str) -> bool:
     """Whether an hour is of that part of the day."""
     begin, end = PARTS[part]
@@ -152,15 +161,9 @@ def main() -> None:
         for alike, pace in SCENES.items():
             each = [list(watched(world, seed, pace)) for seed in range(FIRST_SEED, FIRST_SEED + references)]
             for hours in WINDOWS:
-                p = [[p for length, _, p in one if length == hours] for one in each]
-                cells = [rate([[value <= alpha for value in own] for own in p if own]) for alpha in (0.05, 0.01, 0.001)]
-                parts = [
-                    rate(
-                        [[p <= 0.05 for length, hour, p in one if length == 1 and is_part(hour, part)] for one in each]
-                    )
-                    for part in (PARTS if hours == 1 else ())
-                ]
-                line(name, alike, f"{hours} h", *cells, *(parts or [""] * len(PARTS)))
+                cells = [beyond(alpha, each, hours) for alpha in (0.05, 0.01, 0.001)]
+                parts = [beyond(0.05, each, hours, part) if hours == 1 else "" for part in PARTS]
+                line(name, alike, f"{hours} h", *cells, *parts)
 
 
 if __name__ == "__main__":
