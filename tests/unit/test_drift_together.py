@@ -84,8 +84,8 @@ def test_slices_of_one_block_each_cannot_be_parted() -> None:
 @given(blocks(), st.integers(0, 9), st.floats(0.1, 0.9))
 @settings(deadline=None, max_examples=60)
 def test_windows_of_all_slices_are_whole_moments_but_for_the_last(found: Blocks, seed: int, share: float) -> None:
-    size = max(1, round(share * len(found)))
-    draw = draw_windows("all", np.arange(len(found)), size, blocks=found, draws=5, rng=np.random.default_rng(seed))
+    size, rng = max(1, round(share * len(found))), np.random.default_rng(seed)
+    draw = draw_windows("all", np.arange(len(found)), size, blocks=found, draws=5, rng=rng, in_runs=seed % 2 == 0)
     whole = np.bincount(found.moment)
     for window in draw.windows:
         assert len(set(window)) == size
@@ -96,7 +96,7 @@ def test_windows_of_all_slices_are_whole_moments_but_for_the_last(found: Blocks,
 def test_windows_of_one_slice_are_drawn_by_its_own_blocks() -> None:
     found = timed_blocks(np.arange(400.0), np.repeat([1.0, 10.0], 200), np.repeat(["a", "b"], 200))
     own = np.flatnonzero(found.stratum == 0)
-    draw = draw_windows("a", own, 33, blocks=found, draws=20, rng=np.random.default_rng(0))
+    draw = draw_windows("a", own, 33, blocks=found, draws=20, rng=np.random.default_rng(0), in_runs=True)
     runs = [1 + int((np.diff(np.sort(window)) > 1).sum()) for window in draw.windows]
     assert max(runs) <= 7  # six blocks a run, of 200; beside one another two of them are one
     assert np.mean(runs) > 3
@@ -109,7 +109,7 @@ def test_a_window_of_a_run_follows_one_another_in_time(found: Blocks, seed: int)
     own = np.flatnonzero(found.stratum == 0)
     run = run_of(len(own), found)
     size = max(1, run // 2)
-    draw = draw_windows(found.names[0], own, size, blocks=found, draws=5, rng=np.random.default_rng(seed))
+    draw = draw_windows(found.names[0], own, size, blocks=found, draws=5, rng=np.random.default_rng(seed), in_runs=True)
     for window in draw.windows:
         breaks = int((np.diff(np.sort(window)) > 1).sum())
         assert breaks <= 1  # it is the end of one run and the beginning of another, or one piece

@@ -4,9 +4,9 @@ One mechanism for every signal. A family of scores is fitted on one part of the 
 from the other, several times over with other parts; what comes out is three numbers a score and window size. Scores
 that answer one question are combined, and the combination gets a null of its own.
 
-Windows are drawn as whole blocks, in runs of blocks that follow one another in time, as those of a real window do. How
-lively a scene is, how noisy a sensor, how wrong a curve of the day: each changes in hours, and blocks from here and
-there would have the mean of it where a window has one of its extremes.
+Windows are drawn as whole blocks; where what changes in hours is not looked at by itself (``Plan.alike``), in runs of
+blocks that follow one another in time, as those of a real window do. How lively a scene is, how noisy a sensor, how
+wrong a curve of the day: blocks from here and there would have the mean of it where a window has one of its extremes.
 
 They are drawn without replacement: a block that is in a window twice would be its own sibling, and in many dimensions
 two copies of a block outweigh everything. Such a window is nearer to the centre of the blocks it came from than a new
@@ -202,9 +202,9 @@ class Plan:
 
     ``splits`` times the reference is parted anew, each time with ``draws`` windows a size. ``alike`` where scores
     change so slowly that so many blocks in a row are one witness: then windows are drawn in one piece, not from here
-    and there. ``combined`` names scores that are combined, by the name of the combination. Where a score looks at
-    ``most_rows`` of a window at most, windows of that many rows are drawn too: between two sizes nulls are
-    interpolated, and there this one has a corner.
+    and there; else ``in_runs`` as ``run_of`` has it, or block by block. ``combined`` names scores that are combined, by
+    the name of the combination. Where a score looks at ``most_rows`` of a window at most, windows of that many rows are
+    drawn too: between two sizes nulls are interpolated, and there this one has a corner.
     """
 
     sizes: tuple[int, ...] = ()
@@ -213,6 +213,7 @@ class Plan:
     splits: int = 4
     draws: int = 250
     alike: float | None = None
+    in_runs: bool = False
     combined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     seed: int = 0
 
@@ -298,7 +299,9 @@ def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[st
             corner = (round(plan.most_rows / rows[target]),) if plan.most_rows and rows[target] else ()
             for size in window_sizes(len(own), (*plan.sizes, *corner), ratio=ratio, largest=plan.largest):
                 if plan.alike is None:
-                    draw = draw_windows(target, own, size, blocks=split.blocks, draws=draws, rng=rng)
+                    draw = draw_windows(
+                        target, own, size, blocks=split.blocks, draws=draws, rng=rng, in_runs=plan.in_runs
+                    )
                 else:
                     draw = draw_stretches(
                         target, own, size, blocks=split.blocks, draws=draws, rng=rng, alike=plan.alike
@@ -314,7 +317,7 @@ def calibrate(families: Sequence[Family], blocks: Blocks, plan: Plan) -> dict[st
             rows=rows[target],
             nulls=_nulls({size: np.vstack(m) for (of, size), m in drawn.items() if of == target}, names, plan),
             evenness=evenness(blocks.sizes[own]),
-            run=run_of(held[target], blocks) if plan.alike is None else 1,
+            run=run_of(held[target], blocks) if plan.in_runs else 1,
         )
         for target, own in targets(blocks)
     }
@@ -351,10 +354,18 @@ def window_sizes(
 
 
 def draw_windows(
-    target: str, own: NDArray[np.intp], size: int, *, blocks: Blocks, draws: int, rng: np.random.Generator
+    target: str,
+    own: NDArray[np.intp],
+    size: int,
+    *,
+    blocks: Blocks,
+    draws: int,
+    rng: np.random.Generator,
+    in_runs: bool = False,
 ) -> Draw:
-    """Windows of ``size`` of the blocks ``own``, in runs (``run_of``); fewer of very large ones, each of which says
-    more. Of all slices together whole moments are taken, one after the other until there are so many blocks.
+    """Windows of ``size`` of the blocks ``own``, ``in_runs`` of them (``run_of``) or one by one; fewer of very large
+    windows, each of which says more. Of all slices together whole moments are taken, one after the other until there
+    are so many blocks.
 
     Of three times as many, those are kept whose rows are nearest to what so many blocks usually have: a window is
     judged by the blocks and rows it has, and is not to be held against the chance of having had fewer.
@@ -362,28 +373,27 @@ def draw_windows(
     sizes = blocks.sizes[own]
     rows = size * float(sizes.mean())
     count = int(max(min(draws, 60), draws * min(1.0, _ENOUGH_ROWS / rows)))
-    order = _order(target, own, _CHOICE * count, blocks, rng)
+    moments = blocks.moment[own] if target == ALL_SLICES else np.arange(len(own))
+    run = run_of(len(np.unique(moments)), blocks) if in_runs else 1
+    order = _order(moments, run, _CHOICE * count, rng)
     chosen = np.argpartition(order, size - 1, axis=1)[:, :size]
     nearest = np.argsort(np.abs(sizes[chosen].sum(axis=1) - rows), kind="stable")[:count]
     chosen = chosen[np.sort(nearest)]
     return Draw(target, own[chosen], size / len(own))
 
 
-def _order(
-    target: str, own: NDArray[np.intp], windows: int, blocks: Blocks, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """(windows, B) numbers for the blocks ``own`` (B,), of which each window draws the smallest."""
-    known, place = np.unique(blocks.moment[own], return_inverse=True)
-    if target != ALL_SLICES or len(known) == len(own):
-        known = place = np.arange(len(own))
-    run = run_of(len(known), blocks)
-    if run == 1 and len(known) == len(own):
-        return rng.random((windows, len(own)))
+def _order(moments: NDArray[np.intp], run: int, windows: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(windows, B) numbers for blocks of ``moments`` (B,), of which each window draws the smallest: whole moments, and
+    ``run`` of them that follow one another.
+    """
+    known, place = np.unique(moments, return_inverse=True)
+    if run == 1 and len(known) == len(moments):
+        return rng.random((windows, len(moments)))
     # Each window has runs of its own, so that not all of them are cut at the same places.
     at = place + rng.integers(run, size=(windows, 1))
     runs = (len(known) + run - 2) // run + 1
     of_run = rng.permuted(np.tile(np.arange(runs, dtype=np.float64), (windows, 1)), axis=1)
-    within = (at % run + rng.random((windows, len(own)))) / run
+    within = (at % run + rng.random((windows, len(moments)))) / run
     return np.asarray(np.take_along_axis(of_run, at // run, axis=1) + within)
 
 

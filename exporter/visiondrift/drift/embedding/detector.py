@@ -187,7 +187,7 @@ def build_detector(
     """
     combined = {MOMENTS: STATISTICS} | ({EMBEDDING: SCORES} if novelty else {})
     most_rows = WINDOW_ROWS if novelty else None
-    plan = Plan(sizes, most_rows, largest, splits=splits, draws=draws, combined=combined, seed=seed)
+    plan = Plan(sizes, most_rows, largest, splits=splits, draws=draws, in_runs=True, combined=combined, seed=seed)
     family = EmbeddingFamily(embeddings, times=times, novelty=novelty, seed=seed)
     slices = calibrate([family], blocks, plan)
     return Detector(fit_embedding(embeddings, split_of(blocks, seed), times=times, seed=seed), slices)

@@ -110,7 +110,9 @@ def _of_slice(
     combined = calibration.nulls[MOMENTS]
     rows = []
     for size in combined.sizes:
-        draw = draw_windows(place.target, place.own, int(size), blocks=place.blocks, draws=_WINDOWS, rng=rng)
+        draw = draw_windows(
+            place.target, place.own, int(size), blocks=place.blocks, draws=_WINDOWS, rng=rng, in_runs=True
+        )
         own, places = np.unique(draw.windows, return_inverse=True)
         windows = held.take(own).summed(member_matrix(places.reshape(draw.windows.shape), len(own)))
         away = _directions(reference, len(windows), rng)

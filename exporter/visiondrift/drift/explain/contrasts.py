@@ -167,7 +167,7 @@ def build_space(
 
     Raises ValueError where it is too small to be parted.
     """
-    plan = Plan(sizes=sizes, splits=splits, draws=_DRAWS, seed=seed)
+    plan = Plan(sizes=sizes, splits=splits, draws=_DRAWS, in_runs=True, seed=seed)
     slices = calibrate([ContrastFamily(rows, panels, times=times, seed=seed)], blocks, plan)
     split = split_of(blocks, seed)
     reference, held = held_deviations(rows, split, times=times, seed=seed, even=False)
