@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from visiondrift.drift.calibration.blocks import Blocks, common_seconds, labelled_blocks, timed_blocks
 from visiondrift.drift.calibration.nulls import draw_windows, run_of, split_blocks
@@ -69,10 +70,9 @@ def test_the_halves_share_no_moment_and_the_smallest_slice_is_halved(found: Bloc
     split = split_blocks(found, np.random.default_rng(seed))
     fitted = np.isin(np.arange(len(found)), found.of_row[split.fitted])
     assert not set(found.moment[fitted]) & set(found.moment[~fitted])
-    piece = found.moment // max(1, run_of(len(np.unique(found.moment)) // 2, found) // 4)
-    each = [np.unique(piece[found.stratum == stratum]) for stratum in range(len(found.names))]
+    each = [np.unique(found.moment[found.stratum == stratum]) for stratum in range(len(found.names))]
     fewest = min(each, key=len)
-    assert len(fewest) // 2 == len(set(fewest) & set(piece[fitted]))
+    assert len(fewest) // 2 == len(set(fewest) & set(found.moment[fitted]))
 
 
 def test_slices_of_one_block_each_cannot_be_parted() -> None:
@@ -113,6 +113,31 @@ def test_a_window_of_a_run_follows_one_another_in_time(found: Blocks, seed: int)
     for window in draw.windows:
         breaks = int((np.diff(np.sort(window)) > 1).sum())
         assert breaks <= 1  # it is the end of one run and the beginning of another, or one piece
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_camera_that_came_late_is_halved_as_others_are(seed: int) -> None:
+    """The pieces of which four weeks are parted are longer than its whole time."""
+    old, new = np.arange(4000.0) * 600, 3990 * 600 + np.arange(1000.0) * 6
+    times, slices = np.concatenate([old, new]), np.repeat(["old", "new"], [4000, 1000])
+    found = timed_blocks(times, np.where(slices == "old", 600.0, 60.0), slices)
+    split = split_blocks(found, np.random.default_rng(seed))
+    held = np.bincount(split.blocks.stratum) / np.bincount(found.stratum)
+    np.testing.assert_allclose(held, 0.5, atol=0.11)
+
+
+def test_every_block_is_drawn_as_often_as_another() -> None:
+    found, rng = timed_blocks(np.arange(2000.0), 1.0), np.random.default_rng(0)
+    draw = draw_windows("all", np.arange(2000), 3, blocks=found, draws=4000, rng=rng, in_runs=True)
+    drawn = np.bincount(draw.windows.ravel(), minlength=2000)
+    assert drawn.max() <= stats.poisson.isf(1e-6, drawn.mean() * 3)  # a block comes in windows of three
+
+
+def test_windows_of_cameras_that_take_turns_are_of_both() -> None:
+    times = np.arange(4000.0)
+    found = timed_blocks(times, 1.0, np.where(times % 2 == 0, "even", "odd"))
+    draw = draw_windows("all", np.arange(4000), 10, blocks=found, draws=50, rng=np.random.default_rng(0), in_runs=True)
+    assert (np.abs(found.stratum[draw.windows].mean(axis=1) - 0.5) <= 0.1).all()
 
 
 def test_scenes_and_photographs_do_not_follow_one_another() -> None:

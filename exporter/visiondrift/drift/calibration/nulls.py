@@ -50,7 +50,9 @@ RUNS = 30
 """Runs of blocks that the held half of a reference is at least: fewer do not tell how different windows are."""
 
 _PIECES = 4
-"""Pieces of a run of which about half are held, so that each half of a reference knows every hour of the day."""
+"""Held pieces of a reference that a run is of, each of moments that follow one another; between them lie about as many
+fitted ones, so that each half knows every hour of the day.
+"""
 
 _FEWEST_DRAWS = 50
 
@@ -133,9 +135,9 @@ class Shortage:
 class SliceCalibration:
     """The nulls of one slice by name of score; ``blocks`` is how many blocks the slice has in the whole reference.
 
-    ``held`` of these make the centre and the nulls, for which they were drawn in runs of ``run``; ``rows`` is the mean
-    number of rows of a block, and ``evenness`` what rows so unevenly spread over blocks are worth of them, 0-1. Without
-    enough blocks ``nulls`` is empty.
+    ``held`` of these make the centre and the nulls, for which they were drawn in runs of some ``run``; ``rows`` is the
+    mean number of rows of a block, and ``evenness`` what rows so unevenly spread over blocks are worth of them, 0-1.
+    Without enough blocks ``nulls`` is empty.
     """
 
     blocks: int
@@ -225,24 +227,26 @@ def split_of(blocks: Blocks, seed: int) -> Split:
 
 def split_blocks(blocks: Blocks, rng: np.random.Generator) -> Split:
     """Half of each slice's moments to fit, the other half held, and each on one side in all slices that have it; of an
-    odd number one more is held. Moments that follow one another stay together, as many as are a piece of a run.
+    odd number one more is held. Moments of a slice that follow one another stay together, as many as are a piece of a
+    run of its own.
 
     The slices with the fewest come first: they would suffer most from not being halved exactly. Raises ValueError where
     there are blocks enough, but no slice has two.
     """
-    run = run_of(len(np.unique(blocks.moment)) // 2, blocks)
-    piece = blocks.moment // max(1, run // _PIECES)
-    of_slice = [np.unique(piece[blocks.stratum == stratum]) for stratum in range(len(blocks.names))]
-    fitted = np.zeros(int(piece.max(initial=-1)) + 1, dtype=bool)
+    of_slice = [np.unique(blocks.moment[blocks.stratum == stratum]) for stratum in range(len(blocks.names))]
+    fitted = np.zeros(int(blocks.moment.max(initial=-1)) + 1, dtype=bool)
     parted = np.zeros_like(fitted)
     for own in sorted(of_slice, key=len):
         lacking = max(len(own) // 2 - int(fitted[own].sum()), 0)
-        fitted[rng.permutation(own[~parted[own]])[:lacking]] = True
+        free = own[~parted[own]]
+        piece = np.arange(len(free)) // max(1, run_of(len(own) // 2, blocks) // _PIECES)
+        turn = np.argsort(rng.permutation(piece[-1] + 1 if len(free) else 0))
+        fitted[free[np.argsort(turn[piece], kind="stable")][:lacking]] = True
         parted[own] = True
     if len(blocks) >= LEAST_BLOCKS and not fitted.any():
         msg = f"none of the {len(blocks.names)} slices has two independent blocks: one to fit on, one to measure on"
         raise ValueError(msg)
-    return _split(blocks, fitted[piece])
+    return _split(blocks, fitted[blocks.moment])
 
 
 def run_of(held: int, blocks: Blocks) -> int:
@@ -389,9 +393,10 @@ def _order(moments: NDArray[np.intp], run: int, windows: int, rng: np.random.Gen
     known, place = np.unique(moments, return_inverse=True)
     if run == 1 and len(known) == len(moments):
         return rng.random((windows, len(moments)))
-    # Each window has runs of its own, so that not all of them are cut at the same places.
-    at = place + rng.integers(run, size=(windows, 1))
-    runs = (len(known) + run - 2) // run + 1
+    at = np.tile(place, (windows, 1))
+    if run > 1:  # each window cuts runs of its own, of a circle: none is more often at the beginning of one than others
+        at = (at + rng.integers(len(known), size=(windows, 1))) % len(known)
+    runs = -(-len(known) // run)
     of_run = rng.permuted(np.tile(np.arange(runs, dtype=np.float64), (windows, 1)), axis=1)
     within = (at % run + rng.random((windows, len(moments)))) / run
     return np.asarray(np.take_along_axis(of_run, at // run, axis=1) + within)

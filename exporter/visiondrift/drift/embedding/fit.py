@@ -242,7 +242,8 @@ def drawn_scores(
     The degrees of freedom of each sum of squares are read from the drawn windows (Satterthwaite 1946). How well the
     blocks tell its size is read from theirs: the sums' sizes are means over twice as many blocks as are held, as the
     splits take turns, and are taken at the upper end of their 80 % interval. What ``neighbours`` (P, 2) share is added:
-    a new window has all of its blocks side by side, a drawn one hardly half.
+    a new window has all of its blocks side by side, and a drawn one not always. Where it has, to count it twice errs on
+    the quiet side.
     """
     own, places = np.unique(draw.windows, return_inverse=True)
     blocks, basis = held.take(own), reference.basis
