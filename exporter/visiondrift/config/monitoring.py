@@ -232,9 +232,20 @@ class WindowConfig(Strict):
         return self
 
 
+def _of_different_lengths(windows: dict[str, WindowConfig]) -> dict[str, WindowConfig]:
+    by_length: dict[float, str] = {}
+    for name in windows:
+        same = by_length.setdefault(parse_duration(name), name)
+        if same != name:
+            msg = f"{same} and {name} are the same length; accepted are windows of different lengths"
+            raise ValueError(msg)
+    return windows
+
+
 Windows = Annotated[
     dict[DurationText, WindowConfig],
     Field(min_length=1),
+    AfterValidator(_of_different_lengths),
     Words("a mapping of at least one window, named by its length, such as 1h: {min_samples: 200, max_samples: 5000}"),
 ]
 
