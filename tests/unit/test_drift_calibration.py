@@ -25,7 +25,15 @@ from visiondrift.drift.calibration.nulls import (
     window_sizes,
 )
 from visiondrift.drift.calibration.row_scores import RowFamily
-from visiondrift.drift.calibration.tails import Null, Tail, cauchy_combination, fit_null, quantile_above, upper_tail
+from visiondrift.drift.calibration.tails import (
+    Null,
+    Tail,
+    cauchy_combination,
+    fit_null,
+    quantile_above,
+    surprise,
+    upper_tail,
+)
 from visiondrift.drift.embedding.bank import STATISTICS, bank, centre_of, deviation, deviations
 from visiondrift.drift.embedding.basis import fit_basis
 from visiondrift.drift.embedding.detector import Detector, EmbeddingEvidence, build_detector
@@ -67,6 +75,11 @@ def test_a_tail_of_few_witnesses_is_the_predictive_one(alpha: float, witnesses: 
 
 def test_a_threshold_that_no_witnesses_could_tell_is_far_out_and_finite() -> None:
     assert np.isfinite(Tail(0.0, 1.0, 0.0, witnesses=3.0).threshold(1e-12))
+
+
+def test_what_is_no_surprise_at_all_is_shown_without_a_sign() -> None:
+    assert f"{surprise(1.0):.2f}" == "0.00"
+    assert surprise(0.01) == pytest.approx(2)
 
 
 def test_cauchy_of_equal_p_is_that_p_however_small() -> None:

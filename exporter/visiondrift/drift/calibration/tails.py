@@ -53,7 +53,7 @@ def quantile_above(alpha: Numbers, mean: Numbers, sd: Numbers, skew: Numbers) ->
 
 def surprise(p: float) -> float:
     """-log10 of a chance: 2 is one in a hundred, 4 one in ten thousand; at most 300."""
-    return float(-np.log10(max(p, _LEAST_P)))
+    return float(0.0 - np.log10(max(p, _LEAST_P)))  # of 1 it is 0, not -0
 
 
 def cauchy_combination(p: NDArray[np.float64]) -> NDArray[np.float64]:
