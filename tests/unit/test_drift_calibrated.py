@@ -125,6 +125,15 @@ def test_labelled_scenes_are_the_blocks_and_a_block_of_a_window_is_as_long_as_on
     np.testing.assert_array_equal(blocks.of_row, np.arange(300) // 6)
 
 
+def test_scenes_are_in_the_order_in_which_they_began_whatever_they_are_called() -> None:
+    sample, rule = scenes(site(5, {"left": 300}), 6), BlockRule(label="scene")
+    backwards = replace(sample, slices={**sample.slices, "scene": sample.slices["scene"][::-1]})
+    for one in (sample, backwards):
+        blocks = _blocks(one, slice_values(one, "camera"), lengths(one, rule), rule)
+        np.testing.assert_array_equal(blocks.of_row, np.arange(300) // 6)
+        assert blocks.ordered
+
+
 def watched(seed: int, count: int, *, begins: float = 0.0) -> Sample:
     """So many scenes of 5 to 20 frames, one a second, that are alike and named."""
     rng = np.random.default_rng(seed)

@@ -276,11 +276,20 @@ def _without_day(times: NDArray[np.float64], values: NDArray[np.float64]) -> NDA
 def _blocks(sample: Sample, values: NDArray[np.str_], seconds: Mapping[str, float], rule: BlockRule) -> Blocks:
     # Windows are cut by the clock, whatever the reference is: what lies in two of their blocks is no witness twice.
     if rule.label is not None:
-        return replace(labelled_blocks(sample.slices[rule.label].astype(str), values), adjoining=True)
+        scenes = _in_time(sample.slices[rule.label].astype(str), sample.times)
+        return replace(labelled_blocks(scenes, values), adjoining=True, ordered=rule.timed)
     if not rule.timed:
         return replace(labelled_blocks(np.arange(len(sample)), values), adjoining=True)
     together = _moment_seconds(sample, values) if rule.seconds is None else 0.0
     return timed_blocks(sample.times, np.array([seconds[str(value)] for value in values]), values, together=together)
+
+
+def _in_time(scenes: NDArray[np.str_], times: NDArray[np.float64]) -> NDArray[np.intp]:
+    """(n,) the scene of each row as a number, in the order in which they began."""
+    names, place = np.unique(scenes, return_inverse=True)
+    begins = np.full(len(names), np.inf)
+    np.minimum.at(begins, place, times)
+    return np.asarray(np.argsort(np.argsort(begins, kind="stable"))[place])
 
 
 def _sizes(windows: Sequence[float], seconds: Mapping[str, float]) -> tuple[int, ...]:

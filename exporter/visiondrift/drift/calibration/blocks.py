@@ -48,7 +48,7 @@ class Blocks:
     ``moment`` (B,) is one number for blocks of several slices that are of one time or label; where slices have blocks
     of their own length, it may be one for several of a slice. Blocks are numbered by slice and time or label.
     ``adjoining`` says that windows are cut by the clock, so that a scene may lie in two neighbouring blocks;
-    ``ordered`` that these were too, so that blocks and moments which follow one another do so in time.
+    ``ordered`` that blocks and moments which follow one another do so in time.
     """
 
     of_row: NDArray[np.intp]
