@@ -116,7 +116,7 @@ class Evaluator:
             config.thresholds.budget(model.name).rates,
             [(pair_name(pair), thresholds[pair]) for pair in used],
             answer.calibrated,
-            windows=[parse_duration(name) for name in model.windows],
+            windows=model.window_lengths,
             every=model.evaluate_every,
         )
         evaluations = []

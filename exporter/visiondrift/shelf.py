@@ -97,7 +97,7 @@ def plan_of(model: WatchedModel, manifest: Manifest) -> CalibrationPlan:
     return CalibrationPlan(
         settings_of(model),
         block_rule(model.block, seconds=seconds, timed=manifest.times == "capture"),
-        windows=tuple(sorted(map(parse_duration, model.windows))),
+        windows=model.window_lengths,
     )
 
 

@@ -12,7 +12,6 @@ from scipy import stats
 from visiondrift.calibrator import kept_calibration
 from visiondrift.config import Config, SliceThresholds
 from visiondrift.config.monitoring import WatchedModel
-from visiondrift.config.units import parse_duration
 from visiondrift.drift.calibrated import CalibratedReference
 from visiondrift.drift.calibration.blocks import timed_blocks
 from visiondrift.drift.calibration.budget import Terms
@@ -167,7 +166,7 @@ class _Measure:
             config.thresholds.budget(model.name).rates,
             [(name, config.thresholds.resolve(model.name, name)) for name in names],
             calibrated,
-            windows=[parse_duration(name) for name in model.windows],
+            windows=model.window_lengths,
             every=model.evaluate_every,
         )
         return cls(embedder, direction, calibrated, lambda name: config.thresholds.resolve(model.name, name), terms)

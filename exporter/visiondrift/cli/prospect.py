@@ -50,7 +50,7 @@ def print_reference(config: Config, directory: Path, model: WatchedModel | None)
     names = slices_of(answer.calibrated)
     thresholds = {name: config.thresholds.resolve(model.name, name) for name in names}
     rates = config.thresholds.budget(model.name).rates
-    windows, every = [parse_duration(name) for name in model.windows], model.evaluate_every
+    windows, every = model.window_lengths, model.evaluate_every
     looks = looks_of(thresholds.items(), answer.calibrated, windows=windows)["warning"]
     terms = terms_for(rates, thresholds.items(), answer.calibrated, windows=windows, every=every)
     out.print(

@@ -380,6 +380,11 @@ class WatchedModel(Strict):
     sampling: SamplingConfig | None = None
     keep_thumbnails: int = 0
 
+    @property
+    def window_lengths(self) -> tuple[float, ...]:
+        """How long each of the windows is, in seconds, ascending."""
+        return tuple(sorted(map(parse_duration, self.windows)))
+
 
 class MonitoringConfig(Strict):
     """The whole of ``monitoring.yml``."""

@@ -377,28 +377,28 @@ def draw_windows(
     sizes = blocks.sizes[own]
     rows = size * float(sizes.mean())
     count = int(max(min(draws, 60), draws * min(1.0, _ENOUGH_ROWS / rows)))
-    moments = blocks.moment[own] if target == ALL_SLICES else np.arange(len(own))
-    run = run_of(len(np.unique(moments)), blocks) if in_runs else 1
-    order = _order(moments, run, _CHOICE * count, rng)
+    known, place = np.unique(blocks.moment[own] if target == ALL_SLICES else own, return_inverse=True)
+    run = run_of(len(known), blocks) if in_runs else 1
+    order = _order(place, run, _CHOICE * count, rng)
     chosen = np.argpartition(order, size - 1, axis=1)[:, :size]
     nearest = np.argsort(np.abs(sizes[chosen].sum(axis=1) - rows), kind="stable")[:count]
     chosen = chosen[np.sort(nearest)]
     return Draw(target, own[chosen], size / len(own))
 
 
-def _order(moments: NDArray[np.intp], run: int, windows: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(windows, B) numbers for blocks of ``moments`` (B,), of which each window draws the smallest: whole moments, and
-    ``run`` of them that follow one another.
+def _order(place: NDArray[np.intp], run: int, windows: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(windows, B) numbers for blocks of the moments ``place`` (B,), numbered from 0 without gaps, of which each window
+    draws the smallest: whole moments, and ``run`` of them that follow one another.
     """
-    known, place = np.unique(moments, return_inverse=True)
-    if run == 1 and len(known) == len(moments):
-        return rng.random((windows, len(moments)))
+    moments = int(place.max(initial=-1)) + 1
+    if run == 1 and moments == len(place):
+        return rng.random((windows, len(place)))
     at = np.tile(place, (windows, 1))
     if run > 1:  # each window cuts runs of its own, of a circle: none is more often at the beginning of one than others
-        at = (at + rng.integers(len(known), size=(windows, 1))) % len(known)
-    runs = -(-len(known) // run)
+        at = (at + rng.integers(moments, size=(windows, 1))) % moments
+    runs = -(-moments // run)
     of_run = rng.permuted(np.tile(np.arange(runs, dtype=np.float64), (windows, 1)), axis=1)
-    within = (at % run + rng.random((windows, len(moments)))) / run
+    within = (at % run + rng.random((windows, len(place)))) / run
     return np.asarray(np.take_along_axis(of_run, at // run, axis=1) + within)
 
 
